@@ -108,8 +108,10 @@ def next_(lab: LabOption = None, output: OutputOption = None) -> None:
             f"{alone} of {counted(state.steps, 'step')} by yourself, {counted(state.hints, 'hint')}, "
             f"{state.minutes:g} minutes"
         )
+        if following := teaching.following:
+            screen.say(f"next: k8snetlab lesson start {following[0]}   ({following[1]})")
         screen.say(
-            f"`k8snetlab down --lab {teaching.lab}` takes its lab away; `k8snetlab lesson list` shows what is next"
+            f"`k8snetlab down --lab {teaching.lab}` takes its lab away, `k8snetlab lesson list` shows all lessons"
         )
 
 
@@ -227,6 +229,5 @@ def _judge(teaching: Teaching, verdicts: tuple[Verdict, ...]) -> None:
         screen.say("there is nothing to prove in this step")
     last = teaching.progress.step == len(teaching.lesson.steps)
     done = "k8snetlab lesson next" + (" ends the lesson" if last else "")
-    screen.say(
-        f"then: {done}" if teaching.passed else "`k8snetlab lesson hint` helps, `k8snetlab lesson solve` does it"
-    )
+    helps = "`k8snetlab lesson hint` helps, " if teaching.step.hints else ""
+    screen.say(f"then: {done}" if teaching.passed else f"{helps}`k8snetlab lesson solve` does it")

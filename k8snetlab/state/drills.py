@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import msgspec
 
-from k8snetlab.errors import NotFoundError
+from k8snetlab.errors import NotFoundError, StoreError
 from k8snetlab.faults.drill import Drill
 from k8snetlab.state import sealed
 from k8snetlab.state.paths import LabPaths, write_private
 
+HINT = "`k8snetlab drill give-up` ends it, or take the lab down and up again"
+
 
 def read(paths: LabPaths) -> Drill | None:
-    """Raises StoreError where it cannot be opened."""
+    """Raises StoreError where it cannot be opened, or is none."""
     try:
         data = paths.drill.read_bytes()
     except FileNotFoundError:
         return None
-    return msgspec.json.decode(sealed.opened(paths, data), type=Drill)
+    try:
+        return msgspec.json.decode(sealed.opened(paths, data), type=Drill)
+    except msgspec.DecodeError as error:
+        raise StoreError(f"{paths.drill} is no drill: {error}", HINT) from None
 
 
 def write(paths: LabPaths, drill: Drill) -> None:

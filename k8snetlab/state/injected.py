@@ -40,6 +40,10 @@ class InjectedFaults:
     def drop(self, fault: Injected) -> None:
         self._write(tuple(one for one in self._held if one != fault))
 
+    def replace(self, fault: Injected, other: Injected) -> None:
+        """Writes one down otherwise, in its place."""
+        self._write(tuple(other if one == fault else one for one in self._held))
+
     def _write(self, faults: tuple[Injected, ...]) -> None:
         if plain := [one for one in faults if not one.hidden]:
             write_private(self._file, msgspec.json.encode(plain))

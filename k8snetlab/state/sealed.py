@@ -25,7 +25,7 @@ def opened(paths: LabPaths, sealed: bytes) -> bytes:
     try:
         return _box(paths, make=False).decrypt(sealed)
     except (InvalidToken, FileNotFoundError, ValueError):
-        hint = "take the lab down and up again, or delete it and mend what is damaged"
+        hint = "`k8snetlab drill give-up` ends it, or take the lab down and up again"
         raise StoreError(f"{paths.drill} cannot be opened by the key {paths.drill_key}", hint) from None
 
 

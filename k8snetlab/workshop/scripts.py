@@ -42,7 +42,8 @@ def script(text: str, lab: str) -> None:
     ran = _ran(["sh", "-euc", text], lab)
     if ran.code:
         said = ran.output.strip()[-LONGEST:]
-        raise ScriptError(f"a command of the lesson failed (exit {ran.code}): {said}", "`k8snetlab lesson reset`")
+        hint = "`k8snetlab lesson reset` begins the step anew, whatever was done to it"
+        raise ScriptError(f"a command of the lesson failed (exit {ran.code}): {said}", hint)
 
 
 class ScriptError(K8sNetLabError):

@@ -211,6 +211,9 @@ class Teaching:
     def check(self, given: Sequence[str]) -> tuple[Verdict, ...]:
         """What of the step is so; `given` answers the questions that are not answered yet, in their order."""
         questions = [n for n in range(len(self.step.questions)) if n not in self.progress.answered]
+        if given and not questions:
+            asked = "are answered already" if self.step.questions else "are none: it asks for something to be done"
+            raise InputError(f"this step's questions {asked}", "`k8snetlab lesson check`, without an answer")
         if len(given) > len(questions):
             said = f"{counted(len(given), 'answer')}, and {counted(len(questions), 'open question')} in this step"
             raise InputError(said, "one answer for each question that is not answered yet, in their order")
@@ -230,15 +233,17 @@ class Teaching:
         """The next one, and how many are left. Raises NotFoundError where there is none."""
         seen = self.progress.hints.get(self.progress.step, 0)
         if not self.step.hints:
-            raise NotFoundError("this step has no hints", "`k8snetlab lesson solve` does it and shows how")
+            hint = "its commands show what is asked for; `k8snetlab lesson solve` tells it"
+            raise NotFoundError("this step has no hints", hint)
         seen = min(seen + 1, len(self.step.hints))
         self.progress.hints[self.progress.step] = seen
         self._keep()
         return self.step.hints[seen - 1], len(self.step.hints) - seen
 
     def solve(self) -> tuple[str, ...]:
-        """Does what the step asks for; the answers of its questions."""
-        self._script(self.step.solution)
+        """Does what the step asks for, unless it is done; the answers of its questions."""
+        if not (self.step.checks and all(one.ok for one in self._checks())):
+            self._script(self.step.solution)
         said = tuple(self._answer(question)[0] for question in self.step.questions)
         self.progress.answered = list(range(len(said)))
         if self.progress.step not in self.progress.solved:
@@ -264,6 +269,17 @@ class Teaching:
             minutes=round(((kept.ended or time.time()) - kept.began) / 60, 1),
             verdicts=verdicts,
         )
+
+    @property
+    def following(self) -> tuple[str, str] | None:
+        """Name and title of the lesson that comes after this one, of those that ship."""
+        ordered = scenarios.lessons()
+        if self.progress.lesson not in ordered[:-1]:
+            return None
+        name = ordered[ordered.index(self.progress.lesson) + 1]
+        place, language = scenarios.folder(name), self.progress.language
+        read = load(place, language if language in languages(place) else "en")
+        return name.partition("/")[2], read.title
 
     # --- parts ---
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from msgspec.structs import replace
 
-from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.errors import InputError, NotFoundError, StoreError
 from k8snetlab.faults.catalogue import FAULTS
 from k8snetlab.faults.drill import Answer, Drill, graded, hints, total
 from k8snetlab.lab.operations.faulting import Faulting, shown
@@ -50,7 +50,7 @@ class Drilling:
     async def start(self, asked: DrillStart) -> DrillState:
         if not 0 < asked.minutes <= LONGEST:
             raise InputError(f"minutes: {asked.minutes:g} is not more than 0 and at most {LONGEST:g}")
-        async with self._turn:
+        async with self._turn, self._faulting.turn:
             if drills.running(self._paths):
                 raise InputError("a drill is under way", "`k8snetlab drill check`, or `drill give-up`")
             fault = self._faulting.hidden(asked.seed, asked.level)
@@ -104,7 +104,12 @@ class Drilling:
     @answers(DRILL_GIVE_UP)
     async def give_up(self, _: Nothing) -> DrillState:
         async with self._turn:
-            return await self._over(replace(self._running(), gave_up=True))
+            try:
+                drill = self._running()
+            except StoreError as damaged:
+                await self._given_back()
+                raise StoreError(damaged.message, "its fault is taken out, and there is no grade") from None
+            return await self._over(replace(drill, gave_up=True))
 
     @answers(DRILL)
     async def grade(self, _: Nothing) -> DrillState:
@@ -127,8 +132,15 @@ class Drilling:
         return _state(drill)
 
     async def _over(self, drill: Drill) -> DrillState:
-        await self._faulting.undo((drill.fault,))
+        async with self._faulting.turn:
+            await self._faulting.undo((drill.fault,))
         return self._kept(replace(drill, ended=time.time()))
+
+    async def _given_back(self) -> None:
+        """Ends a drill of which nothing can be read any more."""
+        async with self._faulting.turn:
+            await self._faulting.undo(self._faulting.concealed)
+        self._paths.drill.unlink(missing_ok=True)
 
 
 def _identities(seen: Diagnosis) -> tuple[tuple[str, ...], ...]:

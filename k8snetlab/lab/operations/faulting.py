@@ -19,7 +19,7 @@ from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, Unsuppor
 from k8snetlab.faults import catalogue
 from k8snetlab.faults.drill import may_be_hidden
 from k8snetlab.faults.fault import Command, Damage, Edit, Fault, content
-from k8snetlab.faults.injected import Injected, held
+from k8snetlab.faults.injected import Injected, gone_already, held
 from k8snetlab.faults.scene import number
 from k8snetlab.kernel import typed
 from k8snetlab.lab.table import answers
@@ -41,7 +41,8 @@ class Faulting:
         """To be made before the agents run: they are told what to leave alone."""
         self._cluster, self._agents, self._paths, self._faults = cluster, agents, paths, Kept(paths)
         agents.held = held(self._faults.all)
-        self._turn = asyncio.Lock()
+        self.turn = asyncio.Lock()
+        """Held while faults come or go."""
 
     @answers(INJECTED)
     async def injected(self, _: Nothing) -> InjectedFaults:
@@ -49,7 +50,7 @@ class Faulting:
 
     @answers(INJECT)
     async def inject(self, asked: InjectQuestion) -> InjectedFaults:
-        async with self._turn:
+        async with self.turn:
             self._refuse_in_drills()
             fault = self._chosen(asked)
             await self.do(fault)
@@ -57,14 +58,14 @@ class Faulting:
 
     @answers(CLEAR)
     async def clear(self, _: Nothing) -> InjectedFaults:
-        async with self._turn:
+        async with self.turn:
             self._refuse_in_drills()
             gone = self._faults.all
             notes = await self.undo(gone)
             return InjectedFaults(tuple(map(shown, gone)), notes)
 
     def _refuse_in_drills(self) -> None:
-        if any(one.hidden for one in self._faults.all):
+        if self.concealed:
             raise InputError("a drill is under way: faults are its own", "`k8snetlab drill give-up` ends it")
 
     # --- for drills too ---
@@ -74,6 +75,11 @@ class Faulting:
         if self._faults.all:
             raise InputError("a fault is injected already", "`k8snetlab fault clear` first")
         return msgspec.structs.replace(self._chosen(InjectQuestion(seed=seed, level=level), may_be_hidden), hidden=True)
+
+    @property
+    def concealed(self) -> tuple[Injected, ...]:
+        """What a drill hides."""
+        return tuple(one for one in self._faults.all if one.hidden)
 
     async def do(self, fault: Injected) -> None:
         """Written down, held, done. Where a step is refused, those before it are undone, and not that one: what was in
@@ -93,17 +99,31 @@ class Faulting:
             raise
 
     async def undo(self, faults: tuple[Injected, ...]) -> tuple[str, ...]:
-        """Takes them out, the last one first, and waits until agents have mended the rest; returns what is left."""
+        """Takes them out, the last one first, and waits until agents have mended the rest; returns what is left. What
+        is refused stops no other; its fault stays written down, to be tried again, and agents leave it to itself."""
+        refused: list[str] = []
         for fault in reversed(faults):
-            for command in fault.damage.undo:
-                with contextlib.suppress(K8sNetLabError):  # mended by hand, or its namespace has gone
-                    await asyncio.to_thread(self._run, command)
-            for edit in reversed(fault.damage.edits):
-                await self._put_back(edit)
-            self._faults.drop(fault)
+            said = [await self._undone(step) for step in self._back(fault.damage)]
+            if left := [f"{fault.name}: {one}" for one in said if one]:
+                refused += left
+                self._faults.replace(fault, _left(fault))
+            else:
+                self._faults.drop(fault)
         await self._agents.hold(held(self._faults.all))
         await self._reached()
-        return await self._mended() if faults else ()
+        return (*refused, *(await self._mended() if faults else ()))
+
+    def _back(self, damage: Damage) -> Iterator[Callable[[], Awaitable[None]]]:
+        yield from (partial(asyncio.to_thread, self._run, command) for command in damage.undo)
+        yield from (partial(self._put_back, edit) for edit in reversed(damage.edits))
+
+    async def _undone(self, step: Callable[[], Awaitable[None]]) -> str:
+        """Why it is not; "" where it is, by this step or by somebody's hand, or where its namespace has gone."""
+        try:
+            await step()
+        except K8sNetLabError as error:
+            return "" if isinstance(error, NotFoundError) or gone_already(error.message) else error.message
+        return ""
 
     def _chosen(self, asked: InjectQuestion, suits: Callable[[Fault], bool] = lambda _: True) -> Injected:
         snapshot = self._cluster.snapshot
@@ -184,6 +204,11 @@ def _part(fault: Injected, steps: int) -> Injected:
     damage = fault.damage
     undo, edits = damage.undo if steps > 0 else (), damage.edits[: max(0, steps - len(damage.does))]
     return msgspec.structs.replace(fault, damage=msgspec.structs.replace(damage, undo=undo, edits=edits))
+
+
+def _left(fault: Injected) -> Injected:
+    """A fault that could not be taken out altogether: nobody hides it, and nothing is kept from agents any more."""
+    return msgspec.structs.replace(fault, hidden=False, damage=msgspec.structs.replace(fault.damage, holds=()))
 
 
 async def _drift(task: Any) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from k8snetlab.faults.fault import Command
 from k8snetlab.kernel import netns
-from k8snetlab.state import drills
-from k8snetlab.state.paths import LabPaths
+from k8snetlab.state import drills, sealed
+from k8snetlab.state.paths import LabPaths, write_private
 from k8snetlab.testing import Lab
 
 pytestmark = pytest.mark.timeout(300)
@@ -84,3 +84,15 @@ def test_who_gives_up_is_told_and_the_lab_is_whole(drilled: Lab) -> None:
     assert lab.json("drill", "grade")["points"] == 0
     assert "no drill is under way" in lab.run("drill", "hint", code=1)
     assert lab.diagnose().findings == ()
+
+
+def test_a_drill_whose_file_was_damaged_is_ended_and_the_lab_is_whole(drilled: Lab) -> None:
+    lab, paths = drilled, LabPaths(drilled.name)
+    lab.run("drill", "start", "--seed", "9", "--level", "1")
+    write_private(paths.drill, sealed.seal(paths, b'{"fault": 1}'))
+    for words in (("drill", "hint"), ("drill", "start"), ("drill", "grade")):
+        said = lab.run(*words, code=1)
+        assert "is no drill" in said and "this is a bug" not in said
+    assert "its fault is taken out" in lab.run("drill", "give-up", code=1)
+    assert lab.run("fault", "list", "--injected") and lab.diagnose().findings == ()
+    assert "there was no drill" in lab.run("drill", "grade", code=1)

@@ -9,20 +9,28 @@ from typing import Any, cast
 
 import pytest
 from face import SERVICES, Face, service, with_face
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Service
+from k8snetlab.api.scheme import to_dict
 from k8snetlab.dataplane.holds import NONE, Holds
 from k8snetlab.errors import KernelError
 from k8snetlab.faults import objects
-from k8snetlab.faults.fault import Command, Damage, Edit, Seen
+from k8snetlab.faults.fault import Command, Damage, Edit, Seen, content
 from k8snetlab.faults.injected import Injected
 from k8snetlab.faults.scene import Scene
 from k8snetlab.kernel import typed
 from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.running.agents import Agents
+from k8snetlab.state.injected import InjectedFaults as Kept
 from k8snetlab.state.paths import LabPaths
 
 SEEN = Seen("pod/default/a", "pod/default/b")
+
+
+@pytest.fixture(autouse=True)
+def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path))
 
 
 class NoAgents:
@@ -57,6 +65,8 @@ def typed_so_far(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         told.append(" ".join(argv))
         if argv[0] == "no":
             raise KernelError("File exists")
+        if argv[0] == "locked":
+            raise KernelError("Another app is currently holding the xtables lock")
 
     monkeypatch.setattr(typed, "run", run)
     return told
@@ -108,5 +118,44 @@ def test_the_protocol_of_a_service_with_a_node_port_is_put_back(monkeypatch: pyt
         assert face.cluster.current(Service, "web", "default").spec.ports[0].protocol == "UDP"
         await faulting.undo((fault,))
         assert face.cluster.current(Service, "web", "default").spec == before.spec
+
+    in_lab(test)
+
+
+def test_what_cannot_be_undone_is_told_and_stays_written_down(typed_so_far: list[str]) -> None:
+    async def test(_: Face, faulting: Faulting) -> None:
+        one, two, three = (
+            Injected(name, "node1", 0.0, Damage("x", SEEN, (), words(undo)))
+            for name, undo in (("a", "undo a"), ("b", "locked b"), ("c", "no c"))
+        )
+        for fault in (one, two, three):
+            await faulting.do(fault)
+        left = await faulting.undo(faulting._faults.all)
+        assert left == ("b: Another app is currently holding the xtables lock",)
+        assert typed_so_far == ["no c", "locked b", "undo a"] and [f.name for f in faulting._faults.all] == ["b"]
+        assert [f.name for f in Kept(LabPaths("l")).all] == ["b"]
+
+    in_lab(test)
+
+
+def test_an_object_that_cannot_be_put_back_is_in_nobodys_way(typed_so_far: list[str]) -> None:
+    """Its node port has been given to another Service meanwhile."""
+
+    async def test(face: Face, faulting: Faulting) -> None:
+        await face.ask("POST", SERVICES, service("web", type="NodePort", ports=[{"port": 80, "nodePort": 30080}]))
+        web = face.cluster.current(Service, "web", "default")
+        port = replace(web.spec.ports[0], nodePort=0)
+        inner = replace(web, spec=replace(web.spec, type="ClusterIP", ports=(port,), externalTrafficPolicy=""))
+        after = content(to_dict(face.cluster.tried(inner, web)))
+        edit = Edit("Service", "default", "web", content(to_dict(web)), after)
+        await faulting.do(Injected("no-node-port", "node1", 0.0, Damage("x", SEEN, edits=(edit,))))
+        await faulting.do(Injected("other", "node1", 0.0, Damage("x", SEEN, (), words("undo other"))))
+        await face.ask("POST", SERVICES, service("thief", type="NodePort", ports=[{"port": 80, "nodePort": 30080}]))
+        (said,) = await faulting.undo(faulting._faults.all)
+        assert "no-node-port: " in said and "30080" in said and typed_so_far == ["undo other"]
+        assert [one.name for one in faulting._faults.all] == ["no-node-port"]
+        await face.cluster.delete(face.cluster.current(Service, "thief", "default"))
+        assert await faulting.undo(faulting._faults.all) == () and faulting._faults.all == ()
+        assert face.cluster.current(Service, "web", "default").spec.ports[0].nodePort == 30080
 
     in_lab(test)
