@@ -73,6 +73,7 @@ lab: install ## install what is missing, build the first lab, let a pod reach a 
 	$(SUDO) $(COMMAND) --lab $(SCENARIO) up $(SCENARIO)
 	$(SUDO) $(COMMAND) --lab $(SCENARIO) get pods,services
 	$(SUDO) $(COMMAND) --lab $(SCENARIO) probe client business-manager:80
+	@echo "New to Kubernetes? sudo -s, then: k8snetlab lesson start 1"
 
 .PHONY: install
 install: lab-system $(HOME_OF)/.lab ## install what is missing, and no more: k8snetlab is then at /usr/local/bin, for all

@@ -18,6 +18,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -31,6 +32,7 @@ IMPORTED = (
     *("k8snetlab.api.load", "k8snetlab.lab.up", "k8snetlab.lab.down", "k8snetlab.trace.meaning"),
     *(f"k8snetlab.messages.{name}" for name in messages.__all__),
 )
+_STARTING = threading.Lock()
 LARGEST = 1 << 17
 """Octets of a request: arguments, environment and directory."""
 
@@ -46,7 +48,9 @@ def run(
     """Runs `k8snetlab WORDS` in a network namespace ("": this process's own), as subprocess.run with text and captured
     output does. Raises subprocess.TimeoutExpired.
     """
-    return _server(os.getpid()).run(words, environment, namespace=namespace, stdin=stdin, timeout=timeout)
+    with _STARTING:  # several threads may be the first
+        server = _server(os.getpid())
+    return server.run(words, environment, namespace=namespace, stdin=stdin, timeout=timeout)
 
 
 def close() -> None:

@@ -305,7 +305,7 @@ class Teaching:
         if not found:
             said = ran.output.strip()[:300] or "nothing"
             raise scripts.ScriptError(f"{question.where}: the lab does not tell the answer: {said}", _BACK)
-        return (found,)
+        return (answers.canonical(question.kind, found),)
 
     def _checks(self) -> list[Verdict]:
         """Of the lab at rest, and again while one of them is not so that may take some time to come about."""
