@@ -74,7 +74,7 @@ def _cell(results: Sequence[ProbeResult], width: int) -> str:
         return _colour(("!" if any(result.reached for result in results) else "✗").rjust(width), "red")
     if not all(result.reached for result in results):
         return "-".rjust(width)
-    pods = len({result.answeredBy for result in results})
+    pods = len({(result.answeredNamespace, result.answeredBy) for result in results})
     return _colour(f"✓{pods if pods > 1 else ''}".rjust(width), "green")
 
 

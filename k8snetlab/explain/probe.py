@@ -88,6 +88,7 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: floa
         reached=answer is not None,
         seen=how,
         answeredBy=str(said.get("pod", "")),
+        answeredNamespace=str(said.get("namespace", "")),
         answeredNode=str(said.get("node", "")),
         answeredIP=str(said.get("ip", "")),
         client=str(said.get("client", "")),

@@ -56,15 +56,25 @@ def _wrong_pod(snapshot: Snapshot, target: Target, result: ProbeResult, intent: 
     if not result.answeredBy or target.protocol == "ICMP":
         return ""
     if intent.endpoints is not None:
-        asked = {pod.name for ip in intent.endpoints for pod in snapshot.select(Pod, pods_by_ip, ip).values()}
+        asked = [pod for ip in intent.endpoints for pod in snapshot.select(Pod, pods_by_ip, ip).values()]
         other = any(not snapshot.select(Pod, pods_by_ip, ip) for ip in intent.endpoints)
-        if asked and not other and result.answeredBy not in asked:
-            return f"{target.name} is answered by {result.answeredBy}, which is no endpoint of it"
+        if asked and not other and not any(_is(pod, result) for pod in asked):
+            return f"{target.name} is answered by {_whom(result)}, which is no endpoint of it"
     elif target.kind == "pod":
-        asked = {pod.name for pod in snapshot.select(Pod, pods_by_ip, target.address).values()}
-        if asked and result.answeredBy not in asked:
-            return f"{target.address} is answered by {result.answeredBy}, and belongs to {' and '.join(sorted(asked))}"
+        asked = [*snapshot.select(Pod, pods_by_ip, target.address).values()]
+        if asked and not any(_is(pod, result) for pod in asked):
+            names = sorted(f"{pod.namespace}/{pod.name}" for pod in asked)
+            return f"{target.address} is answered by {_whom(result)}, and belongs to {' and '.join(names)}"
     return ""
+
+
+def _is(pod: Pod, result: ProbeResult) -> bool:
+    """Whether this pod answered, as far as who answered has said who it is."""
+    return pod.name == result.answeredBy and result.answeredNamespace in ("", pod.namespace)
+
+
+def _whom(result: ProbeResult) -> str:
+    return "/".join(filter(None, (result.answeredNamespace, result.answeredBy)))
 
 
 def _without_listener(snapshot: Snapshot, target: Target, intent: Intent) -> str:

@@ -73,6 +73,8 @@ class ProbeResult(msgspec.Struct, frozen=True, rename={"source": "from", "source
     """Why a door is closed or what is broken, in words that are the same for all probes that fail for it."""
     answeredBy: str = ""
     """The pod or node that answered."""
+    answeredNamespace: str = ""
+    """The pod's namespace, where who answered says it."""
     answeredNode: str = ""
     """The node that it is on."""
     answeredIP: str = ""

@@ -123,7 +123,7 @@ class _Checker:
         for _ in range(expectation.evenly or 1):
             results.append(result := self._probed(asked))
             self._judge(expectation, source, result)  # what is wrong at once need not be asked a thousand times
-        found = seen(results[0]) if len(results) == 1 else shares(Counter(r.answeredBy for r in results))
+        found = seen(results[0]) if len(results) == 1 else shares(Counter(map(answerer, results)))
         if expectation.evenly:
             self._judge_shares(expectation, source, target, results)
         if expectation.way:
@@ -142,8 +142,8 @@ class _Checker:
         right = was != "not tried" and (was == wanted or (wanted == "closed" and was != "answered"))
         if not right:
             raise _WrongError(seen(result), result.why or result.error or f"it was {was}, and should be {wanted}")
-        if expectation.answeredBy and not self._may_answer(expectation, result.answeredBy):
-            who = result.answeredBy or "something that does not say who it is"
+        if expectation.answeredBy and not self._may_answer(expectation, result):
+            who = called(answerer(result)) or "something that does not say who it is"
             allowed = " or ".join(listed(expectation.answeredBy))
             raise _WrongError(seen(result), f"{who} answered, and only {allowed} may")
         if expectation.client:
@@ -168,7 +168,8 @@ class _Checker:
                 return [one["address"] for one in node["status"]["addresses"] if one["type"] == "InternalIP"]
         raise _WrongError("not asked", f"client: own: {source} is no pod or node whose addresses are known; write one")
 
-    def _may_answer(self, expectation: Expectation, who: str) -> bool:
+    def _may_answer(self, expectation: Expectation, result: ProbeResult) -> bool:
+        who = answerer(result)
         return any(who == name or who in self._pods_of(name) for name in listed(expectation.answeredBy))
 
     def _pods_of(self, name: str) -> set[str]:
@@ -181,10 +182,10 @@ class _Checker:
                 if template := metadata.get("labels", {}).get(TEMPLATE_HASH):  # a Deployment's ReplicaSet
                     above += [owner.removesuffix(f"-{template}") for owner in above]
                 space = metadata.get("namespace", "default")
-                called = {metadata["name"], f"{space}/{metadata['name']}"}  # who answers says its name alone
+                said = {metadata["name"], f"{space}/{metadata['name']}"}  # some say their name alone
                 for one in (metadata["name"], *above):
                     for word in _names({**metadata, "name": one}):
-                        owners.setdefault(word, set()).update(called)
+                        owners.setdefault(word, set()).update(said)
             self._owners = owners
         return self._owners.get(name, set())
 
@@ -194,7 +195,7 @@ class _Checker:
         self, expectation: Expectation, source: str, target: tuple[str, int | None], results: Sequence[ProbeResult]
     ) -> None:
         """By the rules exactly, and by what answered as far as chance allows a judgement."""
-        counts = Counter(result.answeredBy for result in results)
+        counts = Counter(map(answerer, results))
         said = shares(counts)
         trace = self._traced(expectation, source, target, predict=True)
         by_rules: Counter[str] = Counter()
@@ -207,7 +208,8 @@ class _Checker:
                 raise _WrongError(said, why)
         for who, count in counts.items():
             if unlikely(count, len(results), even):
-                raise _WrongError(said, f"{who} answered {count} of {len(results)}: no chance of {even:.1%} does that")
+                why = f"{called(who)} answered {count} of {len(results)}: no chance of {even:.1%} does that"
+                raise _WrongError(said, why)
         missing = [name for name in listed(expectation.answeredBy) if not self._pods_of(name) & set(counts)]
         if missing and unlikely(0, len(results), even):
             raise _WrongError(said, f"{' and '.join(missing)} never answered")
@@ -253,13 +255,23 @@ def expected(expectation: Expectation) -> str:
     return said
 
 
+def answerer(result: ProbeResult) -> str:
+    """NAMESPACE/NAME of the pod that answered, or all that it says of itself."""
+    return "/".join(filter(None, (result.answeredNamespace, result.answeredBy)))
+
+
+def called(who: str) -> str:
+    """As a person writes it: in namespace default without that."""
+    return who.removeprefix("default/")
+
+
 def seen(result: ProbeResult) -> str:
-    by = f" by {result.answeredBy}" if result.answeredBy else ""
+    by = f" by {called(answerer(result))}" if result.answeredBy else ""
     return f"{result.seen}{by}" + (f", client {result.client}" if result.client else "")
 
 
 def shares(counts: Counter[str]) -> str:
-    return ", ".join(f"{who or '?'} {count}" for who, count in sorted(counts.items())) or counted(0, "answer")
+    return ", ".join(f"{called(who) or '?'} {count}" for who, count in sorted(counts.items())) or counted(0, "answer")
 
 
 def unlikely(count: int, tries: int, chance: float) -> bool:

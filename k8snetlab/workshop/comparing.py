@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import signal
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -71,6 +70,8 @@ def compare(scenario: str, backends: Sequence[str], source: str, target: str, te
     `tell` is told what is done. What one backend cannot do stops none of the others. Raises InputError for a backend
     of no such name, and for files without a Lab.
     """
+    if not backends:
+        raise InputError("no backend is named", f"one of {', '.join(BACKENDS)}, or several with commas")
     for backend in backends:
         if backend not in (*BACKENDS, *LATER):
             raise InputError(f"{backend!r} is no backend", f"one of {', '.join(BACKENDS)}")
@@ -81,7 +82,7 @@ def compare(scenario: str, backends: Sequence[str], source: str, target: str, te
         if backend in LATER:
             results.append(Compared(backend=backend, problem="this backend is not built yet"))
             continue
-        with _Trial(documents, backend) as trial:
+        with scripts.ended_in_order(), _Trial(documents, backend) as trial:
             try:
                 found, source, target = trial.result(source, target)
             except K8sNetLabError as error:
@@ -117,15 +118,14 @@ class _Trial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave the lab behind
-        try:
-            self._said("down")
-        except K8sNetLabError as error:
-            if "no lab " not in error.message:
-                raise
-        finally:
-            signal.signal(signal.SIGINT, before)
-            self._directory.cleanup()
+        with scripts.undisturbed():  # a second Ctrl-C would leave the lab behind
+            try:
+                self._said("down")
+            except K8sNetLabError as error:
+                if "no lab " not in error.message:
+                    raise
+            finally:
+                self._directory.cleanup()
 
     def result(self, source: str, target: str) -> tuple[Compared, str, str]:
         """With the source and target that were taken. Raises K8sNetLabError with what a verb said."""

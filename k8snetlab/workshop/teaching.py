@@ -175,12 +175,14 @@ class Teaching:
         if self.lab in labs.running():
             self._own("down", "--lab", self.lab)
         try:
-            self._own("up", self.progress.lesson, "--lab", self.lab, "--yes")
+            with scripts.ended_in_order():
+                self._own("up", self.progress.lesson, "--lab", self.lab, "--yes")
+                self.progress.built = _made(self.lab)
+                self._keep()
         except BaseException:  # half a lab that nobody knows to be the lesson's would be in the way
-            scripts.command(("k8snetlab", "down", "--lab", self.lab), self.lab)
+            with scripts.undisturbed():
+                scripts.command(("k8snetlab", "down", "--lab", self.lab), self.lab)
             raise
-        self.progress.built = _made(self.lab)
-        self._keep()
         for earlier in self.lesson.steps[: self.progress.step - 1]:
             self._script(earlier.setup)
             self._script(earlier.solution)

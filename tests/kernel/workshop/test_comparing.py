@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
-from k8snetlab.testing import Lab
+from k8snetlab.kernel import netns
+from k8snetlab.testing import Lab, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(not shutil.which("bird"), reason="bird is missing")]
 
@@ -28,3 +30,18 @@ def test_networks_differ_in_what_is_around_the_packet_and_in_who_made_the_route(
     assert "node1:flannel.1" in by["vxlan"]["way"] and len(by["bgp"]["way"]) == len(by["vxlan"]["way"]) - 2
     assert "proto bird" in by["bgp"]["route"] and by["bgp"]["owner"].startswith("BIRD, by BGP")
     assert not [one for one in lab.run_directory.glob("*") if one.name.startswith("compare-")]
+
+
+def test_a_comparison_that_is_ended_takes_its_lab_along(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+
+    def labs() -> list[str]:
+        return [one.name for one in lab.run_directory.glob("compare-*")]
+
+    with lab.start("compare", "two-nodes", "--backends", "vxlan,bgp") as process:
+        eventually(lambda: any(name.startswith(one) for one in labs() for name in netns.names()))
+        (own,) = labs()
+        process.terminate()
+        said = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert labs() == [] and not [name for name in netns.names() if name.startswith(own)]

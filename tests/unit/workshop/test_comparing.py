@@ -38,6 +38,7 @@ def test_a_lab_keeps_what_every_network_has(backend: str, network: dict[str, obj
     ("text", "backends", "said"),
     [
         (LAB, ["eigrp"], "'eigrp' is no backend"),
+        (LAB, [], "no backend is named"),
         ("{apiVersion: v1, kind: Pod, metadata: {name: a}}", ["bgp"], "no Lab among the files"),
     ],
 )
