@@ -104,6 +104,7 @@ class Judged(NamedTuple):
     reached: bool = False
     answered_by: str = ""
     words: str = ""
+    space: str = ""
 
 
 BY_WEB = Intent("answered", "", frozenset({"WEB"}))
@@ -111,6 +112,12 @@ JUDGED = {
     "its endpoint answers": Judged(BY_WEB, "as intended", reached=True, answered_by="web"),
     "a pod answers that is no endpoint": Judged(
         BY_WEB, "broken", reached=True, answered_by="client", words="is answered by client, which is no end"
+    ),
+    "a namesake in another namespace answers": Judged(
+        BY_WEB, "broken", reached=True, answered_by="web", space="b", words="is answered by b/web, which is no end"
+    ),
+    "its endpoint answers and says its namespace": Judged(
+        BY_WEB, "as intended", reached=True, answered_by="web", space="default"
     ),
     "somebody unknown answers": Judged(BY_WEB, "as intended", reached=True),
     "a closed door answers": Judged(
@@ -133,7 +140,7 @@ def test_a_verdict_sets_what_happened_against_what_is_asked_for(case: Judged) ->
     if intent.endpoints:
         intent = replace(intent, endpoints=frozenset(web.ips))
     error = "" if case.reached else "no answer within 2 s"
-    one = replace(result(answeredBy=case.answered_by), reached=case.reached, error=error)
+    one = replace(result(answeredBy=case.answered_by, answeredNamespace=case.space), reached=case.reached, error=error)
     asked = Target("web", "clusterIP", "10.96.0.1", 80, "TCP")
     found = judged(snapshot, Place("client", "pod", "x", "node1"), asked, one, intent)
     assert (found.verdict, found.expected, found.ok) == (case.verdict, intent.expected, case.verdict != "broken")
