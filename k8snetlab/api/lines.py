@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 LINES = "k8snetlab/lines"
 DEEPEST = 5
 """Steps of a path that is kept: spec.ingress[0].from[0]."""
+READ = 256
+"""Annotations that are read once only: their fields are asked for one after the other."""
 LONGEST = 32_768
 """Octets of the annotation; of an object with more fields the deepest have none."""
 
@@ -60,11 +63,13 @@ def line(obj: Object, path: Path) -> str:
 
 
 def _lines(obj: Object) -> Mapping[Path, str]:
-    text = obj.metadata.annotations.get(LINES, "")
-    whole, *entries = text.split(" ")
-    if whole != _sum(obj):
-        return {}
-    pairs = (entry.partition("=") for entry in entries)
+    whole, _, entries = obj.metadata.annotations.get(LINES, "").partition(" ")
+    return _read(entries) if whole == _sum(obj) else {}
+
+
+@lru_cache(maxsize=READ)
+def _read(entries: str) -> Mapping[Path, str]:
+    pairs = (entry.partition("=") for entry in entries.split(" "))
     return {_path(path): number for path, _, number in pairs if _is_number(number)}
 
 

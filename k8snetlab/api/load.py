@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
+from k8snetlab.api import customizing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.defaults import lab_name, with_defaults
@@ -20,7 +22,8 @@ from k8snetlab.api.lines import noted
 from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.networking import Ingress, ServiceCIDR
 from k8snetlab.api.passed import Passed
-from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.schema import violations
+from k8snetlab.api.scheme import BY_KIND, Resource, without_nulls
 from k8snetlab.api.source import Document, parse
 from k8snetlab.api.unread import unread
 from k8snetlab.api.validate import validate
@@ -76,13 +79,20 @@ class Written(msgspec.Struct, frozen=True):
         return f"{self.document.file}:{self.document.line((*self.at, *path))}"
 
 
-def load(files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False) -> Loaded:
+Brought = Callable[[], Iterable[Resource]]
+"""The kinds that a lab's CustomResourceDefinitions bring."""
+
+
+def load(
+    files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False, brought: Brought = tuple
+) -> Loaded:
     """The objects of (name, text) pairs; raises ManifestError with every wrong place of all of them.
 
     Not `whole`: other objects may stand beside these, so nothing is said of what is missing among them.
-    `machines`: the nodes are to be machines, whatever the Lab says.
+    `machines`: the nodes are to be machines, whatever the Lab says. `brought` is asked only where a kind is none of a
+    lab's own.
     """
-    loader = _Loader(whole, machines)
+    loader = _Loader(whole, machines, brought)
     for name, text in files:
         documents, flaws = parse(text, name)
         for flaw in flaws:
@@ -109,8 +119,8 @@ def _texts(messages: list[_Message]) -> list[str]:
 
 
 class _Loader:
-    def __init__(self, whole: bool, machines: bool) -> None:
-        self.whole, self.machines = whole, machines
+    def __init__(self, whole: bool, machines: bool, brought: Brought) -> None:
+        self.whole, self.machines, self._brought = whole, machines, brought
         self.objects: list[Object] = []
         self.written: dict[int, tuple[Document, Path]] = {}
         self.errors: list[_Message] = []
@@ -140,7 +150,11 @@ class _Loader:
         if kind.endswith("List") and (kind == "List" or "items" in value):
             self._list(document, value, at)
         elif kind not in BY_KIND or kind == Ignored.KIND or not _own_group(version):
-            self._unknown(document, value, kind, version, at)
+            custom = None if _own_group(version) else self._custom.get((version, kind))
+            if custom is None:
+                self._unknown(document, value, kind, version, at)
+            else:
+                self._of_custom(document, value, custom, at)
         else:
             self._object(document, value, BY_KIND[kind].type, version, at)
 
@@ -161,6 +175,29 @@ class _Loader:
         same = [name for name, resource in BY_KIND.items() if version == resource.type.API_VERSION]
         hint = did_you_mean(kind, same) if kind not in BY_KIND else ""
         self.passed.kind(document.file, document.line(at), kind, name if isinstance(name, str) else "", hint)
+
+    @cached_property
+    def _custom(self) -> Mapping[tuple[str, str], Resource]:
+        return {(one.version, one.kind): one for one in self._brought()}
+
+    def _of_custom(self, document: Document, value: dict[str, Any], resource: Resource, at: Path) -> None:
+        value = _without_servers_fields(without_nulls(value), resource.type)
+        if resource.defined is not None and resource.defined.subresources.status is not None:
+            value.pop("status", None)
+        value |= {"apiVersion": resource.version, "kind": resource.kind}
+        try:
+            obj, unknown = customizing.decoded(value, resource)
+        except ManifestError as error:
+            self.problem(document.file, document.line(at), error.message)
+            return
+        for path in unknown:
+            self.problem(document.file, document.line(at), f"{path}: a {resource.kind} has no such field")
+        for place, message in violations(obj.content, customizing.schema_of(resource)):
+            where = document.line((*at, *place))
+            self.problem(document.file, where, f"{show((*at, *place))}: {message}")
+        made: Object = obj
+        self.objects.append(self._with_source(document, made, at))
+        self.written[id(self.objects[-1])] = (document, at)
 
     def _object(self, document: Document, value: dict[str, Any], type_: type[Object], version: str, at: Path) -> None:
         where = document.line((*at, "apiVersion"))

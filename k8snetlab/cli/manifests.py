@@ -11,7 +11,7 @@ from k8snetlab.cli import screen
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
-    from k8snetlab.api.load import Loaded
+    from k8snetlab.api.load import Brought, Loaded
     from k8snetlab.api.meta import Object
 
 
@@ -20,8 +20,8 @@ def load(paths: Sequence[str] | None, verb: str) -> list[Object]:
     return list(loaded(paths, verb).objects)
 
 
-def loaded(paths: Sequence[str] | None, verb: str) -> Loaded:
-    """As `load`, with where the name of a Lab is written."""
+def loaded(paths: Sequence[str] | None, verb: str, brought: Brought = tuple) -> Loaded:
+    """As `load`, with where the name of a Lab is written; `brought` are kinds that the lab's users have brought."""
     from k8snetlab.cli import progress
     from k8snetlab.state import scenarios
 
@@ -30,7 +30,7 @@ def loaded(paths: Sequence[str] | None, verb: str) -> Loaded:
     drawn = verb in ("render", "graph", "policy")
     with progress.patient(f"{', '.join(paths)}, to be read", quiet="-" in paths):  # a pipe may have no writer yet
         files = [file for path in paths for file in scenarios.find(path)] if drawn else scenarios.read_all(paths)
-    return of(files, whole=drawn, others=verb in ("apply", "delete"))
+    return of(files, whole=drawn, others=verb in ("apply", "delete"), brought=brought)
 
 
 def for_lab(loaded: Loaded, verb: str, lab: str, given: str | None) -> list[dict[str, Any]]:
@@ -45,13 +45,20 @@ def for_lab(loaded: Loaded, verb: str, lab: str, given: str | None) -> list[dict
     return objects
 
 
-def of(files: list[tuple[str, str]], whole: bool = True, machines: bool = False, others: bool = False) -> Loaded:
+def of(
+    files: list[tuple[str, str]],
+    *,
+    whole: bool = True,
+    machines: bool = False,
+    others: bool = False,
+    brought: Brought = tuple,
+) -> Loaded:
     """The objects in (name, text) pairs; `whole` where they are all there will be, and not an addition to a lab;
     `machines` where the nodes are to be machines whatever the Lab says; `others` where objects of kinds that no lab
     has are reason enough for a manifest."""
     from k8snetlab.api.load import load
 
-    loaded = load(files, whole, machines)
+    loaded = load(files, whole, machines, brought)
     if not loaded.objects and not (others and loaded.others):
         raise InputError(f"{', '.join(name for name, _ in files)}: no object in it", "a manifest has a kind")
     for warning in loaded.warnings:

@@ -60,10 +60,11 @@ def apply(
     from k8snetlab.cli import manifests, progress
     from k8snetlab.messages.changes import APPLY, Change
 
-    loaded = manifests.loaded(filename, "apply")
+    asked_of = _Lab(lab)
+    loaded = manifests.loaded(filename, "apply", asked_of.brought)
     events: Iterable[ChangeEvent] = ()
     if loaded.objects or loaded.ignored:
-        client = client_of(lab)
+        client = asked_of.client
         objects = manifests.for_lab(loaded, "apply", client.lab, lab)
         asked = Change(objects=objects, timeout=timeout, wait=wait is Wait.TRUE)
         events = client.stream(APPLY, asked)
@@ -96,8 +97,9 @@ def delete(
     if filename:
         from k8snetlab.cli import manifests
 
-        loaded = manifests.loaded(filename, "delete")
-        client = client_of(lab)
+        asked_of = _Lab(lab)
+        loaded = manifests.loaded(filename, "delete", asked_of.brought)
+        client = asked_of.client
         objects = manifests.for_lab(loaded, "delete", client.lab, lab)
     else:
         asked_of = _Lab(lab)

@@ -200,6 +200,8 @@ def _inherit(new: Object, old: Object) -> Object:
         annotations={**new.metadata.annotations, **_kept_annotations(old)},
     )
     new = msgspec.structs.replace(new, metadata=metadata)
+    if isinstance(new, Custom) and isinstance(old, Custom) and "status" in old.content:
+        return msgspec.structs.replace(new, content={"status": old.content["status"], **new.content})
     status = getattr(old, "status", None)
     if status is not None and getattr(new, "status", None) == type(status)():
         new = msgspec.structs.replace(new, status=status)

@@ -26,6 +26,12 @@ def test_it_is_the_wheels_code_that_runs(bin: Path, tmp_path: Path) -> None:
     assert str(bin.parent) in done.stdout
 
 
+def test_what_kubectl_explain_says_is_in_it(bin: Path, tmp_path: Path) -> None:
+    code = "from k8snetlab.apiserver import describing; print(describing.of_field('ServiceSpec', 'clusterIP'))"
+    done = run(bin / "python", "-c", code, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+
+
 def test_scenarios_are_found(bin: Path, tmp_path: Path) -> None:
     done = run(bin / "k8snetlab", "render", "-f", "two-nodes", "--node", "node1", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

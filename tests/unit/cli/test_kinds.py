@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from typer.testing import CliRunner
 
 from k8snetlab.cli import kinds
 from k8snetlab.cli.main import app_of
-from k8snetlab.errors import InputError
+from k8snetlab.errors import InputError, ManifestError
 
 COLUMNS = [
     {"name": "Size", "type": "integer", "jsonPath": ".spec.size"},
@@ -102,6 +103,66 @@ def test_objects_of_such_a_kind_are_shown_in_their_columns(client: Bringing) -> 
     assert ran("get", "wd", "-o", "name").split() == ["widget.example.com/a", "widget.example.com/b"]
     assert json.loads(ran("get", "widget/a", "-o", "json"))["spec"] == {"size": 3, "colour": "red"}
     assert "colour: red" in ran("get", "wd", "a", "-o", "yaml")
+
+
+SCHEMED = {
+    "openAPIV3Schema": {
+        "type": "object",
+        "properties": {
+            "spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 1, "maximum": 9}}},
+            "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
+    }
+}
+
+
+@pytest.fixture
+def schemed(client: Bringing) -> Bringing:
+    versions = [{**version("v1"), "schema": SCHEMED, "subresources": {"status": {}}}]
+    client.objects[0] = {**DEFINITION, "spec": {**DEFINITION["spec"], "versions": versions}}
+    client.events = [{"type": "done", "changes": {}, "seconds": 0.1}]
+    return client
+
+
+def test_such_an_object_is_applied_and_deleted_from_a_file(schemed: Bringing, tmp_path: Path) -> None:
+    file = tmp_path / "widgets.yaml"
+    file.write_text("apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: a}\nspec: {}\nstatus: {size: 1}\n")
+    for verb in ("apply", "delete"):
+        said = CliRunner().invoke(app_of(), [verb, "-f", str(file)])
+        assert "ignored" not in said.output
+        _, question = schemed.asked[-1]
+        [sent] = question.objects
+        assert (sent["apiVersion"], sent["kind"], sent["spec"]) == ("example.com/v1", "Widget", {"size": 1})
+        assert sent["metadata"]["namespace"] == "default" and "status" not in sent
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("spec:\n  size: x\n", ":5: spec.size: Invalid value"),
+        ("spec:\n  size: 10\n", ":5: spec.size: Invalid value: 10"),
+        ("spec:\n  colour: red\n", "spec.colour: a Widget has no such field"),
+        ("spec: {}\nmetadata: {name: A_B}\n", "metadata.name"),
+        ("spec: []\n", "spec"),
+    ],
+)
+def test_a_wrong_one_is_refused_with_its_line_and_nothing_is_asked(
+    schemed: Bringing, tmp_path: Path, text: str, said: str
+) -> None:
+    file = tmp_path / "w.yaml"
+    name = "" if "metadata" in text else "metadata: {name: a}\n"
+    file.write_text(f"apiVersion: example.com/v1\nkind: Widget\n{name}{text}")
+    done = CliRunner().invoke(app_of(), ["apply", "-f", str(file)])
+    assert isinstance(done.exception, ManifestError)
+    assert any(said in str(problem) for problem in done.exception.problems), done.exception.problems
+    assert not schemed.asked
+
+
+def test_a_kind_that_nobody_has_brought_is_still_named_and_passed_over(client: Bringing, tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text("apiVersion: other.com/v1\nkind: Widget\nmetadata: {name: a}\n")
+    done = CliRunner().invoke(app_of(), ["apply", "-f", str(file)])
+    assert "this kind is not part of the lab's network, ignored" in done.output and not client.asked
 
 
 def test_such_an_object_is_deleted_as_any_other(client: Bringing) -> None:

@@ -52,6 +52,15 @@ def test_rules_are_those_of_real_kube_proxy(case: Path) -> None:
     assert by_service(chains(ours)) == by_service(chains(theirs))
 
 
+@pytest.mark.parametrize("source", ["-", "business-manager"])
+def test_what_manifests_ask_for_is_shown_and_no_service_that_a_lab_has_besides(source: str) -> None:
+    rules = render("-f", source, "--node", "node1", "--rules")
+    assert "-d 10.254.80.22 " in rules
+    for address in ("10.254.0.1", "10.254.0.2"):  # of default/kubernetes and of kube-system/kube-dns in a lab of these
+        assert f"-d {address} " not in rules
+    assert "default/kubernetes" not in rules and "kube-dns" not in rules
+
+
 def test_links_are_the_commands_that_make_the_node() -> None:
     lines = render("-f", "-", "--node", "node1", "--links").splitlines()
     assert lines[0] == "ip netns add demo.node1"
