@@ -29,12 +29,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.etcd)
         if item.get_closest_marker("etcd") and shutil.which("etcd") is None:
             item.add_marker(pytest.mark.skip(reason="needs etcd: apt-get install etcd-server"))
-    # A file stays with one worker: those that give themselves the most time begin first, and nobody waits for the last.
-    most: dict[Path, float] = {}
+    # A file stays with one worker: those that give themselves the most time begin first, and last come those that are
+    # quick and need no kernel, so that nobody waits for the last.
+    most: dict[Path, tuple[float, bool]] = {}
     for item in items:
-        given = item.get_closest_marker("timeout")
-        most[item.path] = max(most.get(item.path, 0.0), given.args[0] if given else 0.0)
-    items.sort(key=lambda item: -most[item.path])
+        given, long = item.get_closest_marker("timeout"), KERNEL in item.path.parents or item.get_closest_marker("slow")
+        seconds, before = most.get(item.path, (0.0, False))
+        most[item.path] = max(seconds, given.args[0] if given else 0.0), before or bool(long)
+    items.sort(key=lambda item: most[item.path], reverse=True)
 
 
 @pytest.fixture(scope="session")

@@ -13,14 +13,21 @@ from contextlib import ExitStack
 def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
     """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point.
 
-    Between two looks it sleeps as long as a look takes, or (up to a second) an eighth of what it has waited: a look
-    that runs a command must not keep a core from what it waits for. Raises AssertionError when it is still not so after
-    `seconds`.
+    What raises LookupError looks for something that is not there yet, and is asked again. Between two looks it sleeps
+    as long as a look takes, or (up to a second) an eighth of what it has waited: a look that runs a command must not
+    keep a core from what it waits for. Raises AssertionError when it is still not so after `seconds`.
     """
     began = asked = time.monotonic()
-    while not what():
+    while True:
+        missing: LookupError | None = None
+        try:
+            if what():
+                return
+        except LookupError as error:
+            missing = error
         now = time.monotonic()
-        assert now < began + seconds, f"still not so after {seconds} s"
+        if now >= began + seconds:
+            raise AssertionError(f"still not so after {seconds} s") from missing
         time.sleep(min(max(0.05, now - asked, (now - began) / 8), 1.0))
         asked = time.monotonic()
 

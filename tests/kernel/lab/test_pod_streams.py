@@ -25,7 +25,7 @@ import kubernetes.stream
 import pytest
 from kubectl import Kubectl
 
-from k8snetlab.testing import Lab
+from k8snetlab.testing import Lab, eventually
 
 pytestmark = pytest.mark.lab("two-nodes", scope="module")
 PATIENCE = 60
@@ -313,10 +313,7 @@ def test_what_containers_wrote_is_shown_in_every_way(k: Kubectl) -> None:
 
 
 def _until_restarted(k: Kubectl, pod: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not k.json("get", "pod", pod)["status"]["containerStatuses"][0]["restartCount"]:
-        assert time.monotonic() < end
-        time.sleep(0.2)
+    eventually(lambda: k.json("get", "pod", pod)["status"]["containerStatuses"][0]["restartCount"])
 
 
 def _refusals(k: Kubectl) -> None:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from k8snetlab.testing import kill
+from k8snetlab.testing import eventually, kill
 
 LISTENS = """
 import socket, threading, time
@@ -36,3 +36,18 @@ def test_of_a_process_that_there_is_not_kill_says_so() -> None:
         process.wait()
         with pytest.raises(ProcessLookupError):
             kill(process.pid)
+
+
+def test_what_is_not_there_yet_is_waited_for_and_named_when_it_never_comes() -> None:
+    found: dict[str, bool] = {}
+
+    def comes() -> bool:
+        try:
+            return found["here"]
+        finally:
+            found["here"] = True
+
+    eventually(comes)
+    with pytest.raises(AssertionError, match="still not so") as raised:
+        eventually(lambda: found["there"], seconds=0.1)
+    assert isinstance(raised.value.__cause__, KeyError)
