@@ -129,5 +129,6 @@ def test_kubectl_explains_fields_in_words(release: str, tmp_path: Path, kubectl_
         pod, job = (" ".join(k.run("explain", what).split()) for what in ("pod.spec.containers", "job.spec"))
     assert "One program of a pod, with its settings." in pod
     assert "Its name, a DNS label; no two containers of a pod have the same." in pod
-    assert "How it is found out whether it can serve. Checked and kept; it has no effect in a lab." in pod
+    assert "How it is found out whether it can serve." in pod
+    assert "With which rights it runs. Checked and kept; it has no effect in a lab." in pod
     assert "After each the next waits longer" in job
