@@ -46,18 +46,21 @@ def rows(run: Run) -> Iterator[Row]:
         run.say(f"{EVENTS} events to {WATCHERS} watchers")
         fanned = tuple(asyncio.run(_fanned(door, number)) for number in range(run.scale.rounds))
         yield Row(f"{EVENTS} events to {WATCHERS} watchers", fanned, goals=(Goal(0.3, ""),))
-        created, asked = [], []
+        created, asked, worked = [], [], []
+        daemon, _ = one.pids()
         for number in range(run.scale.rounds):
             run.say(f"{CREATED} objects, round {number + 1}")
             asked.append(asyncio.run(_spread(door, "GET", [("/api/v1/nodes/node1", None)] * CREATED)))
+            before = machine.cpu(daemon)
             created.append(asyncio.run(_spread(door, "POST", _maps(f"c{number}", CREATED))))
+            worked.append(machine.cpu(daemon) - before)
             if number + 1 < run.scale.rounds:
                 asyncio.run(_delete(door, MAPS))
         what = f"{CREATED} objects created over {CONNECTIONS} connections"
         yield Row(what, tuple(created), tuple(asked), goals=(Goal(3.0, ""),))
+        yield Row(f"{what}: the daemon's processor time", tuple(worked), goals=(Goal(3.0, ""),))
         run.say("8,000 objects")
         asyncio.run(_spread(door, "POST", _others()))
-        daemon, _ = one.pids()
         yield Row("a daemon with 8,000 objects", (machine.resident(daemon),), unit="MB", goals=(Goal(120, ""),))
 
 

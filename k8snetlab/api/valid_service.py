@@ -1,27 +1,20 @@
-"""What can be wrong with Services, Endpoints and EndpointSlices.
+"""What can be wrong with Services.
 
-Source: Kubernetes pkg/apis/core/validation (ValidateService, ValidateEndpointIP) and pkg/apis/discovery/validation.
+Source: Kubernetes pkg/apis/core/validation (ValidateService).
 """
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator, Sequence
-from ipaddress import ip_network
+from collections.abc import Sequence
 
-from k8snetlab.api import addressing
+from k8snetlab.api import addressing, valid_selection
 from k8snetlab.api.addressing import Address
-from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Endpoints, Pod, Service, ServicePort
-from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice
+from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Service, ServicePort
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.meta import Labels, Object
 from k8snetlab.api.networking import IPAddress
 from k8snetlab.api.problems import (
     Report,
-    dns_label,
     dns_subdomain,
-    label_value,
     labels,
     place,
     port_name,
@@ -29,20 +22,13 @@ from k8snetlab.api.problems import (
 )
 from k8snetlab.api.rules import PORTS, invalid
 from k8snetlab.api.selection import (
-    pods_by_label,
-    selects,
     services_by_ip,
-    services_by_label,
     services_by_node_port,
-    slices_by_service,
-    templates_by_label,
 )
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.words import Path, shorten
-from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, StatefulSet, Workload
+from k8snetlab.api.valid_address import any_address, app_protocol, name_in_list, outside_address
+from k8snetlab.api.words import Path
 
-MAX_ENDPOINTS = 1000
-MAX_HINTS = 8
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 KUBELET_PORT = 10250
 
@@ -66,12 +52,12 @@ def service(report: Report, service: Service, world: Snapshot) -> None:
     for number, ingress in enumerate(service.status.loadBalancer.ingress):
         where: Path = ("status", "loadBalancer", "ingress", number)
         if ingress.ip:
-            _address(report, service, (*where, "ip"), ingress.ip)
+            any_address(report, service, (*where, "ip"), ingress.ip)
         if ingress.hostname and (problem := dns_subdomain(ingress.hostname)):
             report.error(service, (*where, "hostname"), problem)
     if spec.selector:
         labels(report, service, ("spec", "selector"), spec.selector)
-        _selection(report, service, world)
+        valid_selection.check(report, service, world)
 
 
 def _source_ranges(service: Service) -> tuple[Sequence[str], Path]:
@@ -80,141 +66,6 @@ def _source_ranges(service: Service) -> tuple[Sequence[str], Path]:
         return service.spec.loadBalancerSourceRanges, ("spec", "loadBalancerSourceRanges")
     text = service.metadata.annotations[SOURCE_RANGES].strip()
     return text.split(",") if text else (), ("metadata", "annotations", SOURCE_RANGES)
-
-
-def endpoints(report: Report, endpoints: Endpoints) -> None:
-    for s, subset in enumerate(endpoints.subsets):
-        for field, addresses in (("addresses", subset.addresses), ("notReadyAddresses", subset.notReadyAddresses)):
-            for a, address in enumerate(addresses):
-                where: Path = ("subsets", s, field, a)
-                outside_address(report, endpoints, (*where, "ip"), address.ip)
-                _of_node(report, endpoints, where, address.hostname, address.nodeName)
-        if not subset.addresses and not subset.notReadyAddresses:
-            report.error(endpoints, ("subsets", s), "Required value: must specify `addresses` or `notReadyAddresses`")
-        names: set[str] = set()
-        for p, port in enumerate(subset.ports):
-            _name_in_list(
-                report, endpoints, ("subsets", s, "ports", p, "name"), port.name, names, needed=len(subset.ports) > 1
-            )
-
-
-def slice_(report: Report, slice_: EndpointSlice) -> None:
-    if SERVICE_NAME not in slice_.metadata.labels:
-        report.warn(slice_, ("metadata", "labels"), f"belongs to no Service without the label {SERVICE_NAME}: NAME")
-    names: set[str] = set()
-    for number, port in enumerate(slice_.ports):
-        _name_in_list(report, slice_, ("ports", number, "name"), port.name, names, needed=False)
-        _app_protocol(report, slice_, ("ports", number, "appProtocol"), port.appProtocol)
-    if not slice_.addressType:
-        report.error(slice_, ("addressType",), "Required value: IPv4, IPv6 or FQDN")
-    if len(slice_.endpoints) > MAX_ENDPOINTS:
-        message = f"Too many: {len(slice_.endpoints)}: must have at most {MAX_ENDPOINTS} items"
-        report.error(slice_, ("endpoints",), message)
-    for number, endpoint in enumerate(slice_.endpoints):
-        path: Path = ("endpoints", number, "addresses")
-        _of_node(report, slice_, ("endpoints", number), endpoint.hostname, endpoint.nodeName)
-        if endpoint.zone and (problem := label_value(endpoint.zone)):
-            report.error(slice_, ("endpoints", number, "zone"), problem)
-        _hints(report, slice_, number, endpoint)
-        if not 1 <= len(endpoint.addresses) <= 100:
-            report.error(slice_, path, f"takes 1 to 100 addresses, not {len(endpoint.addresses)}")
-        for a, text in enumerate(endpoint.addresses):
-            _of_type(report, slice_, (*path, a), text)
-
-
-def _of_type(report: Report, slice_: EndpointSlice, path: Path, text: str) -> None:
-    """Whether an address is of the slice's addressType; FQDN is a name."""
-    version = {"IPv4": 4, "IPv6": 6}.get(slice_.addressType)
-    if version is None:
-        if slice_.addressType and (problem := dns_subdomain(text)):
-            report.error(slice_, path, problem)
-        return
-    address = outside_address(report, slice_, path, text)
-    if address and address.version != version:
-        report.error(slice_, path, f"{text} is no {slice_.addressType} address, as addressType says")
-
-
-def _hints(report: Report, slice_: EndpointSlice, number: int, endpoint: Endpoint) -> None:
-    """At most eight zones, and eight nodes, each once."""
-    hints = endpoint.hints
-    for field, names in (
-        ("forZones", tuple(z.name for z in hints.forZones) if hints else ()),
-        ("forNodes", tuple(n.name for n in hints.forNodes) if hints else ()),
-    ):
-        path: Path = ("endpoints", number, "hints", field)
-        if len(names) > MAX_HINTS:
-            report.error(slice_, path, f"Too many: {len(names)}: must have at most {MAX_HINTS} items")
-        for n, name in enumerate(names):
-            if name in names[:n]:
-                report.error(slice_, (*path, n, "name"), f'Duplicate value: "{shorten(name)}"')
-            if problem := label_value(name) if field == "forZones" else dns_subdomain(name):
-                report.error(slice_, (*path, n, "name"), problem)
-
-
-def _of_node(report: Report, obj: Object, path: Path, hostname: str | None, node: str | None) -> None:
-    if hostname and (problem := dns_label(hostname)):
-        report.error(obj, (*path, "hostname"), problem)
-    if node is not None and (problem := dns_subdomain(node)):
-        report.error(obj, (*path, "nodeName"), problem)
-
-
-def _app_protocol(report: Report, obj: Object, path: Path, name: str | None) -> None:
-    if name is not None and (problem := qualified_name(name)):
-        report.error(obj, path, problem)
-
-
-def outside_address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
-    """An address that packets can be sent on to. Source: ValidateNonSpecialIP, whose words these are."""
-    address, problem = _outside(text)
-    if problem:
-        report.error(obj, path, problem)
-    return address
-
-
-@functools.lru_cache(maxsize=65536)
-def _outside(text: str) -> tuple[Address | None, str]:
-    """The address, if it is one, and what is wrong with it. Endpoints have a thousand, the same again and again."""
-    try:
-        address = addressing.api_address(text)
-    except ValueError as error:
-        return None, str(error)
-    message = ""
-    if address.is_unspecified:
-        message = "may not be unspecified (0.0.0.0 or ::)"
-    elif address.is_loopback:
-        message = "may not be in the loopback range (127.0.0.0/8, ::1/128)"
-    elif address.is_link_local:
-        message = "may not be in the link-local range (169.254.0.0/16, fe80::/10)"
-    elif any(address in network for network in _LINK_LOCAL_MULTICAST if network.version == address.version):
-        message = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)"
-    return address, f'Invalid value: "{text}": {message}' if message else ""
-
-
-_LINK_LOCAL_MULTICAST = (ip_network("224.0.0.0/24"), ip_network("ff02::/16"))
-"""ff02::/16 is what is looked at, whatever the sentence says (Go's IsLinkLocalMulticast)."""
-
-
-def _address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
-    try:
-        return addressing.api_address(text)
-    except ValueError as error:
-        report.error(obj, path, str(error))
-        return None
-
-
-def _name_in_list(report: Report, obj: Object, path: Path, name: str, names: set[str], *, needed: bool) -> None:
-    """A port's name, which comes to the `names` of the ports before it."""
-    if not name and needed:
-        report.error(obj, path, "is missing; where there are several ports each needs a name")
-    if name and (problem := dns_label(name)):
-        report.error(obj, path, problem)
-    if name in names:
-        report.error(obj, path, f'"{shorten(name)}" names another port already')
-    if name:
-        names.add(name)
-
-
-# --- ports ----------------------------------------------------------------------------------------------------------
 
 
 def _ports(report: Report, service: Service, world: Snapshot) -> None:
@@ -226,7 +77,7 @@ def _ports(report: Report, service: Service, world: Snapshot) -> None:
     node_ports: set[tuple[str, int]] = set()
     for number, port in enumerate(spec.ports):
         path: Path = ("spec", "ports", number)
-        _name_in_list(report, service, (*path, "name"), port.name, names, needed=len(spec.ports) > 1)
+        name_in_list(report, service, (*path, "name"), port.name, names, needed=len(spec.ports) > 1)
         if (port.port, port.protocol) in seen:
             report.error(service, (*path, "port"), f"{port.port}/{port.protocol} appears twice")
         seen.add((port.port, port.protocol))
@@ -234,7 +85,7 @@ def _ports(report: Report, service: Service, world: Snapshot) -> None:
             report.error(service, (*path, "targetPort"), invalid(port.targetPort, PORTS))
         if isinstance(port.targetPort, str) and (problem := port_name(port.targetPort)):
             report.error(service, (*path, "targetPort"), problem)
-        _app_protocol(report, service, (*path, "appProtocol"), port.appProtocol)
+        app_protocol(report, service, (*path, "appProtocol"), port.appProtocol)
         if spec.type == "LoadBalancer" and port.port == KUBELET_PORT:
             message = (
                 f"Invalid value: {port.port}: may not expose port {port.port} externally since it is used by kubelet"
@@ -259,9 +110,6 @@ def _node_port(report: Report, service: Service, number: int, port: ServicePort,
         if report.earlier(other, service):
             message = f"{port.nodePort}: provided port is already allocated, to {place(other)}; choose another"
             report.error(service, path, message)
-
-
-# --- addresses ------------------------------------------------------------------------------------------------------
 
 
 def _cluster_ip(report: Report, service: Service, world: Snapshot) -> None:
@@ -299,7 +147,7 @@ def _cluster_ips(report: Report, service: Service, given: tuple[str, ...], world
     versions: list[int] = []
     for number, text in enumerate(given):
         where: Path = ("spec", "clusterIPs", number) if number else ("spec", "clusterIP")
-        address = _address(report, service, where, text)
+        address = any_address(report, service, where, text)
         if address is None:
             continue
         versions.append(address.version)
@@ -360,57 +208,3 @@ def _policies(report: Report, service: Service) -> None:
     if spec.externalIPs:
         message = "externalIPs are deprecated since Kubernetes 1.36 and will stop working in a later release"
         report.notice(service, ("spec", "externalIPs"), message)
-
-
-# --- what a selector finds ------------------------------------------------------------------------------------------
-
-
-def _selection(report: Report, service: Service, world: Snapshot) -> None:
-    if service.spec.type == "ExternalName":
-        return
-    found = 0
-    ports: set[str] = set()
-    for group in services_by_label(service):
-        for pod in world.select(Pod, pods_by_label, group).values():
-            if selects(service, pod.metadata.labels):
-                found += 1
-                ports |= {port.name for container in pod.spec.serving_containers for port in container.ports}
-        workloads: list[Workload] = [
-            *world.select(Deployment, templates_by_label, group).values(),
-            *world.select(ReplicaSet, templates_by_label, group).values(),
-            *world.select(DaemonSet, templates_by_label, group).values(),
-            *world.select(StatefulSet, templates_by_label, group).values(),
-            *world.select(ReplicationController, templates_by_label, group).values(),
-            *world.select(Job, templates_by_label, group).values(),
-        ]
-        for template in (workload.spec.template for workload in workloads):
-            if selects(service, template.metadata.labels):
-                found += 1
-                ports |= {port.name for container in template.spec.serving_containers for port in container.ports}
-    if not found and not world.select(EndpointSlice, slices_by_service, service.key):
-        report.warn(service, ("spec", "selector"), _nothing(service, world))
-    for number, port in enumerate(service.spec.ports):
-        if found and isinstance(port.targetPort, str) and port.targetPort not in ports:
-            names = ", ".join(sorted(ports - {""})) or "none"
-            message = f'no selected pod has a container port named "{port.targetPort}" (names there: {shorten(names)})'
-            report.warn(service, ("spec", "ports", number, "targetPort"), message)
-
-
-def _nothing(service: Service, world: Snapshot) -> str:
-    wanted = ",".join(f"{k}={v}" for k, v in (service.spec.selector or {}).items())
-    have: dict[str, None] = {}
-    for found in filter(None, _label_sets(service.namespace, world)):
-        have[",".join(f"{k}={v}" for k, v in found.items())] = None
-        if len(have) >= 3:
-            break
-    there = f" (there are {shorten('; '.join(have))})" if have else ""
-    return f"selects nothing: no Pod or Deployment in namespace {service.namespace} has labels {shorten(wanted)}{there}"
-
-
-def _label_sets(namespace: str, world: Snapshot) -> Iterator[Labels]:
-    for pod in world.all(Pod).values():
-        if pod.namespace == namespace:
-            yield pod.metadata.labels
-    for workload in world.all(Deployment).values():
-        if workload.namespace == namespace:
-            yield workload.spec.template.metadata.labels

@@ -311,8 +311,8 @@ class Cluster:
         return self._written(new, await self._writable.update(store_key(old), encode(admitted.stored(new)), revision))
 
     def _written(self, obj: T, entry: Entry) -> T:
-        """The object as the snapshot has it now that `entry` is stored."""
-        self._informer.apply_local(entry)
+        """The object as the snapshot has it now that `entry`, which was encoded from it, is stored."""
+        self._informer.apply_local(entry, made={entry.value: obj})
         return self.snapshot.get(type(obj), obj.name, obj.namespace) or obj
 
     async def restore(self) -> None:
