@@ -24,6 +24,7 @@ from k8snetlab.apiserver import escalation
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.access import ROOT
 from k8snetlab.apiserver.authentication import Authentication
+from k8snetlab.apiserver.authorization import attributes_of, authorize
 from k8snetlab.apiserver.binding import binding
 from k8snetlab.apiserver.bodies import forms_of, patch_of
 from k8snetlab.apiserver.cascade import Cascade
@@ -172,6 +173,9 @@ class ObjectRoutes:
             raise RequestError(f"{target.subresource} cannot be applied: send another form of patch")
         if not words.text(query, "fieldManager"):
             raise RequestError("fieldManager: Required value: is required for apply patch", "", "Invalid", 422)
+        if self._cluster.snapshot.get(target.resource.type, target.name, target.namespace) is None:
+            asked = attributes_of("PATCH", request.path, kinds=self.kinds)
+            authorize(request.user, replace(asked, verb="create"), self._cluster.snapshot)
         wish = self._wish(request)
         value, warnings, made = await self._writing.apply(target.resource, target.namespace, target.name, body, wish)
         return Reply(value, 201 if made else 200, tuple(warnings))

@@ -256,6 +256,19 @@ def test_who_may_list_one_object_lists_no_others(enforced: Server) -> None:
     admin.run("delete", "configmap/mine", "configmap/hidden", "role/one", "rolebinding/one")
 
 
+def test_who_may_change_and_not_make_makes_nothing_by_apply_either(enforced: Server) -> None:
+    admin = enforced.admin
+    admin.run("create", "role", "changes", "--verb=get,patch", "--resource=configmaps")
+    admin.run("create", "rolebinding", "changes", "--role=changes", "--user=tom")
+    made = '{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"a": "1"}}'
+    apply = ("apply", "--server-side", "-f", "-")
+    said = admin.run(*apply, "--as=tom", stdin=made, code=1)
+    assert 'User "tom" cannot create resource "configmaps" in API group "" in the namespace "default"' in said
+    admin.run(*apply, stdin=made)
+    admin.run(*apply, "--as=tom", stdin=made)
+    admin.run("delete", "configmap/one", "role/changes", "rolebinding/changes")
+
+
 def test_only_who_may_is_answered_as_another(enforced: Server) -> None:
     robot = enforced.by_token(enforced.admin.run("create", "token", "robot").strip())
     said = robot.run("get", "pods", "--as=ann", code=1)
