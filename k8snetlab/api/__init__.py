@@ -60,6 +60,7 @@ __all__ = [
     "taken",
     "unserved",
     "validate",
+    "variables",
     "wire",
     "words",
     "workload",

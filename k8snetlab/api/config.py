@@ -1,4 +1,5 @@
-"""Kinds of the core group, v1, that are kept and answered: ConfigMap, Secret, ServiceAccount. No pod reads them yet.
+"""Kinds of the core group, v1, that are kept and answered: ConfigMap, Secret, ServiceAccount. Pods get
+variables from the first two.
 
 Source: Kubernetes API reference, core/v1.
 """

@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 
+from k8snetlab.api.environment import EnvFromSource, EnvVarSource
 from k8snetlab.api.meta import Object, ObjectMeta, OrBlank, Port, Value, always
 from k8snetlab.api.placement import Affinity, TopologySpreadConstraint
 from k8snetlab.api.probes import Lifecycle, Probe
@@ -143,6 +144,7 @@ class ContainerPort(Value):
 class EnvVar(Value):
     name: str
     value: str = ""
+    valueFrom: EnvVarSource | None = None
 
 
 class Container(Value):
@@ -157,6 +159,7 @@ class Container(Value):
     args: tuple[str, ...] = ()
     ports: tuple[ContainerPort, ...] = ()
     env: tuple[EnvVar, ...] = ()
+    envFrom: tuple[EnvFromSource, ...] = ()
     workingDir: str = ""
     restartPolicy: Literal["Always", "OnFailure", "Never"] | None = None
     imagePullPolicy: Literal["", "Always", "IfNotPresent", "Never"] = ""

@@ -170,6 +170,7 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
 _HELD = {
     "PodSpec": "securityContext",
     "Container": "terminationMessagePath terminationMessagePolicy",
+    "EnvVarSource": "fileKeyRef",
     "Probe": "grpc",
     "Lifecycle": "stopSignal",
     "StatefulSetSpec": "persistentVolumeClaimRetentionPolicy volumeClaimTemplates",

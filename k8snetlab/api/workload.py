@@ -26,12 +26,25 @@ def expanded(text: str, values: Mapping[str, str]) -> str:
     return _REFERENCE.sub(lambda m: "$" if m[1] is None else values.get(m[1], m[0]), text)
 
 
-def environment(container: Container, services: Mapping[str, str] = {}) -> dict[str, str]:
+class Given(msgspec.Struct, frozen=True):
+    """Of a container's variables those that come from elsewhere: whole objects' keys, and the values of its own."""
+
+    whole: Mapping[str, str] = {}
+    values: Mapping[str, str] = {}
+
+
+NOTHING = Given()
+
+
+def environment(container: Container, services: Mapping[str, str] = {}, given: Given = NOTHING) -> dict[str, str]:
     """Its variables; each may refer to those before it, and to those of `services`, which it gets where it has no such
-    variable itself."""
-    values: dict[str, str] = {}
+    variable itself. One that comes from elsewhere and is not `given` is left out."""
+    values: dict[str, str] = {**given.whole}
     for variable in container.env:
-        values[variable.name] = expanded(variable.value, {**services, **values})
+        if variable.valueFrom is None:
+            values[variable.name] = expanded(variable.value, {**services, **values})
+        elif variable.name in given.values:
+            values[variable.name] = given.values[variable.name]
     return {**services, **values}
 
 
@@ -143,9 +156,10 @@ class PodWork(msgspec.Struct, frozen=True):
         flannel: str = "",
         cgroup: str = "",
         *,
-        services: Mapping[str, str] = {},
         account: str = "",
+        variables: Mapping[str, dict[str, str]] = {},
     ) -> PodWork:
+        """`variables` are those of each container, where they are not only what is written."""
         spec = pod.spec
         return PodWork(
             uid=pod.metadata.uid,
@@ -175,7 +189,7 @@ class PodWork(msgspec.Struct, frozen=True):
                 for c in (*spec.initContainers, *spec.containers)
                 for initial in (c in spec.initContainers,)
                 for sidecar in (initial and c.restartPolicy == "Always",)
-                for env in (environment(c, services),)
+                for env in (variables[c.name] if c.name in variables else environment(c),)
             ),
             log_directory=log_directory,
             grace=float(spec.terminationGracePeriodSeconds),

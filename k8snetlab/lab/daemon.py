@@ -169,6 +169,7 @@ class Daemon:
             "API in pods": self._inside.follow,
             "CA of the API": self._inside.publish,
             "tokens of pods": accounts.keep,
+            "configuration of pods": self._lifecycle.follow_configuration,
             "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
         }

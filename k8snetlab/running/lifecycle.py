@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
+from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -142,12 +143,35 @@ class PodLifecycle:
             and self._cluster.snapshot.select(Pod, pods_by_uid, p.metadata.uid)
         ]
         new = await self._works.of(begun, lab, node)
+        await self._tell_lacking(begun)
         if not new:
             return
         by_uid = {pod.metadata.uid: pod for pod in pods}
         for state in await self._kubelet.request("run", pods=new):
             self._tell(by_uid[state.uid], state)
         self._strays.begun(begun, self._cluster.snapshot)
+
+    async def _tell_lacking(self, pods: Iterable[Pod]) -> None:
+        """Pods that wait for a ConfigMap or a Secret say so."""
+        lacking = self._works.lacking
+        states = [(pod, lacking[uid].state()) for pod in pods if (uid := pod.metadata.uid) in lacking]
+        for pod, state in states:
+            self._tell(pod, state)
+        await self._write_statuses(states)
+
+    async def follow_configuration(self) -> None:
+        """Tries pods that wait for a ConfigMap or a Secret again when one has changed, for as long as the lab lives."""
+        seen: tuple[Mapping[Key, ConfigMap], Mapping[Key, Secret]] | None = None
+        async for snapshot in self._cluster.changes():
+            now = snapshot.all(ConfigMap), snapshot.all(Secret)
+            if seen is not None and now[0] is seen[0] and now[1] is seen[1]:
+                continue
+            seen, lacking = now, self._works.lacking
+            for uid in [uid for uid in lacking if not snapshot.select(Pod, pods_by_uid, uid)]:
+                del lacking[uid]
+            for node in {one.pod.spec.nodeName for one in lacking.values()}:
+                self._seen.pop(node, None)
+                self.node_synced(node, ())
 
     async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
         """Has the kubelet answer on healthCheckNodePorts as the node's agent found right; nodes that went need none."""

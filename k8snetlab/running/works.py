@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.core import ContainerState, ContainerStateWaiting, ContainerStatus, Node, Pod
 from k8snetlab.api.inside import service_links
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.workload import PodWork
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.variables import LacksError, given
+from k8snetlab.api.workload import Happening, PodState, PodWork, environment
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import etc
 from k8snetlab.render.pods import sandbox_name
@@ -25,14 +28,38 @@ from k8snetlab.state.paths import LabPaths
 log = logging.getLogger(__name__)
 
 
+class Lacking(msgspec.Struct, frozen=True):
+    """A pod, and by container what its variables come from and is not there."""
+
+    pod: Pod
+    lacks: Mapping[str, str]
+
+    def state(self) -> PodState:
+        """As kubelet tells of it."""
+        statuses = []
+        for container in (*self.pod.spec.initContainers, *self.pod.spec.containers):
+            why = self.lacks.get(container.name)
+            waiting = ContainerStateWaiting(reason="CreateContainerConfigError", message=why) if why else _CREATING
+            state = ContainerState(waiting=waiting)
+            statuses.append(ContainerStatus(name=container.name, image=container.image, state=state, started=False))
+        happened = tuple(Happening(name, "Failed", f"Error: {why}", True) for name, why in self.lacks.items())
+        return PodState(self.pod.metadata.uid, tuple(statuses), happened)
+
+
+_CREATING = ContainerStateWaiting(reason="ContainerCreating")
+
+
 class Works:
     def __init__(self, cluster: Cluster, paths: LabPaths, accounts: Accounts, group: Path | None = None) -> None:
         """`group` is the control group of the lab, None where there is none."""
         self._cluster, self._paths, self._accounts, self._group = cluster, paths, accounts, group
         self._nodes: dict[str, object] = {}
+        self.lacking: dict[str, Lacking] = {}
+        """By uid the pods that cannot be run yet."""
 
     async def of(self, pods: list[Pod], lab: Lab, node: str) -> list[PodWork]:
-        """Those pods of a node; one that fails is left out, and an Event says why."""
+        """Those pods of a node; one that fails is left out, and an Event says why. One whose containers' variables come
+        from what is not there is left out too, and is among `lacking`."""
         works, loop = [], asyncio.get_running_loop()
 
         def failed(pod: Pod, why: str) -> None:
@@ -45,7 +72,8 @@ class Works:
         await asyncio.to_thread(etcs.write, pods, self._cluster.snapshot, self._paths, warn)
         for pod in pods:
             with self.apart(pod):
-                works.append(self._one(pod, lab, node, directories.get(pod.metadata.uid, "")))
+                if (work := self._one(pod, lab, node, directories.get(pod.metadata.uid, ""))) is not None:
+                    works.append(work)
         return works
 
     async def node(self, node: Node) -> None:
@@ -68,16 +96,23 @@ class Works:
             log.exception("pod %s/%s", pod.namespace, pod.name)
             self._warn(pod, "FailedSync", f"error syncing pod: {error}")
 
-    def _one(self, pod: Pod, lab: Lab, node: str, account: str) -> PodWork:
-        runs = any(container.command for container in pod.spec.serving_containers)
+    def _one(self, pod: Pod, lab: Lab, node: str, account: str) -> PodWork | None:
+        meant = standins.with_commands(pod, lab.name)
+        runs = any(container.command for container in (*meant.spec.initContainers, *meant.spec.containers))
+        services = service_links(pod, self._cluster.snapshot) if runs else {}
+        variables, lacks = _variables(meant, services, self._cluster.snapshot)
+        self.lacking.pop(pod.metadata.uid, None)
+        if lacks:
+            self.lacking[pod.metadata.uid] = Lacking(pod, lacks)
+            return None
         work = PodWork.of(
-            standins.with_commands(pod, lab.name),
+            meant,
             sandbox_name(lab, pod),
             str(self._paths.logs_of(pod)),
             str(self._paths.flannel(node)),
             str(self._group / f"pod{pod.metadata.uid}") if self._group else "",
-            services=service_links(pod, self._cluster.snapshot) if runs else {},
             account=account,
+            variables=variables,
         )
         own = pod.spec.hostNetwork and not lab.spec.machines
         seen = {"etc": str(self._paths.etc_of(pod)) if own else "", "hostname": etc.hostname(pod, lab)}
@@ -88,3 +123,17 @@ class Works:
 
     def _warn(self, pod: Pod, reason: str, message: str) -> None:
         self._cluster.record(pod, "Warning", reason, message, component="kubelet", host=pod.spec.nodeName)
+
+
+def _variables(
+    pod: Pod, services: Mapping[str, str], snapshot: Snapshot
+) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
+    """By container its variables, and what is missing for them."""
+    found: dict[str, dict[str, str]] = {}
+    lacks: dict[str, str] = {}
+    for container in (*pod.spec.initContainers, *pod.spec.containers):
+        try:
+            found[container.name] = environment(container, services, given(pod, container, snapshot))
+        except LacksError as error:
+            lacks[container.name] = str(error)
+    return found, lacks

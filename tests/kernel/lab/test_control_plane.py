@@ -232,3 +232,33 @@ def test_init_containers_are_run_in_turn_before_the_others_and_a_failed_one_hold
     eventually(lambda: k.run("get", "pod", "over", "--no-headers").split()[2] == "Init:Error")
     assert k.json("get", "pod", "over")["status"]["phase"] == "Failed"
     gone(k, "held", "over")
+
+
+def test_variables_come_from_the_pod_from_config_maps_and_secrets_and_are_waited_for(
+    k: Kubectl, tmp_path: Path
+) -> None:
+    file = tmp_path / "env"
+    env = (
+        "{name: ME, valueFrom: {fieldRef: {fieldPath: metadata.name}}},"
+        "{name: APP, valueFrom: {fieldRef: {fieldPath: \"metadata.labels['app']\"}}},"
+        "{name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}},"
+        "{name: MILLI, valueFrom: {resourceFieldRef: {resource: requests.cpu, divisor: 1m}}},"
+        "{name: COLOUR, valueFrom: {configMapKeyRef: {name: paint, key: colour}}},"
+        "{name: WORD, valueFrom: {secretKeyRef: {name: hidden, key: word}}},"
+        "{name: NONE, valueFrom: {secretKeyRef: {name: none, key: word, optional: true}}},"
+        '{name: BOTH, value: "$(ME)-$(COLOUR)"}'
+    )
+    command = f"command: [sh, -c, 'env > {file}.new; mv {file}.new {file}; exec sleep infinity']"
+    more = "envFrom: [{configMapRef: {name: paint}, prefix: P_}], resources: {requests: {cpu: 10m}}"
+    made(k, pod("vars", container=f"{command}, env: [{env}], {more}", labels="app: web"))
+    eventually(lambda: k.run("get", "pod", "vars", "--no-headers").split()[2] == "CreateContainerConfigError")
+    assert ("Failed", 'Error: configmap "paint" not found') in events(k, "vars")
+    k.run("create", "configmap", "paint", "--from-literal=colour=red")
+    k.run("create", "secret", "generic", "hidden", "--from-literal=word=sesame")
+    k.run("wait", "--for=condition=Ready", "pod/vars", "--timeout=60s")
+    found = dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+    ip = k.json("get", "pod", "vars")["status"]["podIP"]
+    wanted = {"ME": "vars", "APP": "web", "IP": ip, "MILLI": "10", "COLOUR": "red", "WORD": "sesame"}
+    assert {name: found[name] for name in wanted} == wanted
+    assert (found["BOTH"], found["P_colour"]) == ("vars-red", "red") and "NONE" not in found
+    gone(k, "vars")
