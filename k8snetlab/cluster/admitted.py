@@ -55,7 +55,7 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
         return deletion(old, write.force, foreground=write.foreground, released=write.released)
     if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
         raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
-    new = admit_update(obj, old, snapshot)
+    new = admit_update(obj, old, snapshot, ours=bool(write.by))
     if new is old:
         return None
     return Planned(Delete(store_key(new)), new) if is_over(new) else put(store_key(new), new, old)
@@ -119,9 +119,9 @@ def admit_create(obj: T, snapshot: Snapshot, *, ours: bool = False) -> T:
     return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot, ours=ours)
 
 
-def admit_update(obj: T, old: T, snapshot: Snapshot) -> T:
-    """The admitted object, to be stored over `old`; `old` itself if nothing differs."""
-    new = admit(stamped(obj, old, now()), old, snapshot)
+def admit_update(obj: T, old: T, snapshot: Snapshot, *, ours: bool = False) -> T:
+    """The admitted object, to be stored over `old`; `old` itself if nothing differs. `ours`: by a controller."""
+    new = admit(stamped(obj, old, now()), old, snapshot, ours=ours)
     if stored(new) == stored(old):
         return old
     if not new.counted or _desired(new) == _desired(old):

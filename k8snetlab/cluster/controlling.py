@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import platform
 import time
+import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
@@ -84,7 +86,8 @@ class ControllerLoop:
         self._controlled: Snapshot | None = None
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._ended, self._rests = False, Rests()
-        self._context = Context(architecture(), memory=EndpointMemory())
+        identity = f"{platform.node()}_{uuid.uuid4()}"
+        self._context = Context(architecture(), memory=EndpointMemory(), identity=identity)
         # One of its own: agents at work may keep all threads that others share.
         self._worker = ThreadPoolExecutor(1, "controllers")
 

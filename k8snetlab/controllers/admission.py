@@ -56,7 +56,7 @@ def admit(new: T, old: T | None, snapshot: Snapshot, *, ours: bool = False) -> T
         obj = replace(obj, metadata=replace(obj.metadata, uid=identity.uid(obj, snapshot.revision)))
     if old is None:
         obj = _chosen(obj, snapshot)
-    problems = _of_new(obj, snapshot, ours) if old is None else _immutable(obj, old)
+    problems = _of_new(obj, snapshot, ours) if old is None else _immutable(obj, old, ours)
     problems += [f"{show(p.path)}: {p.message}" for p in validate([obj], snapshot) if p.severity == "error"]
     if not problems and isinstance(obj, Service):
         obj, problems = _allocated(obj, snapshot)
@@ -223,8 +223,10 @@ def _kept_ports(new: ServiceSpec, old: ServiceSpec) -> tuple[ServicePort, ...]:
     )
 
 
-def _immutable(new: Object, old: Object) -> list[str]:
+def _immutable(new: Object, old: Object, ours: bool = False) -> list[str]:
     match new, old:
+        case Lease(), Lease() if ours:
+            return []
         case Service(), Service():
             had = old.spec.clusterIPs or ((old.spec.clusterIP,) if old.spec.clusterIP else ())
             if had and new.spec.type != "ExternalName" and new.spec.clusterIPs[:1] != had[:1]:

@@ -60,6 +60,8 @@ class Context(msgspec.Struct, frozen=True):
     memory: EndpointMemory | None = None
     time: float = 0.0
     stored: Snapshot | None = None
+    identity: str = ""
+    """Who runs them, as holders of Leases are called; "" takes none."""
 
 
 NOTHING = Context()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,14 @@ LAB = "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: %s}, spec: {
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    directory = tmp_path_factory.mktemp("plane")
-    (directory / "lab.yaml").write_text(LAB % ("plane", NODES))
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("plane")
+    (found / "lab.yaml").write_text(LAB % ("plane", NODES))
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab(directory: Path) -> Iterator[Lab]:
     with running(directory) as found:
         yield found
 
@@ -262,3 +269,25 @@ def test_variables_come_from_the_pod_from_config_maps_and_secrets_and_are_waited
     assert {name: found[name] for name in wanted} == wanted
     assert (found["BOTH"], found["P_colour"]) == ("vars-red", "red") and "NONE" not in found
     gone(k, "vars")
+
+
+def test_leases_say_who_leads_and_a_daemon_that_begins_takes_them(lab: Lab, k: Kubectl, directory: Path) -> None:
+    def held() -> dict[str, Any]:
+        found = k.json("get", "leases", "-n", "kube-system")["items"]
+        return {one["metadata"]["name"]: one["spec"] for one in found}
+
+    before = held()
+    assert before.keys() == {"kube-scheduler", "kube-controller-manager"}
+    assert {one["leaseDurationSeconds"] for one in before.values()} == {15}
+    for name, spec in before.items():
+        told = k.json("get", "events", "-n", "kube-system", f"--field-selector=involvedObject.name={name}")["items"]
+        assert f"{spec['holderIdentity']} became leader" in {one["message"] for one in told}
+    assert "keeps Lease" in k.run("delete", "lease", "-n", "kube-system", "kube-scheduler", code=1)
+    os.kill(lab.json("status", "-o", "json")["daemon"]["pid"], signal.SIGKILL)
+    lab.up(directory)  # which begins another one; the API listens again where it did
+    eventually(lambda: k.try_("get", "--raw", "/readyz").returncode == 0)
+    eventually(lambda: all(held()[name]["holderIdentity"] != before[name]["holderIdentity"] for name in before))
+    after = held()
+    for name, spec in after.items():
+        assert spec["holderIdentity"] != before[name]["holderIdentity"]
+        assert spec["leaseTransitions"] == before[name]["leaseTransitions"] + 1

@@ -269,7 +269,12 @@ def test_reads_are_answered_while_many_pods_are_made(monkeypatch: pytest.MonkeyP
 def test_nothing_is_refused_to_the_controllers_of_a_new_lab(caplog: pytest.LogCaptureFixture) -> None:
     async def test(cluster: Cluster) -> None:
         snapshot = await apply(cluster, LAB % 2 + deployment("web", 2) + service("web"))
-        assert {name for _, name in snapshot.all(Lease)} == {"node1", "node2"}
+        assert {name for _, name in snapshot.all(Lease)} == {
+            "node1",
+            "node2",
+            "kube-scheduler",
+            "kube-controller-manager",
+        }
         assert not cluster.failing and not caplog.messages
 
     in_cluster(test)
