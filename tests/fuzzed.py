@@ -36,7 +36,12 @@ _SEEDS = [*WRONG.values(), *(octets for octets, _, _ in REFUSALS.values()), *RIG
 
 def packet(dice: random.Random) -> bytes:
     """The next one."""
-    octets = bytearray(dice.choice(_SEEDS))
+    return mangled(dice.choice(_SEEDS), dice)
+
+
+def mangled(right: bytes, dice: random.Random) -> bytes:
+    """With some octets changed, cut off, added or said twice; or none."""
+    octets = bytearray(right)
     for _ in range(dice.randrange(4)):
         match dice.randrange(4):
             case 0 if octets:
