@@ -43,6 +43,8 @@ TIERS = (
 """The kinds of things that a finding is about; causes before what they bring about."""
 MOST_COMMANDS = 12
 DNS = "kube-system/kube-dns"
+CACHE = ("kube-system/node-local-dns", "169.254.20.10:53")
+"""Whose faults are none of kube-dns'."""
 """The Service that leads to the servers of names."""
 
 
@@ -158,7 +160,8 @@ def _leaves_names(cause: Finding, effect: Finding) -> bool:
         return (effect.kind, effect.fault, effect.object) == ("resolver", "endpoints", cause.object)
     unready = effect.kind == "pod" and f" {DNS} " in effect.consequence.replace(",", " ")
     lost = effect.kind == "resolver" and effect.fault in ("endpoints", "loop")
-    return cause.fault in ("corefile", "endpoints", "loop") and (unready or lost)
+    of_cache = cause.object in CACHE
+    return cause.fault in ("corefile", "endpoints", "loop") and not of_cache and (unready or lost)
 
 
 def _joined(one: str, other: str) -> str:

@@ -25,8 +25,6 @@ LOOP = "plugin/loop"
 """What CoreDNS' message begins with as it ends for a loop."""
 SHOWN = 3
 """Pods that one sentence names, at most."""
-_FILE = f"k8snetlab get configmap {addon.NAME} -n {addon.NAMESPACE} -o yaml"
-_EDIT = f"kubectl -n {addon.NAMESPACE} edit configmap {addon.NAME}"
 
 
 def edited(pod: Pod, netns: str, held: Resolv, wanted: Resolv) -> Iterator[Finding]:
@@ -91,32 +89,41 @@ def unanswered(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def silent(pod: Pod, patience: float) -> Finding:
-    """A ready DNS pod whose server answers no query, from inside its own namespace."""
+    """A ready DNS pod, or a node's cache, whose server answers no query, from inside its own namespace."""
     name = f"{pod.namespace}/{pod.name}"
+    whom = "which kube-dns leads to" if addon.is_server(pod) else f"which the pods of {pod.spec.nodeName} ask"
     return Finding(
         kind="resolver",
         fault="silent",
         node=pod.spec.nodeName,
         object=name,
-        message=f"pod {name}, which kube-dns leads to, answers no query within {patience:g} s: its server stands still",
+        message=f"pod {name}, {whom}, answers no query within {patience:g} s: its server stands still",
         consequence="lookups that chance gives to it take 5 s, or fail",
         show=f"k8snetlab dig {name} kubernetes.default.svc",
         mend=f"k8snetlab delete pod {pod.name} -n {pod.namespace}",
     )
 
 
-def misread(error: CorefileError) -> Finding:
-    """A Corefile that DNS pods refuse."""
+def misread(error: CorefileError, config: str = addon.NAME) -> Finding:
+    """A Corefile, that of the ConfigMap `config`, which its servers refuse."""
     return Finding(
         kind="resolver",
         fault="corefile",
         node="",
-        object=f"{addon.NAMESPACE}/{addon.NAME}",
-        message=f"ConfigMap {addon.NAMESPACE}/{addon.NAME}: {error}",
-        consequence="DNS pods go on by the Corefile before it; one that begins now answers SERVFAIL",
-        show=_FILE,
-        mend=_EDIT,
+        object=f"{addon.NAMESPACE}/{config}",
+        message=f"ConfigMap {addon.NAMESPACE}/{config}: {error}",
+        consequence="its servers go on by the Corefile before it; one that begins now answers SERVFAIL",
+        show=_file(config),
+        mend=_edit(config),
     )
+
+
+def _file(config: str) -> str:
+    return f"k8snetlab get configmap {config} -n {addon.NAMESPACE} -o yaml"
+
+
+def _edit(config: str) -> str:
+    return f"kubectl -n {addon.NAMESPACE} edit configmap {config}"
 
 
 def upstream_silent(pod: Pod, netns: str, server: tuple[str, int], zone: str, error: str) -> Finding:
@@ -132,12 +139,12 @@ def upstream_silent(pod: Pod, netns: str, server: tuple[str, int], zone: str, er
         message=f"upstream {where}, which pod {name} asks for {_zone(zone)}, {how}",
         consequence="lookups of such names fail with SERVFAIL, after 2 s for each server that is silent",
         show=f"k8snetlab dig {name} example.com.",
-        mend=f"# another server in `forward`, or spec.dns.upstream of the lab: {_EDIT}",
+        mend=f"# another server in `forward`, or spec.dns.upstream of the lab: {_edit(addon.NAME)}",
         netns=netns,
     )
 
 
-def looping(server: tuple[str, int], zone: str, whose: str) -> Finding:
+def looping(server: tuple[str, int], zone: str, whose: str, config: str = addon.NAME) -> Finding:
     """A server in `forward` that is the cluster's own DNS, or leads back to it; `whose` address it is, in words."""
     where = end(*server)
     return Finding(
@@ -147,8 +154,8 @@ def looping(server: tuple[str, int], zone: str, whose: str) -> Finding:
         object=where,
         message=f"Corefile: forward sends {_zone(zone)} to {where}, {whose}: the question comes back, round and round",
         consequence="lookups of such names fail; CoreDNS with `loop` ends itself, and is begun again ever later",
-        show=_FILE,
-        mend=f"# a server outside the cluster in `forward`: {_EDIT}",
+        show=_file(config),
+        mend=f"# a server outside the cluster in `forward`: {_edit(config)}",
     )
 
 
@@ -163,7 +170,7 @@ def looped(pod: Pod, said: str) -> Finding:
         message=f"pod {name} has ended: {said.partition(', see')[0]}",
         consequence="whom it forwards to sends its questions back: it is begun again ever later, and names fail",
         show=f"k8snetlab logs {pod.name} -n {pod.namespace} --previous",
-        mend=f"# a server that does not lead back in `forward`: {_EDIT}",
+        mend=f"# a server that does not lead back in `forward`: {_edit(addon.NAME)}",
     )
 
 

@@ -12,6 +12,7 @@ from k8snetlab.api.config import ConfigMap, ServiceAccount
 from k8snetlab.api.core import (
     Container,
     ContainerPort,
+    Pod,
     PodSpec,
     PodTemplateSpec,
     Service,
@@ -46,6 +47,11 @@ def objects(lab: Lab) -> tuple[Object, ...]:
         DaemonSet(metadata=_meta(NAME, LABELS), spec=_daemonset()),
         Service(metadata=_meta(NAME, LABELS), spec=_metrics()),
     )
+
+
+def is_cache(pod: Pod) -> bool:
+    """Whether it is one of those that the DaemonSet makes."""
+    return pod.namespace == addon.NAMESPACE and LABELS.items() <= pod.metadata.labels.items()
 
 
 def _meta(name: str, labels: dict[str, str] | None = None) -> ObjectMeta:

@@ -1,4 +1,4 @@
-"""Whether pods ask whom they should, and are answered. Blocking: reads their files, asks every DNS pod once."""
+"""Whether pods ask whom they should, and are answered. Blocking: reads files, asks DNS pods and caches, each once."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Iterator
 
 from k8snetlab.api.core import Pod
-from k8snetlab.api.dns import PORT
+from k8snetlab.api.dns import LOCAL, PORT
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane import names
 from k8snetlab.diagnose import resolving
 from k8snetlab.diagnose.finding import Finding
-from k8snetlab.dns import addon, asking, resolv
+from k8snetlab.dns import addon, asking, nodelocal, resolv
 from k8snetlab.dns import etc as contents
 from k8snetlab.dns.resolv import Resolv
 from k8snetlab.errors import K8sNetLabError
@@ -29,7 +30,12 @@ def wrong(snapshot: Snapshot, kernel: Kernels, *, ask: bool) -> Iterator[Finding
         return
     here, servers = set(kernel.nodes), contents.servers(snapshot)
     for pod in snapshot.all(Pod).values():
-        if pod.spec.nodeName not in here or pod.spec.hostNetwork or not pod.ready:
+        if pod.spec.nodeName not in here or not pod.ready:
+            continue
+        if ask and nodelocal.is_cache(pod):
+            node = names.namespace_of(snapshot.lab.name, pod.spec.nodeName, snapshot.lab.spec.machines)
+            yield from _unheard(node, LOCAL, pod, snapshot)
+        if pod.spec.hostNetwork:
             continue
         wanted = resolv.read(contents.of(pod, snapshot, Resolv()).resolv_conf)
         netns = sandbox_name(snapshot.lab, pod)
@@ -38,9 +44,7 @@ def wrong(snapshot: Snapshot, kernel: Kernels, *, ask: bool) -> Iterator[Finding
             if text is not None:
                 yield from resolving.edited(pod, netns, resolv.read(text), wanted)
         if ask and addon.is_server(pod):
-            with contextlib.suppress(K8sNetLabError):  # a namespace that is gone is a finding already
-                if not _answers(netns, pod, snapshot.lab.spec.dns.domain):
-                    yield resolving.silent(pod, PATIENCE)
+            yield from _unheard(netns, pod.ips[0], pod, snapshot)
 
 
 def servers(snapshot: Snapshot, kernel: Kernels) -> list[Pod]:
@@ -53,7 +57,10 @@ def servers(snapshot: Snapshot, kernel: Kernels) -> list[Pod]:
     return [pod for pod in own if pod.ready and not pod.spec.hostNetwork]
 
 
-def _answers(netns: str, pod: Pod, domain: str) -> bool:
-    query = asking.query(1, f"kubernetes.default.svc.{domain}.", "A")
-    (heard,) = sockets.by_udp(netns, [(pod.ips[0], PORT)], [query], asking.belongs, PATIENCE)
-    return bool(heard.octets)
+def _unheard(netns: str, address: str, pod: Pod, snapshot: Snapshot) -> Iterator[Finding]:
+    """Asks for what a server itself refuses, and need ask nobody else for: the cluster's whole zone."""
+    query = asking.query(1, f"{snapshot.lab.spec.dns.domain}.", "AXFR")
+    with contextlib.suppress(K8sNetLabError):  # a namespace that is gone is a finding already
+        (heard,) = sockets.by_udp(netns, [(address, PORT)], [query], asking.belongs, PATIENCE)
+        if not heard.octets:
+            yield resolving.silent(pod, PATIENCE)

@@ -10,14 +10,14 @@ from msgspec.structs import replace
 
 from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.core import Pod, Service
-from k8snetlab.api.dns import PORT
+from k8snetlab.api.dns import LOCAL, PORT
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import end
 from k8snetlab.diagnose import resolving
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.diagnose.usual import CLIENT_PORT
-from k8snetlab.dns import addon, asking, corefile, resolv
+from k8snetlab.dns import addon, asking, corefile, nodelocal, resolv
 from k8snetlab.dns.lines import CorefileError
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import asking as sockets
@@ -46,7 +46,9 @@ class _Asked(msgspec.Struct, frozen=True):
 
 
 def looping(snapshot: Snapshot) -> Iterator[Finding]:
-    """Servers of `forward` that are the cluster's own; and a Corefile that cannot be read."""
+    """Servers of `forward` that are the cluster's own; and Corefiles that cannot be read."""
+    if snapshot.lab.spec.dns.nodeLocal:
+        yield from _of_caches(snapshot)
     try:
         blocks = _blocks(snapshot)
     except CorefileError as error:
@@ -60,6 +62,18 @@ def looping(snapshot: Snapshot) -> Iterator[Finding]:
     for pod in pods:
         if said := _loop_said(pod):
             yield resolving.looped(pod, said)
+
+
+def _of_caches(snapshot: Snapshot) -> Iterator[Finding]:
+    """The same of nodes' caches, which ask the cluster's DNS, but not themselves."""
+    try:
+        blocks = _blocks(snapshot, nodelocal.NAME)
+    except CorefileError as error:
+        yield resolving.misread(error, nodelocal.NAME)
+        return
+    for server, (zone, _) in _servers(blocks, "").items():
+        if server == (LOCAL, PORT):
+            yield resolving.looping(server, zone, "which is each node's cache itself", nodelocal.NAME)
 
 
 def silent(snapshot: Snapshot, pods: Iterable[Pod]) -> list[Silent]:
@@ -89,9 +103,11 @@ def explained(found: Iterable[Finding], silent: Iterable[Silent]) -> list[Findin
     ]
 
 
-def _blocks(snapshot: Snapshot) -> tuple[corefile.Block, ...]:
-    held = snapshot.get(ConfigMap, addon.NAME, addon.NAMESPACE)
+def _blocks(snapshot: Snapshot, config: str = addon.NAME) -> tuple[corefile.Block, ...]:
+    held = snapshot.get(ConfigMap, config, addon.NAMESPACE)
     text = held.data.get(addon.COREFILE, "") if held else ""
+    if config == nodelocal.NAME:
+        text = nodelocal.filled(text, snapshot, nodelocal.UPSTREAM)
     return corefile.parse(text) if text else ()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 import dnsprocess
 import pytest
 
+from k8snetlab.messages.diagnose import ReportedFinding
 from k8snetlab.testing import Lab, eventually, running
 
 pytestmark = pytest.mark.root
@@ -87,6 +89,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield one
 
 
+def config(corefile: str) -> str:
+    """The caches' ConfigMap."""
+    metadata = {"name": "node-local-dns", "namespace": "kube-system"}
+    return json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"Corefile": corefile}})
+
+
 def rules(lab: Lab, table: str) -> list[str]:
     command = [
         "ip",
@@ -148,6 +156,41 @@ def test_a_killed_cache_breaks_names_and_comes_back(lab: Lab) -> None:
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: lab.json("dig", "client", WEB, "A", code=None)["found"])
     assert dnsprocess.pid_of(lab) != pid
+
+
+def test_a_cache_that_stands_still_and_one_that_asks_itself_are_named(lab: Lab) -> None:
+    caches = {pod["metadata"]["name"] for pod in lab.list("Pod", "kube-system", "k8s-app=node-local-dns")}
+    assert len(caches) == 2
+
+    def named() -> bool:
+        """Silent at first, soon not ready."""
+        said = " ".join(finding.message for finding in lab.diagnose().findings)
+        return all(name in said for name in caches)
+
+    pid = dnsprocess.pid_of(lab)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        eventually(named)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    eventually(lambda: not of_names(lab))
+    held = lab.get("configmap", "node-local-dns", "kube-system")["data"]["Corefile"]
+    for line, fault, message in (
+        ("forward . 169.254.20.10", "loop", "169.254.20.10:53, which is each node's cache itself"),
+        ("rewrite name a b", "corefile", "ConfigMap kube-system/node-local-dns: Corefile:3: the plugin rewrite"),
+    ):
+        lab.apply(config(f"x.example:53 {{\n    bind 169.254.20.10\n    {line}\n}}\n"))
+        (finding,) = of_names(lab)
+        assert (finding.kind, finding.fault) == ("resolver", fault)
+        assert message in finding.message
+        assert "configmap node-local-dns" in finding.show
+    lab.apply(config(held))
+    eventually(lambda: not of_names(lab))
+
+
+def of_names(lab: Lab) -> list[ReportedFinding]:
+    """Findings about names; a machine that others use as well may have some of its own."""
+    return [finding for finding in lab.diagnose().findings if finding.kind in ("resolver", "pod", "service")]
 
 
 def test_names_outside_are_asked_by_the_nodes_own_file(lab: Lab) -> None:
