@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
 
+from k8snetlab.apiserver.access import User
 from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
@@ -90,11 +91,12 @@ class Face:
         headers: tuple[tuple[bytes, bytes], ...] = (),
         query: str | None = None,
         client: tuple[str, int] | None = None,
+        user: User | None = None,
         patience: float | None = None,
         until: Callable[[Said], bool] = lambda said: False,
     ) -> Said:
         """`until`: whoever asks goes away once this is true of what has come, or after `patience` seconds; `body`:
-        bytes as they are, else JSON; `query`: as it is on the wire."""
+        bytes as they are, else JSON; `query`: as it is on the wire; `user`: who asks over TLS."""
         said, gone, given = Said(), asyncio.Event(), False
         data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         if query is None:
@@ -126,6 +128,7 @@ class Face:
             "query_string": query.encode(),
             "headers": list(headers),
             "client": client,
+            **({"state": {"user": user}} if user else {}),
         }
         leaving = asyncio.get_running_loop().call_later(patience, gone.set) if patience is not None else None
         async with asyncio.timeout(30):

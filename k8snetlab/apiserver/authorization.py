@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs
 
 import msgspec
 
@@ -21,13 +20,13 @@ from k8snetlab.apiserver.access import ACCOUNT_PREFIX, ACCOUNTS, ANONYMOUS, AUTH
 from k8snetlab.apiserver.discovery import split
 from k8snetlab.apiserver.paths import parse
 from k8snetlab.apiserver.query import boolean, text
+from k8snetlab.apiserver.transport import target_of
 from k8snetlab.apiserver.virtual import VIRTUAL, reviewed
 from k8snetlab.errors import ForbiddenError, NotFoundError
 
 LOOKS = ("get", "list", "watch")
 MANY = ("list", "watch", "deletecollection")
 NOTHING = Snapshot()
-MAX_FIELDS = 1000
 INTO_PODS = ("exec", "attach", "portforward", "proxy")
 """Parts of a pod through which things are done to it, also by GET."""
 HIDDEN = ("secrets",)
@@ -75,9 +74,7 @@ def attributes_of(
 
 def asked_by(scope: dict[str, Any], method: str, kinds: Kinds = BUILT_IN) -> Attributes:
     """Of a request as ASGI has it, read as who answers it reads it. Raises RequestError."""
-    query = parse_qs(
-        scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_FIELDS
-    )
+    _, query = target_of(scope)
     selected = (term.partition("=") for term in text(query, "fieldSelector").split(","))
     named = next((value.removeprefix("=") for key, _, value in selected if key.strip() == "metadata.name"), "")
     return attributes_of(method, scope["path"], boolean(query, "watch"), named.strip(), kinds=kinds)

@@ -8,6 +8,7 @@ import re
 from typing import NamedTuple
 
 import pytest
+from face import Face, with_face
 from repository import DOCS
 from verbs import DECLARED
 
@@ -106,3 +107,12 @@ def test_a_certificate_says_who_comes() -> None:
     subject = ((("organizationName", VIEWERS),), (("commonName", "view"),))
     assert user_of({"subject": subject}) == User("view", (VIEWERS, "system:authenticated"))
     assert user_of(None) == user_of({}) == user_of({"subject": ()}) == ANONYMOUS
+
+
+def test_a_query_with_too_many_parameters_is_a_bad_request_of_a_user_too() -> None:
+    async def test(face: Face) -> None:
+        user = User("admin", (MASTERS,))
+        said = await face.ask("GET", "/api/v1/pods", query="&x=1" * 1100, user=user)
+        assert (said.code, said.json["reason"]) == (400, "BadRequest")
+
+    with_face(test)

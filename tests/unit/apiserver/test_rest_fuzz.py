@@ -21,6 +21,8 @@ from verbs import DECLARED
 
 from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
 from k8snetlab.apiserver import query as words
+from k8snetlab.apiserver.access import ANONYMOUS, AUTHENTICATED, MASTERS, VIEWERS, User
+from k8snetlab.apiserver.authentication import groups_of
 from k8snetlab.apiserver.negotiation import APPLY_PATCH, JSON_PATCH, PATCHES, PROTOBUF
 from k8snetlab.apiserver.parts import parts_of
 from k8snetlab.apiserver.protobuf import MAGIC
@@ -78,6 +80,20 @@ ACCEPTS = (
     "application/json;as=Table",
     ";;,,q=",
     "a/b;q=x",
+)
+USERS = (
+    *(User("admin", (MASTERS, AUTHENTICATED)), User("view", (VIEWERS, AUTHENTICATED)), ANONYMOUS),
+    User("system:serviceaccount:default:robot", groups_of("default")),
+)
+"""Who asks over TLS."""
+HEADERS = (
+    *((b"authorization", value) for value in (b"Bearer x", b"bearer a.b.c", b"Basic \xff", b"Bearer " + b"x" * 20_000)),
+    *(
+        (b"impersonate-user", value)
+        for value in (b"tom", b"", b"\xff", b"system:serviceaccount:a", b"system:anonymous")
+    ),
+    *((b"impersonate-group", b"system:masters"), (b"impersonate-uid", b"1"), (b"impersonate-extra-%zz", b"\x00")),
+    *((b"user-agent", b"\xff/\x00"), (b"user-agent", b"curl/8"), (b"content-length", b"x")),
 )
 JUNK: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 2**63, 2**70, 1.5, 1e308, "", "x", "\x00", "ä" * 300, "..", "1", [], {}, [[]], [None]),
@@ -259,6 +275,7 @@ def query_of(dice: random.Random, method: str, path: str) -> str:
         dice.choice(fitting) if dice.random() < 0.9 else dice.choice(QUERY) for _ in range(dice.choice((1, 1, 2, 3)))
     ]
     text = "&".join(f"{quote(key)}={quote(dice.choice(VALUES))}" for key in known)
+    text += "&x=1" * (1100 if dice.random() < 0.005 else 0)
     return text + dice.choice(("", "", "", "", "", "", "&", "&&=", "%ff", "%", ";x"))
 
 
@@ -342,6 +359,8 @@ async def fuzz(face: Face, dice: random.Random, number: int) -> str:
         query += "&fieldManager=m" + dice.choice(("", "&force=true"))
     form = dice.choice(FORMS) if dice.random() < 0.05 else form
     accept = dice.choice(ACCEPTS) if dice.random() < 0.05 else None
+    user = dice.choice(USERS) if dice.random() < 0.2 else None
+    headers = tuple(dice.choices(HEADERS, k=dice.choice((1, 1, 2)))) if dice.random() < 0.1 else ()
     said = await face.ask(
         method,
         path,
@@ -349,9 +368,12 @@ async def fuzz(face: Face, dice: random.Random, number: int) -> str:
         query=query,
         content_type=form,
         accept=accept,
+        headers=headers,
+        user=user,
         patience=0.01,
     )
-    where = f"{number}: {method} {path}?{query} {form} {accept} {body[:300]!r}: {said.code} {said.body[:300]!r}"
+    asked = f"{number}: {user and user.name} {headers} {method} {path}?{query[:300]} {form} {accept} {body[:300]!r}"
+    where = f"{asked}: {said.code} {said.body[:300]!r}"
     if said.code >= 500 and said.code != 504:
         return where
     if said.code >= 400:
