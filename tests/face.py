@@ -25,6 +25,7 @@ from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.processes import Processes
 from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.scheduling import Scheduling
 from k8snetlab.lab.operations.snapshotting import Snapshotting
@@ -172,6 +173,7 @@ ANSWERING = (
     Linking,
     Pausing,
     Places,
+    Processes,
     Reaching,
     Snapshotting,
     Scheduling,
@@ -200,6 +202,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
         Places(cluster, agents, paths),
         Reaching(cluster, listener, paths),
         Snapshotting(cluster, agents, paths, changing.writing),
+        Processes(cluster, agents, paths, kubelet),
         Scheduling(cluster),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),

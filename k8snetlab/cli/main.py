@@ -31,6 +31,7 @@ ROOMS = {
     "schedule": ("schedule",),
     "diagnose": ("diagnose",),
     "fault": ("fault",),
+    "process": ("process",),
     "drill": ("drill",),
     "capture": ("capture",),
     "inspect": ("rules", "tables"),
@@ -56,6 +57,7 @@ ROOMS = {
 """The verbs, by the module of this package that registers them, in the order of the help (groups come last)."""
 CHANGING = frozenset(
     {
+        "process",
         "up",
         "down",
         "apply",

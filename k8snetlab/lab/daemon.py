@@ -43,6 +43,7 @@ from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.processes import Processes
 from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.scheduling import Scheduling
 from k8snetlab.lab.operations.snapshotting import Snapshotting
@@ -143,6 +144,7 @@ class Daemon:
                 supervisor=supervisor,
                 api=lambda: self._inside.problem,
             ),
+            Processes(cluster, agents, self._paths, kubelet),
             Scheduling(cluster),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),

@@ -16,6 +16,7 @@ __all__ = [
     "nodes",
     "places",
     "probe",
+    "processes",
     "progress",
     "routing",
     "rules",

@@ -11,6 +11,7 @@ __all__ = [
     "machine",
     "pausing",
     "places",
+    "processes",
     "reaching",
     "scheduling",
     "snapshotting",

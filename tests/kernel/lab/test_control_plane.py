@@ -271,6 +271,24 @@ def test_variables_come_from_the_pod_from_config_maps_and_secrets_and_are_waited
     gone(k, "vars")
 
 
+def test_a_killed_process_comes_back_and_what_has_none_is_named(lab: Lab, k: Kubectl) -> None:
+    made(k, pod("worker", container="command: [sleep, infinity]") + pod("plain", container=WEB))
+    k.run("wait", "--for=condition=Ready", "pod/worker", "pod/plain", "--timeout=60s")
+    done = lab.json("process", "kill", "worker", "-o", "json")
+    assert (done["kind"], done["name"], done["containers"]) == ("pod", "default/worker", ["c"])
+    k.run("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/worker", "--timeout=60s")
+    k.run("wait", "--for=condition=Ready", "pod/worker", "--timeout=60s")
+    (status,) = k.json("get", "pod", "worker")["status"]["containerStatuses"]
+    ended = status["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (137, "Error")
+    assert "has no process: its containers have no command" in lab.run("process", "kill", "plain", code=1)
+    gone(k, "worker", "plain")
+    lab.run("guest", "start", "tick", "--node", "node2", "--", "sleep", "infinity")
+    assert "tick on node2: killed" in lab.run("process", "kill", "tick")
+    eventually(lambda: lab.json("guest", "list", "-o", "json")["guests"][0]["restarts"] == 1)
+    lab.run("guest", "stop", "tick")
+
+
 def test_leases_say_who_leads_and_a_daemon_that_begins_takes_them(lab: Lab, k: Kubectl, directory: Path) -> None:
     def held() -> dict[str, Any]:
         found = k.json("get", "leases", "-n", "kube-system")["items"]

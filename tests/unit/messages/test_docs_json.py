@@ -38,6 +38,7 @@ from k8snetlab.messages.links import LINK, LINKS
 from k8snetlab.messages.machines import Down, Joined, Left
 from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
 from k8snetlab.messages.probe import PROBE
+from k8snetlab.messages.processes import KILL
 from k8snetlab.messages.routing import ROUTING
 from k8snetlab.messages.rules import DIFFERENCE, RULES
 from k8snetlab.messages.schedule import SCHEDULE
@@ -130,6 +131,7 @@ PRINTED = (
     Printed("policy matrix", PolicyMatrix),
     Printed("policy why", PolicyReason),
     Printed("probe", PROBE.answer),
+    Printed("process kill", KILL.answer),
     Printed("resume", RESUME.answer),
     Printed("routing", ROUTING.answer),
     Printed("rules", RULES.answer),
