@@ -15,6 +15,8 @@ from k8snetlab.classroom.work import KEPT
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import modules
 from k8snetlab.state import labs
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.paths import LabPaths
 
 _LOOK = 0.05
 """Seconds between two looks whether one of them has ended."""
@@ -47,16 +49,13 @@ class ClassOpened(msgspec.Struct, frozen=True):
 
 
 def load(held: roll.Roll) -> roll.Roll:
-    """What no seat can do itself: br_netfilter. The class with a note of it, on the disk beforehand."""
-    noted = held
-
-    def announce() -> None:
-        nonlocal noted
-        noted = msgspec.structs.replace(held, loaded=True)
+    """What no seat can do itself: br_netfilter. The class with a note of it, on the disk beforehand; also where a lab
+    of this machine has loaded it, which may end before the class does."""
+    noted = msgspec.structs.replace(held, loaded=True)
+    modules.load_bridge_filter(lambda: roll.write(noted))
+    if any(Ledger(LabPaths(lab).ledger).loaded_bridge_filter for lab in labs.running()):
         roll.write(noted)
-
-    modules.load_bridge_filter(announce)
-    return noted
+    return roll.read()
 
 
 def open_(names: Sequence[str]) -> Iterator[Opened]:
@@ -99,9 +98,10 @@ def _opened(name: str, process: subprocess.Popen[bytes], seconds: float) -> Open
 
 
 def close(held: roll.Roll) -> Iterator[str]:
-    """Ends every seat, and yields the student's name. What cannot be ended is raised last."""
+    """Ends every seat, also one that the class's file does not know, and yields its name. What cannot be ended is
+    raised last."""
     problem: K8sNetLabError | None = None
-    for seat in seats.of(held):
+    for seat in seats.all_of(held):
         try:
             seats.end(seat)
         except K8sNetLabError as error:

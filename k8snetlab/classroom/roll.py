@@ -86,6 +86,15 @@ def read() -> Roll:
         raise InputError(f"{file}: {error}", "`k8snetlab class stop --forget` makes room for a new one") from None
 
 
+def readable() -> bool:
+    """Whether a class's file is there, and can be read."""
+    try:
+        read()
+    except (InputError, NotFoundError):
+        return False
+    return True
+
+
 def write(roll: Roll) -> None:
     write_private(directory() / "class.json", msgspec.json.format(msgspec.json.encode(roll)))
 

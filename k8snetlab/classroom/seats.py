@@ -56,6 +56,13 @@ def of(held: roll.Roll) -> tuple[Seat, ...]:
     )
 
 
+def all_of(held: roll.Roll) -> tuple[Seat, ...]:
+    """Those of a class, and what runs in places of it that nobody has."""
+    members, known = userns.all_members(), len(held.students)
+    bases = {place: roll.base_of(place) for place in range(known, roll.MOST)}
+    return (*of(held), *(Seat(f"seat {place}", base) for place, base in bases.items() if base in members))
+
+
 def begin(seat: Seat, held: roll.Roll) -> Seat:
     """Makes it, where it is not there. Raises KernelError."""
     if seat.pid:

@@ -360,7 +360,7 @@ def stop(
     from k8snetlab.classroom import looking, opening, roll
     from k8snetlab.cli import progress
 
-    held = roll.read()
+    held = roll.Roll(()) if forget and not roll.readable() else roll.read()
     with roll.turn():
         with progress.patient("all seats, which are looked at and end"):
             if not forget:

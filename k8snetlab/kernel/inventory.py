@@ -49,8 +49,9 @@ def mounts() -> Iterator[Thing]:
 
 
 def processes() -> Iterator[Thing]:
-    """Daemons, kubelets and name servers, and whatever runs in a network namespace that has a name."""
-    own = os.getpid()
+    """Daemons, kubelets and name servers, and whatever runs in a network namespace that has a name. What is in another
+    user namespace, as a student's lab in a class, is none of this machine's."""
+    own, users = os.getpid(), Path("/proc/self/ns/user").stat().st_ino
     inodes = {}
     for name in netns.names():
         with contextlib.suppress(OSError, Exception):
@@ -60,7 +61,8 @@ def processes() -> Iterator[Thing]:
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             where = inodes.get((entry / "ns/net").stat().st_ino, "")
-            if int(entry.name) != own and (where or any(word in _DAEMONS for word in words)):
+            known = where or any(word in _DAEMONS for word in words)
+            if known and int(entry.name) != own and (entry / "ns/user").stat().st_ino == users:
                 yield Thing("process", f"{entry.name} {' '.join(words).strip()[:200]}", where)
 
 

@@ -195,12 +195,20 @@ def _give_back(ledger: Ledger, lab: str) -> None:
     heirs = [name for name in labs.running() if name != lab]
     for brought, own, undo in (
         (ledger.made_netns_directory, Ledger.own_netns_directory, netns.remove_directory),
-        (ledger.loaded_bridge_filter, Ledger.own_bridge_filter, modules.unload_bridge_filter),
+        (ledger.loaded_bridge_filter, Ledger.own_bridge_filter, _unload_bridge_filter),
     ):
         if brought and heirs:
             own(Ledger(LabPaths(heirs[0]).ledger))
         elif brought:
             undo()
+
+
+def _unload_bridge_filter() -> None:
+    """Unless a class is there, whose labs use it, too."""
+    from k8snetlab.kernel import userns
+
+    if not userns.first_processes():
+        modules.unload_bridge_filter()
 
 
 def _progress(phase: str, message: str) -> Progress:

@@ -43,6 +43,12 @@ def test_every_student_has_a_lab_and_status_says_where(three: Class) -> None:
         "bob": ("ready", ["bob"]),
         "cyd": ("ready", ["cyd"]),
     }
+    assert (
+        "--lab ada"
+        not in subprocess.run(
+            [sys.executable, "-m", "k8snetlab", "audit"], capture_output=True, text=True, check=False
+        ).stdout
+    ), "none of this machine's labs, and no stray"
     assert all(one["memory"] > 10 and one["processes"] >= 3 for one in found.values())
     assert "answered by web" in three.sh("bob", "sudo k8snetlab probe client web:8080")
     addresses = {three.sh(name, "ip netns exec $(hostname).node1 ip -br address show cni0") for name in found}
@@ -168,7 +174,7 @@ def test_a_terminal_in_a_seat_is_the_seats_own(three: Class) -> None:
 
 def test_lessons_and_drills_are_reported_and_outlive_seats(three: Class) -> None:
     drill = "k8snetlab drill start --seed a --level 1 && k8snetlab drill give-up"
-    three.sh("ada", f"{drill} && k8snetlab lesson start 1 --lab lesson && k8snetlab --lab lesson down")
+    three.sh("ada", f"{drill} && k8snetlab lesson start 1 --lab lesson")
     found = three.status()["ada"]
     assert (found["lesson"]["lesson"], found["lesson"]["step"]) == ("lessons/01-pod", 1)
     assert found["drill"]["fault"]["name"]

@@ -66,6 +66,7 @@ def test_the_file_outlives_and_what_is_none_of_ours_is_refused(tmp_path: Path, m
     (tmp_path / "class.json").write_text('{"students": 1}')
     with pytest.raises(InputError):
         roll.read()
+    assert not roll.readable()
 
 
 def test_user_numbers_of_seats_and_of_classes_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
