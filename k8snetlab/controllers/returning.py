@@ -55,7 +55,8 @@ def kept(snapshot: Snapshot) -> list[Object]:
     """What of a lab a snapshot of it keeps, in the order of creation: no Event, no Lease, nothing that is about to go,
     and nothing that is made of other objects wherever they are read."""
     stored = without_made(obj for kind in snapshot.objects.values() for obj in kind.values())
-    return [obj for obj in stored if not obj.metadata.deletionTimestamp]
+    ending = {space.name for space in snapshot.all(Namespace).values() if space.metadata.deletionTimestamp}
+    return [obj for obj in stored if not obj.metadata.deletionTimestamp and obj.namespace not in ending]
 
 
 def entry_of(obj: Object) -> Kept:
@@ -158,7 +159,7 @@ def _is_same(saved: Object, old: Object) -> bool:
         return same
     if old.metadata.deletionTimestamp or (old.ended and not saved.ended):
         return False
-    if (saved.spec.nodeName, saved.ips or old.ips) != (old.spec.nodeName, old.ips):
+    if (saved.spec.nodeName, saved.ips) != (old.spec.nodeName, old.ips):
         return False
     return same or saved.spec == old.spec
 

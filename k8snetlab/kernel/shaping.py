@@ -109,7 +109,7 @@ def remove(namespace: str, device: str) -> None:
 def supported(kind: str) -> bool:
     """Whether this kernel has a discipline (it loads the module sch_KIND by itself where there is one), found by trying
     it in a namespace that is thrown away."""
-    name = f"k8snetlab-qdisc-{os.getpid()}-{secrets.token_hex(2)}"
+    name = f"k8snetlab-doctor-{os.getpid()}-{secrets.token_hex(2)}"
     netns.create(name)
     try:
         return try_on(name, kind)

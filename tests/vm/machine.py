@@ -141,7 +141,7 @@ class Machine:
             "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
             "-machine", "q35,accel=tcg", "-cpu", "max", "-smp", "1", "-m", "512",
             "-kernel", str(self._image.kernel), "-initrd", str(self._image.initramfs),
-            "-append", "console=ttyS0 quiet panic=-1",
+            "-append", "console=ttyS0 quiet panic=-1 no_timer_check",
             "-serial", f"file:{self.console}",
             "-drive", f"file={self._disk},format=qcow2,if=virtio",
             "-drive", f"file={self._checkout},format=raw,if=virtio,snapshot=on",

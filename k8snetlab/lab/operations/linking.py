@@ -37,7 +37,10 @@ class Linking:
         KernelError where it refused to."""
         node = self._cluster.snapshot.node(asked.node)
         if not asked.shape and asked.up is None:
-            devices = [asked.device] if asked.device else [*link_settings(node)]
+            known = [*link_settings(node)]
+            if asked.device and asked.device not in known:
+                self._device(node, asked.device)
+            devices = [asked.device] if asked.device else known
             await self._edit(node, {device: LinkSetting() for device in devices})
         else:
             device = self._device(node, asked.device)

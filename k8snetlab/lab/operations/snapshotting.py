@@ -27,6 +27,9 @@ from k8snetlab.running.followed import Followed
 from k8snetlab.state.injected import InjectedFaults
 from k8snetlab.state.paths import LabPaths
 
+SETTLING = 5.0
+"""Seconds that controllers have to come to an end before a lab is kept as it is."""
+
 
 class Snapshotting:
     def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths, writing: Writing) -> None:
@@ -36,6 +39,7 @@ class Snapshotting:
     async def kept(self, _: Nothing) -> AsyncIterator[KeptObject | AllKept]:
         """What is kept of the lab, as it is at one revision. Raises ConflictError while a fault is in it."""
         self._refuse()
+        await self._cluster.settled_within(SETTLING)
         snapshot = await self._cluster.whole()
         if not snapshot.all(Lab):
             raise ConflictError("the lab holds nothing yet", "`k8snetlab up` builds it")

@@ -15,6 +15,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import returning
 from k8snetlab.controllers.returning import Kept, Return
 from k8snetlab.errors import ManifestError
+from k8snetlab.state import scenarios
 from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment, service
 
 AT = "2026-11-29T12:00:00Z"
@@ -148,9 +149,32 @@ def test_an_object_that_no_server_would_let_through_is_refused() -> None:
         returning.objects_of([*entries, entries[0]])
 
 
+@pytest.mark.parametrize("scenario", [*scenarios.names(), *scenarios.lessons()])
+def test_every_scenario_that_ships_is_read_as_it_was_kept(scenario: str) -> None:
+    cluster = FakeCluster("\n---\n".join(text for _, text in scenarios.find(scenario))).run()
+    kept = through(cluster)
+    assert names(kept) == names(obj for obj in returning.kept(cluster.snapshot))
+    assert returning.back(kept, cluster.snapshot, AT) == Return((), (), (), (), ())
+
+
+def test_a_pod_without_an_address_gives_up_the_one_that_it_got_since() -> None:
+    """Another pod may come back with it."""
+    cluster = made()
+    pod = cluster.pods("web")[0]
+    early = replace(pod, status=replace(pod.status, podIP="", podIPs=()))
+    kept = [early if obj.metadata.uid == pod.metadata.uid else obj for obj in through(cluster)]
+    back = returning.back(kept, cluster.snapshot, AT)
+    [(new, _)] = back.replaced
+    assert isinstance(new, Pod) and new.name == pod.name and not new.ips
+
+
 def test_what_is_about_to_go_is_not_kept() -> None:
     cluster = made()
     pod = cluster.pods("web")[0]
     cluster.delete(pod)
     assert pod.name not in {obj.name for obj in returning.kept(cluster.snapshot)}
     assert returning.kept(Snapshot()) == []
+    space = cluster.snapshot.all(Namespace)[("", "default")]
+    ending = replace(space, metadata=replace(space.metadata, deletionTimestamp=AT))
+    now = cluster.snapshot.changed([(Namespace, space.key, ending)], cluster.snapshot.revision + 1)
+    assert not [obj for obj in returning.kept(now) if obj.namespace == "default"]
