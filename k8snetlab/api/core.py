@@ -248,6 +248,11 @@ class PodSpec(Value):
         """Whatever runs while the pod does, in the order in which Kubernetes looks for a named port."""
         return self.containers + self.sidecars
 
+    @property
+    def serving_ports(self) -> tuple[ContainerPort, ...]:
+        """What those say they answer at, in that order."""
+        return tuple(port for container in self.serving_containers for port in container.ports)
+
 
 class PodIP(Value):
     ip: str
@@ -337,8 +342,7 @@ class Pod(Object):
     @property
     def own_ports(self) -> tuple[ContainerPort, ...]:
         """Those at the pod's addresses: in the host's network a port may be at another one of the node's (hostIP)."""
-        ports = (port for container in self.spec.serving_containers for port in container.ports)
-        elsewhere = self.spec.hostNetwork
+        ports, elsewhere = self.spec.serving_ports, self.spec.hostNetwork
         return tuple(p for p in ports if not elsewhere or p.hostIP in ("", "0.0.0.0", "::", *self.ips))
 
     @property

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from k8snetlab.api.addressing import api_address
+from k8snetlab.api.addressing import address, api_address
 from k8snetlab.api.core import Condition, Pod, PodIP, PodStatus
-from k8snetlab.api.snapshot import Change, Snapshot
+from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.errors import ManifestError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from k8snetlab.api.load import Loaded, Written
     from k8snetlab.client.client import Client
 
@@ -33,7 +35,28 @@ def of_files(loaded: Loaded) -> Snapshot:
         pod = snapshot.get(Pod, key[1], key[0])
         if pod is not None:
             changes.append((Pod, key, msgspec.structs.replace(pod, status=status)))
+    changes += _moved(snapshot, found)
     return _served(snapshot.changed(changes, snapshot.revision + 1), snapshot)
+
+
+def _moved(snapshot: Snapshot, written: Mapping[Key, PodStatus]) -> Iterator[Change]:
+    """Pods that were given an address which another is written with: the next one that nobody has."""
+    taken = {one.ip for status in written.values() for one in status.podIPs}
+    used = taken | {ip for pod in snapshot.all(Pod).values() for ip in pod.ips}
+    for key, pod in snapshot.all(Pod).items():
+        if key in written or pod.spec.hostNetwork or not taken.intersection(pod.ips):
+            continue
+        ips = [_free(ip, used) if ip in taken else ip for ip in pod.ips]
+        status = msgspec.structs.replace(pod.status, podIP=ips[0], podIPs=tuple(map(PodIP, ips)))
+        yield Pod, key, msgspec.structs.replace(pod, status=status)
+
+
+def _free(text: str, used: set[str]) -> str:
+    """The first address after one that nobody has; it is used then."""
+    while text in used:
+        text = str(address(text) + 1)
+    used.add(text)
+    return text
 
 
 def _served(now: Snapshot, before: Snapshot) -> Snapshot:

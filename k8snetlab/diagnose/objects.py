@@ -86,7 +86,7 @@ def no_listener(snapshot: Snapshot, service: str, endpoint: str, why: str) -> Fi
     pod = next((p for p in snapshot.select(Pod, pods_by_ip, address).values() if _inside(p)), None)
     if pod is None:
         return None
-    declared = [p for container in pod.spec.serving_containers for p in container.ports]
+    declared = pod.spec.serving_ports
     known = {p.containerPort for p in declared}
     if found is None or number in known or not known or not _all_built_in(pod.spec.serving_containers):
         return silent(snapshot, pod, endpoint, why)

@@ -174,7 +174,7 @@ def _short(pod: End) -> str:
 def _port(whole: World, pod: End) -> tuple[str, int]:
     """The first that it declares."""
     found = whole.snapshot.all(Pod).get(pod.key) if pod.key else None
-    ports = (p for c in found.spec.serving_containers for p in c.ports) if found else iter(())
+    ports = iter(found.spec.serving_ports if found else ())
     return next(((p.protocol, p.containerPort) for p in ports), HTTP)
 
 

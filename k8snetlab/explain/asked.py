@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k8snetlab.api.core import Pod, Service
+from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import is_address
 from k8snetlab.errors import InputError, NotFoundError
@@ -20,9 +20,7 @@ def reason(world: World, source: str, target: str, at: At, where: Where) -> Poli
     asking = world.end(without_kind(source, POD_WORDS))
     name, service, connections = _meant(world, asking, target, at)
     if not connections:
-        raise InputError(
-            f"{name} has no endpoints: nobody would answer", "`k8snetlab get endpointslices -A` lists them"
-        )
+        raise _nobody(world, name, service)
     found = tuple(why(world, one, where) for one in connections)
     first = next((one for one in found if not one.allowed), found[0])
     return PolicyReason(
@@ -36,6 +34,26 @@ def reason(world: World, source: str, target: str, at: At, where: Where) -> Poli
         found if service else (),
         without_effect(world.snapshot),
     )
+
+
+def _nobody(world: World, name: str, service: str) -> InputError:
+    """That a Service has no endpoints, and why, where that is for want of addresses."""
+    found = world.snapshot.get(Service, *reversed(service.split("/")))
+    waiting = [pod.short_name for pod in _selected(world.snapshot, found) if not pod.ips] if found else []
+    if not waiting:
+        where = "`k8snetlab get endpointslices -A` lists them"
+        return InputError(f"{name} has no endpoints: nobody would answer", where)
+    more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+    where = "`k8snetlab status` says why"
+    if not world.snapshot.all(Node):
+        where = "add a Lab, whose nodes give addresses; or write one, status: {podIP: 10.244.1.2}; or ask for the pod"
+    return InputError(f"{name} has no endpoints: pod {waiting[0]}{more}, which it selects, has no address", where)
+
+
+def _selected(snapshot: Snapshot, service: Service) -> list[Pod]:
+    wanted = (service.spec.selector or {}).items()
+    pods = (pod for pod in snapshot.all(Pod).values() if pod.namespace == service.namespace and not pod.ended)
+    return [pod for pod in pods if wanted and wanted <= pod.metadata.labels.items()]
 
 
 def _meant(world: World, asking: End, target: str, at: At) -> tuple[str, str, list[Connection]]:
@@ -81,8 +99,7 @@ def _service(world: World, target: str, at: At) -> Service | None:
 
 def _declares(world: World, end: End, at: At) -> bool:
     pod = world.snapshot.all(Pod).get(end.key) if end.key else None
-    ports = (p for c in pod.spec.serving_containers for p in c.ports) if pod else iter(())
-    return any((p.protocol, p.containerPort) == at for p in ports)
+    return pod is not None and any((p.protocol, p.containerPort) == at for p in pod.spec.serving_ports)
 
 
 def _named(services: list[Service], name: str, domain: str) -> Service | None:

@@ -76,7 +76,7 @@ def of_service(world: World, source: End, service: Service, at: At, address: str
     settings = Settings.of(world.snapshot, source.node, family)
     here = port.internal_local
     return [
-        _inside(world, source, endpoint, at, settings)
+        _inside(world, source, service, endpoint, at, settings)
         for endpoint in _endpoints(world.snapshot, service, port, settings, local=here)
     ]
 
@@ -102,7 +102,7 @@ def _through(world: World, source: End, node: End, at: At, door: tuple[Service, 
     cluster = own and source.name != OUTSIDE  # externalTrafficPolicy Local: pods and the node itself use all endpoints
     local = port.external_local and not cluster
     for endpoint in _endpoints(world.snapshot, service, port, settings, local=local):
-        target, number = _target(world, endpoint)
+        target, number = _target(world, service, endpoint)
         kept = target.node == node.node or port.external_local
         left = (target, (at[0], number)) if own else (node, at)
         who = seen if kept else node
@@ -110,9 +110,11 @@ def _through(world: World, source: End, node: End, at: At, door: tuple[Service, 
         yield Connection(source, who, target, (at[0], number), left, version, loopback=False)
 
 
-def _inside(world: World, source: End, endpoint: Endpoint, at: At, settings: Settings) -> Connection:
+def _inside(  # noqa: PLR0917 (all that such a connection is made of)
+    world: World, source: End, service: Service, endpoint: Endpoint, at: At, settings: Settings
+) -> Connection:
     """By a cluster IP."""
-    target, number = _target(world, endpoint)
+    target, number = _target(world, service, endpoint)
     masked = settings.masquerade_all and target.node != source.node
     seen = _end(world, source.node) if masked else source
     there = (at[0], number)
@@ -137,7 +139,7 @@ def _headless(world: World, service: Service) -> Iterator[tuple[End, int]]:
     every = [endpoint for slice_ in slices for endpoint in slice_.endpoints]
     ready = [endpoint for endpoint in every if endpoint.conditions.ready is not False]
     for address in (a for endpoint in ready or every for a in endpoint.addresses[:1]):
-        yield world.held.get(address) or End(address, (address,)), 6 if ":" in address else 4
+        yield _at(world, service, address), 6 if ":" in address else 4
 
 
 def _port(snapshot: Snapshot, service: Service, at: At, family: Family) -> Port:
@@ -149,9 +151,22 @@ def _port(snapshot: Snapshot, service: Service, at: At, family: Family) -> Port:
     return found
 
 
-def _target(world: World, endpoint: Endpoint) -> tuple[End, int]:
+def _target(world: World, service: Service, endpoint: Endpoint) -> tuple[End, int]:
     address, number = parted(endpoint.text)
-    return world.held.get(address) or End(address, (address,)), number
+    return _at(world, service, address), number
+
+
+def _at(world: World, service: Service, address: str) -> End:
+    """Who has an endpoint's address: the pod that the slice names, which in a manifest need not be the only one that
+    has it."""
+    for slice_ in world.snapshot.select(EndpointSlice, slices_by_service, service.key).values():
+        for endpoint in slice_.endpoints:
+            named = endpoint.targetRef
+            if named is not None and named.kind == "Pod" and address in endpoint.addresses:
+                pod = world.resolved.pods.get((slice_.namespace, named.name))
+                if pod is not None and not pod.host:
+                    return pod
+    return world.held.get(address) or End(address, (address,))
 
 
 def _end(world: World, node: str) -> End:

@@ -11,7 +11,7 @@ def other_port(snapshot: Snapshot, pods: Ends, protocol: str, number: int) -> tu
     """The Service (namespace/name) whose own port a number is, and the port of its pods that it leads to: where no pod
     has that number itself, and the Service leads some of them elsewhere. None else."""
     held = [snapshot.all(Pod)[key] for key in pods]
-    declared = {(p.protocol, p.containerPort) for pod in held for c in pod.spec.serving_containers for p in c.ports}
+    declared = {(p.protocol, p.containerPort) for pod in held for p in pod.spec.serving_ports}
     if (protocol, number) in declared:
         return None
     for service in snapshot.all(Service).values():

@@ -161,21 +161,24 @@ class _Linter:
             )
 
     def _dns(self, policy: Policy) -> Iterator[Said]:
-        if not policy.egress:  # nothing is let out on purpose, or nothing is said
+        if policy.egress is None:
             return
+        if policy.egress and not policy.selected and not any(map(self._lets_dns_out, policy.egress)):
+            names = "a pod that it selected could ask no DNS server (UDP 53) by it: names would not resolve"
+            yield "forgets-dns", ("spec", "egress"), names
         for key in policy.selected:
             if key in self.told:
                 continue
             rules = [rule for one in self.resolved.of(key).egress or () for rule in one.rules]
             first = (rule for one in self.resolved.tier(key, "Admin", "egress") for rule in one.rules)
             rules += [rule for rule in first if rule.action == "Accept"]
-            if not any(self._lets_dns_out(rule) for rule in rules):
+            if not any(map(self._lets_dns_out, rules)):
                 self.told |= policy.selected.keys()
+                asks = "may ask no DNS server (UDP 53), by this policy or another" if rules else "is let out nowhere"
                 yield (
                     "forgets-dns",
                     ("spec", "egress"),
-                    f"{'/'.join(key)} may ask no DNS server (UDP 53), by this policy or another: names will not "
-                    "resolve",
+                    f"{'/'.join(key)} {asks}: names will not resolve",
                 )
                 return
 
@@ -193,7 +196,7 @@ class _Linter:
     def _answers(self, key: Key) -> bool:
         """Whether a pod may be a DNS server: it is the cluster's, or has the port."""
         pod = self.snapshot.all(Pod)[key]
-        ports = {(p.protocol, p.containerPort) for c in pod.spec.serving_containers for p in c.ports}
+        ports = {(p.protocol, p.containerPort) for p in pod.spec.serving_ports}
         return DNS_PODS.items() <= pod.metadata.labels.items() or ("UDP", DNS) in ports
 
 

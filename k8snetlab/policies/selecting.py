@@ -132,11 +132,10 @@ class Selection:
 def end_of(pod: Pod) -> End:
     """A pod as policies see it."""
     ports: dict[tuple[str, str], tuple[int, ...]] = {}
-    for container in pod.spec.serving_containers:
-        for port in container.ports:
-            if port.name:
-                name = (port.protocol, port.name)
-                ports[name] = tuple(dict.fromkeys((*ports.get(name, ()), port.containerPort)))
+    for port in pod.spec.serving_ports:
+        if port.name:
+            name = (port.protocol, port.name)
+            ports[name] = tuple(dict.fromkeys((*ports.get(name, ()), port.containerPort)))
     addresses = tuple(map(same, pod.ips))
     return End("/".join(pod.key), addresses, pod.key, pod.spec.nodeName, pod.spec.hostNetwork, ports)
 

@@ -36,8 +36,8 @@ class World(msgspec.Struct, frozen=True, eq=False):
     def ports(self) -> tuple[At, ...]:
         """Those that pods' containers say they have; TCP 80 where none says any."""
         pods = self.snapshot.all(Pod)
-        containers = (one for end in self.pods if end.key for one in pods[end.key].spec.serving_containers)
-        found = sorted({(port.protocol, port.containerPort) for one in containers for port in one.ports})
+        ports = (port for end in self.pods if end.key for port in pods[end.key].spec.serving_ports)
+        found = sorted({(port.protocol, port.containerPort) for port in ports})
         return tuple(found) or (HTTP,)
 
     def sending(self, pod: End) -> End:

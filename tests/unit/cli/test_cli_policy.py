@@ -241,7 +241,6 @@ items:
 @pytest.mark.parametrize(
     "egress",
     [
-        "[]",
         "[{}]",
         "[{ports: [{port: 53, protocol: UDP}]}]",
         "[{to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: kube-system}}, podSelector: "
@@ -253,6 +252,30 @@ items:
 def test_policies_that_people_write_are_no_surprise(tmp_path: Path, egress: str) -> None:
     code, out = _policy(tmp_path, USUAL.replace("SPEC", SPEC).replace("EGRESS", egress), "lint")
     assert code == 0 and out == "nothing surprising in 1 policy\n"
+
+
+def test_dns_is_forgotten_where_nothing_is_let_out(tmp_path: Path) -> None:
+    world = USUAL.replace("SPEC", SPEC).replace("EGRESS", "[]")
+    code, out = _policy(tmp_path, world, "lint")
+    assert code == 1 and "default/web is let out nowhere: names will not resolve (forgets-dns)" in out
+    dns = """- apiVersion: networking.k8s.io/v1
+  kind: NetworkPolicy
+  metadata: {name: dns}
+  spec: {podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53, protocol: UDP}]}]}
+"""
+    assert _policy(tmp_path, world + dns, "lint") == (0, "nothing surprising in 2 policies\n")
+
+
+def test_dns_is_forgotten_by_a_policy_that_selects_nothing_yet(tmp_path: Path) -> None:
+    policy = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec: {podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: PORT, protocol: UDP}]}]}
+"""
+    for port, forgotten in (("443", True), ("53", False)):
+        _, out = _policy(tmp_path, policy.replace("PORT", port), "lint")
+        assert "(selects-nothing)" in out and ("(forgets-dns)" in out) == forgotten
 
 
 def test_dns_of_pods_that_are_no_servers_is_forgotten(tmp_path: Path) -> None:

@@ -140,3 +140,38 @@ def test_a_service_leads_to_the_addresses_that_a_manifest_gives_its_pods(tmp_pat
     wanted = yaml.safe_load(f"{{{found['ingress']['wanted']}}}")
     labels = wanted["ingress"][0]["from"][0]["podSelector"]["matchLabels"]
     assert labels == {"on": "true", "v": "1.10"}, "what YAML would read as something else stays a string"
+
+
+def test_of_a_service_without_addresses_it_is_said_that_those_are_missing(tmp_path: Path) -> None:
+    lab = "- {apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: l}, spec: {nodes: 2CONTROLLER}}\n"
+    alone = WORLD.replace(lab, "")
+    with pytest.raises(InputError) as refused:
+        why(tmp_path, "friend", "svc/web:80", alone)
+    assert refused.value.message == "default/web has no endpoints: pod web and 1 more, which it selects, has no address"
+    assert refused.value.hint and "add a Lab" in refused.value.hint and "podIP" in refused.value.hint
+
+
+@pytest.mark.parametrize("written", ["10.244.1.2", "10.244.2.2", "10.244.2.3"])
+def test_nobody_is_given_an_address_that_a_manifest_says_another_has(tmp_path: Path, written: str) -> None:
+    world = WORLD.replace("CONTROLLER", "") + (
+        "- {apiVersion: v1, kind: Pod, metadata: {name: written, labels: {app: friend}},"
+        f" spec: {{nodeName: node1, containers: [{{name: c}}]}}, status: {{podIP: {written}}}}}\n"
+    )
+    _, found = why(tmp_path, "written", "svc/web:80", world)
+    assert [one["to"] for one in found["endpoints"]] == ["default/web", "default/web2"]
+    assert {one["source"] for one in found["endpoints"]} == {written} and found["allowed"]
+
+
+def test_an_endpoint_is_the_pod_that_its_slice_names_where_two_are_written_with_one_address(
+    tmp_path: Path,
+) -> None:
+    world = WORLD.replace("CONTROLLER", "") + (
+        "- {apiVersion: v1, kind: Pod, metadata: {name: twin, labels: {app: friend}},"
+        " spec: {nodeName: node1, containers: [{name: c}]}, status: {podIP: 10.0.0.7}}\n"
+        "- {apiVersion: v1, kind: Pod, metadata: {name: asked, labels: {app: asked}},"
+        " spec: {nodeName: node1, containers: [{name: c}]}, status: {podIP: 10.0.0.7}}\n"
+        "- {apiVersion: v1, kind: Service, metadata: {name: asked},"
+        " spec: {selector: {app: asked}, ports: [{port: 80}]}}\n"
+    )
+    _, found = why(tmp_path, "web", "svc/asked:80", world)
+    assert [one["to"] for one in found["endpoints"]] == ["default/asked"]
