@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+import struct
 
 import yaml
 
@@ -59,3 +60,21 @@ def policy(text: str, space: str = "x", name: str = "p") -> str:
     version, kind = "networking.k8s.io/v1", "NetworkPolicy"
     metadata = {"name": name, "namespace": space}
     return yaml.safe_dump({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
+
+
+def opening_of_sctp(source: int, target: int) -> bytes:
+    """An SCTP packet that opens an association between two ports (INIT), made by hand: few kernels have SCTP's sockets,
+    and all have what filters it."""
+    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 0x1234, 65536, 1, 1, 1)
+    head = struct.pack("!HHI", source, target, 0)
+    return head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
+
+
+def _crc32c(data: bytes) -> int:
+    """SCTP's checksum."""
+    crc = 0xFFFFFFFF
+    for octet in data:
+        crc ^= octet
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF

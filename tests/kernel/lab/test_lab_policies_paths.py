@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import select
 import socket
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
 import pytest
-from policypackets import PATIENCE, passes, policy
+from policypackets import PATIENCE, opening_of_sctp, passes, policy
 
 from k8snetlab.api.core import Namespace, Node, Pod
 from k8snetlab.api.lab import Lab as LabObject
@@ -224,22 +223,10 @@ def test_what_a_clusters_policy_denies_is_not_what_a_pod_says_to_itself_by_its_s
         assert not passes(lab.netns("x", "mate"), own, "TCP", 80)
 
 
-def _crc32c(data: bytes) -> int:
-    """SCTP's checksum."""
-    crc = 0xFFFFFFFF
-    for octet in data:
-        crc ^= octet
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
 def init_arrives(lab: Lab, source: str, target: str, port: int, patience: float) -> bool:
     """Whether an SCTP packet that opens an association comes to a pod. It is made by hand, as who hears it: few kernels
     have SCTP's sockets, and all have what filters it."""
-    chunk = struct.pack("!BBHIIHHI", 1, 0, 20, 0x1234, 65536, 1, 1, 1)
-    head = struct.pack("!HHI", 40000 + port % 1000, port, 0)
-    packet = head + struct.pack("<I", _crc32c(head + bytes(4) + chunk)) + chunk
+    packet = opening_of_sctp(40000 + port % 1000, port)
     ends = []
     for pod in (source, target):
         with netns.inside(lab.netns("x", pod)):

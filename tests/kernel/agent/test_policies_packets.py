@@ -1,0 +1,92 @@
+"""Policies of all families of tests/policies_cases by real packets, in both variants of iptables: what the kernel lets
+pass is what their truth tables say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import cycle
+
+import msgspec
+import pytest
+import yaml
+from policycases import DATA, Case, cases
+from policynet import Asked, Net, net
+
+from k8snetlab.api.core import Node, NodeSpec, Pod
+from k8snetlab.api.defaults import with_defaults
+from k8snetlab.api.lab import Lab, LabSpec
+from k8snetlab.api.meta import Object, ObjectMeta
+from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.snapshot import Snapshot
+
+WORLD = yaml.safe_load((DATA / "world.yaml").read_text())
+
+
+FACTORS = yaml.safe_load((DATA / "factors.yaml").read_text())
+TIERS = yaml.safe_load((DATA / "tiers.yaml").read_text())
+TRAPS = [*yaml.safe_load((DATA / "traps.yaml").read_text()), *TIERS]
+
+
+def sample(of_peers: int, of_traps: int) -> list[str]:
+    """Names of cases: every `of_traps`-th trap; and of the products every `of_peers`-th item of peers with an item of
+    ports in turn, so that each of those is there too, in turn as ingress and as egress."""
+    ports = cycle(one["name"] for one in FACTORS["ports"])
+    ways = cycle(("ingress", "egress"))
+    products = [f"{next(ways)}-{peers['name']}-{next(ports)}" for peers in FACTORS["peers"][::of_peers]]
+    return [*products, *(one["name"] for one in TRAPS[::of_traps])]
+
+
+SAMPLES = {"nft": sample(1, 3), "legacy": sample(2, 6)}
+CASES = {case.name: case for case in cases()}
+
+
+@pytest.fixture(scope="module", params=["nft", "legacy"])
+def nine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Net]:
+    pods = {key: pod["ips"] for key, pod in WORLD["pods"].items()}
+    with net(pods, request.param, tmp_path_factory.mktemp("nine")) as one:
+        yield one
+
+
+def test_the_sample_has_every_family_of_cases() -> None:
+    names = SAMPLES["nft"]
+    for one in FACTORS["peers"]:
+        assert any(f"gress-{one['name']}-" in name for name in names), one["name"]
+    for one in FACTORS["ports"]:
+        assert any(name.endswith(f"-{one['name']}") for name in names), one["name"]
+    for some in SAMPLES.values():
+        assert {name.split("-")[0] for name in some} >= {"ingress", "egress", "six"}
+        assert {one["name"] for one in TIERS} & set(some)
+
+
+@pytest.mark.parametrize(
+    ("nine", "name"), [(variant, name) for variant, names in SAMPLES.items() for name in names], indirect=["nine"]
+)
+def test_packets_pass_as_the_table_says(nine: Net, name: str) -> None:
+    case = CASES[name]
+    nine.sync(snapshot(nine, case))
+    meant: dict[Asked, bool] = {}
+    for (source, target, port), allowed in case.allowed.items():
+        number, protocol = port.split("/")
+        meant[source, target, protocol, int(number)] = allowed
+    seen = nine.sent(meant, 6 if is_six(case) else 4)
+    assert {one: seen[one] for one in meant if seen[one] != meant[one]} == {}
+
+
+def is_six(case: Case) -> bool:
+    """Whether its pods' first addresses are those of IPv6."""
+    return any(":" in one["status"]["podIP"] for one in case.objects if one["kind"] == "Pod")
+
+
+def snapshot(nine: Net, case: Case) -> Snapshot:
+    spec = LabSpec(podCIDR="10.0.0.0/8,fd00::/16" if is_six(case) else "10.0.0.0/8")
+    objects: list[Object] = [Lab(metadata=ObjectMeta(name="lab"), spec=spec)]
+    for node in ("node1", "node2"):
+        objects.append(Node(metadata=ObjectMeta(name=node), spec=NodeSpec()))
+    for one in case.objects:
+        found = msgspec.convert(one, BY_KIND[one["kind"]].type)
+        if isinstance(found, Pod):
+            found = msgspec.structs.replace(
+                found, spec=msgspec.structs.replace(found.spec, nodeName=nine.node_of["/".join(found.key)])
+            )
+        objects.append(with_defaults(found, ""))
+    return Snapshot.of(objects)
