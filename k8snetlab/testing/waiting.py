@@ -13,21 +13,21 @@ from contextlib import ExitStack
 def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
     """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point.
 
-    What raises LookupError looks for something that is not there yet, and is asked again. Between two looks it sleeps
-    as long as a look takes, or (up to a second) an eighth of what it has waited: a look that runs a command must not
-    keep a core from what it waits for. Raises AssertionError when it is still not so after `seconds`.
+    What raises AssertionError or LookupError is not so yet: a command that failed, an item that is not there. Between
+    two looks it sleeps as long as a look takes, or (up to a second) an eighth of what it has waited: a look that runs a
+    command must not keep a core from what it waits for. Raises AssertionError when it is still not so after `seconds`.
     """
     began = asked = time.monotonic()
     while True:
-        missing: LookupError | None = None
+        wrong: Exception | None = None
         try:
             if what():
                 return
-        except LookupError as error:
-            missing = error
+        except (AssertionError, LookupError) as error:
+            wrong = error
         now = time.monotonic()
         if now >= began + seconds:
-            raise AssertionError(f"still not so after {seconds} s") from missing
+            raise AssertionError(f"still not so after {seconds} s") from wrong
         time.sleep(min(max(0.05, now - asked, (now - began) / 8), 1.0))
         asked = time.monotonic()
 

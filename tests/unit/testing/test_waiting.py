@@ -38,16 +38,19 @@ def test_of_a_process_that_there_is_not_kill_says_so() -> None:
             kill(process.pid)
 
 
-def test_what_is_not_there_yet_is_waited_for_and_named_when_it_never_comes() -> None:
+def test_what_fails_or_is_not_there_yet_is_waited_for_and_named_when_it_never_comes() -> None:
     found: dict[str, bool] = {}
+    looks: list[object] = []
 
     def comes() -> bool:
-        try:
-            return found["here"]
-        finally:
+        looks.append(None)
+        if len(looks) == 3:
             found["here"] = True
+        assert len(looks) > 1, "a command that fails"
+        return found["here"]
 
     eventually(comes)
+    assert len(looks) == 3
     with pytest.raises(AssertionError, match="still not so") as raised:
         eventually(lambda: found["there"], seconds=0.1)
     assert isinstance(raised.value.__cause__, KeyError)
