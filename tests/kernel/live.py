@@ -24,7 +24,7 @@ from k8snetlab.kernel import iptables, netns, sysctl
 from k8snetlab.testing import Lab
 from k8snetlab.trace.tracer import Outcome, trace
 
-PATIENCE, IMPATIENCE = 5.0, 0.3
+PATIENCE, IMPATIENCE = 15.0, 0.3
 """Seconds without an answer after which a packet counts as lost: where one is awaited, and where none is."""
 TRIES = 60
 """So many are sent at most until every endpoint that may answer has: one of three is missed by chance once in 10^10."""
@@ -124,7 +124,7 @@ class Live:
             return ""
         return f"{place} -> {target}: the tracer says {sorted(expected)}, seen was {sorted(seen)}"
 
-    def ask(self, place: str, target: Target, patience: float = IMPATIENCE) -> Fate:
+    def ask(self, place: str, target: Target, patience: float = PATIENCE) -> Fate:
         """Sends one packet (or opens one connection) and tells what became of it."""
         with self._socket(self.places[place].netns, target) as sock:
             sock.settimeout(patience)

@@ -90,7 +90,7 @@ def test_nodes_have_leases_as_flannel_keeps_them(up: tuple[Lab, str], tmp_path: 
     if endpoint:
         etcdctl(endpoint, "del", KEY % 64)
         eventually(lambda: KEY % 64 in etcdctl(endpoint, "get", "--prefix", "/coreos.com", "--keys-only"))
-        assert f"its lease {KEY % 64} was deleted" in lab.logs()
+        eventually(lambda: f"its lease {KEY % 64} was deleted" in lab.logs())
         etcdctl(endpoint, "put", KEY % 128, '{"PublicIP": "10.9.9.9"}')
         eventually(lambda: any("is held by 10.9.9.9" in problem for problem in lab.json("status")["problems"]))
         assert lab.json("get", "node", "node2")["spec"]["podCIDR"] == "10.244.5.128/26", "nothing is torn down"

@@ -51,6 +51,18 @@ def lab(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Lab]:
     lab.run("down")
 
 
+def answered(lab: Lab, source: str, target: str, *options: str) -> bool:
+    answer = lab.probe(source, target, *options)
+    assert answer.answeredBy == "one", answer
+    return True
+
+
+def traced(lab: Lab, source: str) -> bool:
+    observed = lab.json("trace", source, "192.168.0.21:8080")["observed"]
+    assert observed["agrees"] and observed["fate"] == "answered", observed
+    return True
+
+
 def test_host_ports_answer_are_predicted_mended_and_go_with_their_pod(lab: Lab, tmp_path: Path) -> None:
     variant = lab.json("status")["iptables"]
     save = f"iptables-{variant}-save"
@@ -59,13 +71,11 @@ def test_host_ports_answer_are_predicted_mended_and_go_with_their_pod(lab: Lab, 
     places = ("outside", "client", "one", "node1", "node2")
     for source in places:
         for address in (four, f"[{six}]"):
-            answer = lab.probe(source, f"{address}:8080")
-            assert answer.answeredBy == "one", (source, address)
-        assert lab.probe(source, "192.168.0.21:5353", "--protocol", "udp").answeredBy == "one"
+            eventually(lambda at=(source, f"{address}:8080"): answered(lab, *at))  # type: ignore[misc]
+        eventually(lambda source=source: answered(lab, source, "192.168.0.21:5353", "--protocol", "udp"))  # type: ignore[misc]
     for source in places:
-        traced = lab.json("trace", source, "192.168.0.21:8080")
-        assert traced["observed"]["agrees"] and traced["observed"]["fate"] == "answered", traced
-    assert lab.probe("outside", "192.168.0.21:8081").answeredBy == "one"
+        eventually(lambda source=source: traced(lab, source))  # type: ignore[misc]
+    eventually(lambda: answered(lab, "outside", "192.168.0.21:8081"))
     assert lab.probe("outside", f"[{six}]:8081").ok is False
     assert lab.probe("outside", "192.168.0.22:8080").ok is False
     assert '"pod": "one"' in lab.shell("node1", "curl", "-s", "http://127.0.0.1:8080")

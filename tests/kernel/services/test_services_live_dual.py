@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from live import PATIENCE, Fate, Live, Target
+from live import IMPATIENCE, Fate, Live, Target
 from repository import MANIFESTS
 
 from k8snetlab.testing import Lab
@@ -48,9 +48,9 @@ def test_packets_of_both_families_go_where_the_tracer_says(live: Live) -> None:
 def test_an_endpoint_of_ipv6_sees_whom_the_rules_let_it_see(live: Live) -> None:
     six = Target("six", "2001:db8::12", 80)
     assert live.ask("outside", six) == Fate("answered", "fd00:10:244:2::2", "fd00:2::10")
-    assert live.ask("outside", Target("guarded", "2001:db8::13", 80)) == Fate("lost")
+    assert live.ask("outside", Target("guarded", "2001:db8::13", 80), IMPATIENCE) == Fate("lost")
     # TCP over IPv6 takes the ICMP message to heart when it would repeat its first segment, a second later.
-    assert live.ask("client1", Target("none", "fd00:10:96::14", 80), PATIENCE) == Fate("refused")
+    assert live.ask("client1", Target("none", "fd00:10:96::14", 80)) == Fate("refused")
     seen = {live.ask("client1", Target("both", "fd00:10:96::11", 80)) for _ in range(20)}
     assert {(fate.endpoint, fate.client) for fate in seen} == {
         ("fd00:10:244:1::3", "fd00:10:244:1::2"),
