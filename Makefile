@@ -29,9 +29,6 @@ COMPILE := -W ignore -m compileall -q -j 0
 # there are cores.
 WORKERS := -n $(shell n=$$(nproc); echo $$((n < 4 ? n + 1 : 4))) --dist loadfile --no-loadscope-reorder
 
-# An emulated machine has one core, and of two that make one lab one waits for the other: two files' machines at a time.
-VM_WORKERS := $(if $(filter 1,$(shell nproc)),,-n 2 --dist loadfile --no-loadscope-reorder)
-
 # A command (or file) that must exist, and the Debian package that brings it.
 # gcc and libc6-dev: python-iptables is published as source only and compiles one small C file.
 LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod sysctl:procps gcc:gcc /usr/include/stdio.h:libc6-dev
@@ -108,11 +105,11 @@ endif
 
 .PHONY: test-vm
 test-vm: vm-system compiled ## the tests in QEMU machines with Debian's kernel (no KVM needed; builds their image once)
-	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest $(VM_WORKERS) -p no:cacheprovider -m vm tests/vm
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m vm tests/vm
 
 .PHONY: test-container
 test-container: container-system compiled ## the kernel tests inside a privileged container
-	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m container
+	$(SUDO) env PYTHONDONTWRITEBYTECODE=1 $(BIN)/pytest -p no:cacheprovider -m container tests/container
 
 .PHONY: test-fast
 test-fast: compiled ## what a developer runs all day: no root, no etcd, nothing that is slow
