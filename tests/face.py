@@ -17,6 +17,7 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.operations.attaching import Attaching
 from k8snetlab.lab.operations.changing import Changing
+from k8snetlab.lab.operations.control_plane import ControlPlaneState
 from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
@@ -166,6 +167,7 @@ async def face_of(whole: bool = False, keys: Keys | None = None) -> AsyncIterato
 ANSWERING = (
     Attaching,
     Changing,
+    ControlPlaneState,
     Drilling,
     Explaining,
     Faulting,
@@ -203,6 +205,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
         Reaching(cluster, listener, paths),
         Snapshotting(cluster, agents, paths, changing.writing),
         Processes(cluster, agents, paths, kubelet),
+        ControlPlaneState(cluster, agents, paths),
         Scheduling(cluster),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),

@@ -41,6 +41,7 @@ ROOMS = {
     "routing": ("routing",),
     "render": ("render",),
     "store": ("store",),
+    "controlplane": ("controlplane",),
     "snapshot": ("snapshot",),
     "token": ("token",),
     "node": ("node",),

@@ -19,6 +19,7 @@ __all__ = [
     "endpoints",
     "filters",
     "identity",
+    "leaders",
     "namespaces",
     "node_lifecycle",
     "nodes",

@@ -35,6 +35,7 @@ from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.merging import Merging
 from k8snetlab.lab.operations.attaching import Attaching
 from k8snetlab.lab.operations.changing import Changing
+from k8snetlab.lab.operations.control_plane import ControlPlaneState
 from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
@@ -145,6 +146,7 @@ class Daemon:
                 api=lambda: self._inside.problem,
             ),
             Processes(cluster, agents, self._paths, kubelet),
+            ControlPlaneState(cluster, agents, self._paths),
             Scheduling(cluster),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),

@@ -4,6 +4,7 @@ __all__ = [
     "attach",
     "capture",
     "changes",
+    "controlplane",
     "diagnose",
     "dig",
     "drills",

@@ -3,6 +3,7 @@
 __all__ = [
     "attaching",
     "changing",
+    "control_plane",
     "drilling",
     "explaining",
     "faulting",

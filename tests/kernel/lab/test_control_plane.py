@@ -300,6 +300,12 @@ def test_leases_say_who_leads_and_a_daemon_that_begins_takes_them(lab: Lab, k: K
     for name, spec in before.items():
         told = k.json("get", "events", "-n", "kube-system", f"--field-selector=involvedObject.name={name}")["items"]
         assert f"{spec['holderIdentity']} became leader" in {one["message"] for one in told}
+    shown = lab.json("controlplane", "status", "-o", "json")
+    assert {one["name"]: one["holder"] for one in shown["leaders"]} == {
+        name: spec["holderIdentity"] for name, spec in before.items()
+    }
+    assert [one["node"] for one in shown["agents"]] == ["router", "node1", "node2", "node3"]
+    assert shown["healthy"] and "kube-scheduler" in lab.run("controlplane", "status")
     assert "keeps Lease" in k.run("delete", "lease", "-n", "kube-system", "kube-scheduler", code=1)
     os.kill(lab.json("status", "-o", "json")["daemon"]["pid"], signal.SIGKILL)
     lab.up(directory)  # which begins another one; the API listens again where it did

@@ -28,6 +28,7 @@ from k8snetlab.kernel.features import Feature
 from k8snetlab.messages.attach import PluggedIn
 from k8snetlab.messages.capture import CapturedPacket
 from k8snetlab.messages.changes import Outcome
+from k8snetlab.messages.controlplane import CONTROL_PLANE
 from k8snetlab.messages.diagnose import Diagnosis
 from k8snetlab.messages.dig import DIG
 from k8snetlab.messages.drills import DRILL
@@ -83,6 +84,7 @@ PRINTED = (
     Printed("class status", ClassState),
     Printed("class status --watch", ClassState, "an object a look, a line each"),
     Printed("compare", Comparison),
+    Printed("controlplane status", CONTROL_PLANE.answer),
     Printed("delete", Outcome),
     Printed("detach", Outcome),
     Printed("diagnose", Diagnosis),

@@ -1,0 +1,70 @@
+"""controlplane status: who leads, which API servers and stores there are, and how far nodes are behind."""
+
+from __future__ import annotations
+
+import msgspec
+
+from k8snetlab.messages.verb import Call, Nothing
+
+
+class LeaderState(msgspec.Struct, frozen=True):
+    """A Lease by which something leads."""
+
+    name: str
+    """Of the Lease, in kube-system."""
+    holder: str
+    """Who leads, as HOST_UID; "" for nobody."""
+    since: str
+    """When it took the Lease, as RFC 3339 has it."""
+    renewed: str
+    """When it last said that it is there."""
+    seconds: int
+    """For which it leads after that, and nobody else may."""
+    transitions: int
+    """How often another one took it."""
+
+
+class ApiServerState(msgspec.Struct, frozen=True):
+    """Where pods reach the API."""
+
+    node: str
+    """In whose network it listens."""
+    address: str
+    """ADDRESS:PORT."""
+
+
+class AgentLag(msgspec.Struct, frozen=True):
+    """How far a node's agent is, of those of the machine that is asked."""
+
+    node: str
+    """Whose it is; the router has one, too."""
+    revision: int
+    """Of the store, up to which the kernel has been looked at; -1 for nothing yet."""
+    behind: int
+    """Revisions that came since; 0 too where none of them concerns the node."""
+
+
+class ControlPlane(msgspec.Struct, frozen=True):
+    """The control plane, as the daemon that is asked sees it."""
+
+    leaders: tuple[LeaderState, ...]
+    """By name."""
+    servers: tuple[ApiServerState, ...]
+    """The endpoints of the Service kubernetes."""
+    store: str
+    """embedded or etcd."""
+    members: tuple[str, ...]
+    """URLs of the store, of the embedded one its file."""
+    healthy: bool
+    """Whether it answers."""
+    revision: int
+    """The newest one that came from it."""
+    agents: tuple[AgentLag, ...]
+    """The router's first."""
+    problem: str
+    """Why the store does not answer, or ""."""
+
+
+CONTROL_PLANE: Call[Nothing, ControlPlane] = Call(
+    "controlplane status", "GET", "controlplane", Nothing, ControlPlane, group=True
+)
