@@ -195,7 +195,8 @@ def _query(number: int, name: str, type_: str) -> bytes:
 
 
 def _crowd(one: Lab, name: str) -> Asked:
-    """All pods ask at once, each its share of the queries, evenly. Raises FailedError where one is lost."""
+    """All pods ask at once, each its share of the queries, evenly. Raises FailedError where one of ours is lost; of
+    others it has taken so long."""
     pid, queries = _server(one, name), [_query(0, *asked)[2:] for asked in ASKED]
     count, took = int(RATE * SECONDS), list[float]()
     sent = [0.0] * count
@@ -212,7 +213,10 @@ def _crowd(one: Lab, name: str) -> Asked:
                 sockets[number % len(sockets)].send(number.to_bytes(2, "big") + queries[number % len(queries)])
                 number += 1
             if now > began + SECONDS + LATE:
-                raise FailedError(f"{name}: {count - len(took)} of {count} queries are lost")
+                if name == "ours":
+                    raise FailedError(f"{name}: {count - len(took)} of {count} queries are lost")
+                took += [LATE] * (count - len(took))
+                break
             for key, _ in selector.select(max(0.0, began + number / RATE - time.perf_counter())):
                 with suppress(BlockingIOError):
                     while reply := key.fileobj.recv(4096):  # type: ignore[union-attr]
