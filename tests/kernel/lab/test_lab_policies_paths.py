@@ -23,6 +23,8 @@ from k8snetlab.testing.lab import Lab
 
 NODE1, NODE2, TUNNEL1, TUNNEL2 = "192.168.0.21", "192.168.0.22", "10.244.1.0", "10.244.2.0"
 CLIENT, CLIENT6, VIP = "203.0.113.10", "fd00:2::10", "198.51.100.21"
+WIDE = {"near": "198.51.100.22", "far": "198.51.100.23"}
+"""Of load balancers that lead to these pods by all nodes; packets come in by node1."""
 HEAD = """apiVersion: k8snetlab/v1alpha1
 kind: Lab
 metadata: {{name: {name}}}
@@ -70,6 +72,12 @@ spec:
   ports: [{port: 80, nodePort: 30082}]
 status: {loadBalancer: {ingress: [{ip: 198.51.100.21}]}}
 """,
+        *(
+            f"---\n{{apiVersion: v1, kind: Service, metadata: {{name: {pod}-wide, namespace: x}}, "
+            f"spec: {{type: LoadBalancer, selector: {{pod: {pod}}}, ports: [{{port: 80}}]}}, "
+            f"status: {{loadBalancer: {{ingress: [{{ip: {vip}}}]}}}}}}"
+            for pod, vip in WIDE.items()
+        ),
     ]
 )
 
@@ -182,6 +190,27 @@ def test_with_the_traffic_policy_local_a_pod_sees_who_asks_a_load_balancer(
     with applied(lab, only_from(block, "far")):
         assert passes(lab.netns("outside"), VIP, "TCP", 80) == answered
         assert passes(lab.netns("outside"), NODE2, "TCP", 30082) == answered
+
+
+@pytest.mark.parametrize(("block", "answered"), [(CLIENT, {"near"}), (TUNNEL1, {"far"}), (NODE1, set())])
+def test_with_the_traffic_policy_cluster_a_pod_sees_who_asks_on_the_node_they_come_in_by_and_else_the_tunnel(
+    lab: Lab, block: str, answered: set[str]
+) -> None:
+    with applied(lab, only_from(f"{block}/32", "near"), only_from(f"{block}/32", "far")):
+        assert {pod for pod, vip in WIDE.items() if passes(lab.netns("outside"), vip, "TCP", 80)} == answered
+
+
+@pytest.mark.parametrize("types", ["Ingress", "Egress", "Ingress, Egress"])
+def test_what_a_pod_says_to_itself_passes_and_by_its_own_service_as_why_says(lab: Lab, types: str) -> None:
+    """By the Service it goes through its node and comes back: there either direction is enough."""
+    service = str(lab.get("service", "near", "x")["spec"]["clusterIP"])
+    own, near = address(lab, "near"), lab.netns("x", "near")
+    with applied(lab, f"{{podSelector: {{}}, policyTypes: [{types}]}}"):
+        assert passes(near, own, "TCP", 80) and passes(near, own, "UDP", 80)
+        assert passes(near, service, "TCP", 80) == (", " not in types)
+        for asked in (own, service):
+            said = lab.json("policy", "why", "x/near", f"{asked}:80", code=None)["allowed"]
+            assert said == passes(near, asked, "TCP", 80), asked
 
 
 @pytest.mark.parametrize(

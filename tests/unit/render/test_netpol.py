@@ -15,7 +15,7 @@ from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.dataplane.sets import by_name
 from k8snetlab.iptables.matching import Host, Packet
 from k8snetlab.iptables.syntax import canonical, parse
-from k8snetlab.render.netpol import node
+from k8snetlab.render.netpol import names, node
 from k8snetlab.trace.tracer import trace
 
 NGINX, CLIENT, OTHER = "10.244.1.2", "10.244.1.3", "10.244.1.4"
@@ -160,6 +160,28 @@ def test_a_label_costs_an_entry_of_a_set_and_no_rule() -> None:
     changed = [(a, b) for a, b in zip(one.sets, other.sets, strict=True) if a != b]
     assert [(b.entries - a.entries, a.entries - b.entries) for a, b in changed] == [({OTHER}, set())]
     assert fate(after, OTHER, NGINX) == "sent"
+
+
+def test_a_new_pod_costs_other_nodes_an_entry_of_a_set_and_its_own_node_a_chain() -> None:
+    before = world(ACCESS).changed([(Node, ("", "node2"), Node(metadata=ObjectMeta(name="node2"), spec=NodeSpec()))], 2)
+    new = pod("client3", "10.244.1.5", role="nginxclient")
+    after = before.changed([(Pod, new.key, new)], 3)
+    for name in ("node1", "node2"):
+        one, other = node.render(before, name), node.render(after, name)
+        changed = [(a, b) for a, b in zip(one.sets, other.sets, strict=True) if a != b]
+        assert [(b.entries - a.entries, a.entries - b.entries) for a, b in changed] == [({"10.244.1.5"}, set())]
+        ((old,), (now,)) = one.rules, other.rules
+        others = {key.chain for key, rules in now.chains.items() if old.chains.get(key) != rules}
+        own = {"KUBE-ROUTER-INPUT", "KUBE-ROUTER-FORWARD", "KUBE-ROUTER-OUTPUT", names.pod_chain("default", "client3")}
+        assert others == (own if name == "node1" else set())
+
+
+def test_without_a_policy_nobody_is_asked_what_policies_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(node, "resolved_of", None)
+    monkeypatch.setattr(node, "_SHARED", None)
+    assert not node.render(world(), "node1").sets
+    with pytest.raises(AttributeError):
+        node.render(world(ACCESS), "node1")
 
 
 def test_what_goes_on_of_a_connection_that_was_cut_is_reset() -> None:
