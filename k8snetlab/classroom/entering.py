@@ -1,6 +1,7 @@
-"""Entering a student's seat: a command in there, at a terminal of the seat's own or between this process's pipes.
+"""Entering a student's seat: a command in there, at a terminal of the seat's own or between pipes.
 
-The terminal in there is another one than that out here: who is in the seat cannot type into what is outside.
+Nothing of this process's own is open in there: whoever holds a terminal open may read and write it, and type into it if
+it is his session's.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import sys
@@ -27,22 +29,20 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def run(seat: seats.Seat, argv: Sequence[str]) -> int:
-    """Runs it, as root of the seat and in its home; the exit code. Without `argv` a login shell. Raises ConflictError
-    where there is no seat any more."""
+    """Runs it, as root of the seat and in its home; the exit code. Without `argv` a shell. At a terminal where standard
+    input is one."""
     environment = seats.environment(os.environ)
     words = list(argv) or [environment["SHELL"], "-i"]
-    ours, theirs = socket.socketpair()
-    at_terminal = sys.stdin is not None and sys.stdin.isatty()
-    pid = os.fork()
-    if not pid:
-        ours.close()
-        _inside(seat, words, environment, theirs if at_terminal else None)
-    theirs.close()
-    if at_terminal:
+    if sys.stdin is not None and sys.stdin.isatty():
+        ours, theirs = socket.socketpair()
+        pid = os.fork()
+        if not pid:
+            ours.close()
+            _inside(seat, words, environment, theirs)
+        theirs.close()
         _proxied(ours)
     else:
-        for number in _PASSED_ON:
-            signal.signal(number, lambda number, _: os.kill(pid, number))
+        pid = _piped(seat, words, environment)
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     return code if code >= 0 else 128 - code
 
@@ -58,7 +58,7 @@ def _proxied(line: socket.socket) -> None:
         threading.Thread(target=_type, args=(own, pty), daemon=True).start()
         with contextlib.suppress(OSError):
             while data := os.read(pty, 65536):
-                os.write(sys.stdout.fileno(), data)
+                _write(sys.stdout.fileno(), data)
 
 
 def _type(own: OwnTerminal, pty: int) -> None:
@@ -66,12 +66,43 @@ def _type(own: OwnTerminal, pty: int) -> None:
         for event in own.events():
             if isinstance(event, Size):
                 termios.tcsetwinsize(pty, _window(event))
-            while isinstance(event, bytes) and event:
-                event = event[os.write(pty, event) :]
+            else:
+                _write(pty, event)
 
 
 def _window(size: Size) -> tuple[int, int]:
     return size.rows, size.columns
+
+
+def _piped(seat: seats.Seat, words: list[str], environment: dict[str, str]) -> int:
+    """The process that waits for the command, when that has ended; what it has left behind keeps nobody waiting."""
+    output, error = os.pipe(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.dup2(output[1], 1)
+        os.dup2(error[1], 2)
+        _inside(seat, words, environment, None)
+    for number in _PASSED_ON:
+        signal.signal(number, lambda number, _: os.kill(pid, number))
+    os.close(output[1])
+    os.close(error[1])
+    into, ended = {output[0]: 1, error[0]: 2}, os.pidfd_open(pid)
+    over = False
+    while into and not (over and not select.select(list(into), [], [], 0)[0]):
+        for fd in select.select([*into, ended], [], [])[0]:
+            if fd == ended:
+                over = True
+            elif data := os.read(fd, 65536):
+                _write(into[fd], data)
+            else:
+                del into[fd]
+    os.close(ended)
+    return pid
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 # --- in the seat ------------------------------------------------------------------------------------------------------
@@ -80,6 +111,7 @@ def _window(size: Size) -> tuple[int, int]:
 def _inside(seat: seats.Seat, words: list[str], environment: dict[str, str], line: socket.socket | None) -> NoReturn:
     """The parent of the command, which is a process in there, and has all signals that this one gets."""
     try:
+        os.setsid()
         seats.enter(seat)
         pty, slave = os.openpty() if line else (-1, -1)
         child = os.fork()
@@ -87,9 +119,7 @@ def _inside(seat: seats.Seat, words: list[str], environment: dict[str, str], lin
             _become(words, environment, slave)
         if line:
             socket.send_fds(line, [b"\n"], [pty])
-            line.close()
-            os.close(pty)
-            os.close(slave)
+        seats.only(-1)
 
         def pass_on(number: int, _: FrameType | None) -> None:
             with contextlib.suppress(ProcessLookupError):
@@ -101,25 +131,27 @@ def _inside(seat: seats.Seat, words: list[str], environment: dict[str, str], lin
         os._exit(code if code >= 0 else 128 - code)
     except ConflictError as error:
         _say(f"error: {error.message}\nhint: {error.hint}")
-    except OSError as error:
+    except BaseException as error:
         _say(f"error: {seat.name}: {error}")
     os._exit(1)
 
 
 def _become(words: list[str], environment: dict[str, str], terminal: int) -> NoReturn:
-    syscalls.end_with_parent(signal.SIGKILL)
-    os.setsid()
-    if terminal >= 0:
-        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
-        for number in (0, 1, 2):
-            os.dup2(terminal, number)
-    os.umask(0o022)
-    os.chdir("/root")
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
+        syscalls.end_with_parent(signal.SIGKILL)
+        os.setsid()
+        if terminal >= 0:
+            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+            for number in (0, 1, 2):
+                os.dup2(terminal, number)
+        os.umask(0o022)
+        os.chdir("/root")
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvpe(words[0], words, environment)
     except OSError as error:
         _say(f"error: {words[0]}: {error.strerror}")
+    except BaseException as error:
+        _say(f"error: {words[0]!r}: {error}")
     os._exit(127)
 
 

@@ -19,8 +19,6 @@ from k8snetlab.state.paths import names_lab, write_private
 DEFAULT = Path("/var/lib/k8snetlab/class")
 MOST = 256
 """Students of a class."""
-_BASE = 0x70000000
-"""The first user number. From here to 0x7FFFFFFF systemd, adduser and containers give none (systemd's UIDS-GIDS)."""
 _CLASSES = 15
 """Besides the first: classes of other directories, as in tests, take the numbers after it."""
 _LONGEST = 100
@@ -72,7 +70,7 @@ def base_of(place: int) -> int:
     number = 0
     if directory() != DEFAULT:
         number = 1 + int(hashlib.sha256(os.fsencode(directory())).hexdigest(), 16) % (_CLASSES - 1)
-    return _BASE + (number * MOST + place) * userns.IDS
+    return userns.LEAST + (number * MOST + place) * userns.IDS
 
 
 def read() -> Roll:

@@ -144,6 +144,8 @@ def _reap(fd: int, pid: int) -> None:
 
 def _answer(seat: Seat, look: Callable[[], bytes], say: int) -> NoReturn:
     try:
+        os.setsid()  # what a student has put there may run in this process: it holds no terminal, no file of ours
+        only(say)
         os.environ.clear()
         os.environ.update(environment({}))
         resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
@@ -153,6 +155,16 @@ def _answer(seat: Seat, look: Callable[[], bytes], say: int) -> NoReturn:
             view = view[os.write(say, view) :]
     finally:
         os._exit(0)
+
+
+def only(fd: int) -> None:
+    """Closes all files of this process but one and the standard ones, and those are /dev/null, but for that one."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        if number != fd:
+            os.dup2(null, number)
+    os.closerange(3, max(3, fd))
+    os.closerange(max(2, fd) + 1, os.sysconf("SC_OPEN_MAX"))
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------

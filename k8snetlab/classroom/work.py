@@ -30,6 +30,7 @@ def main(name: str) -> int:
     files = brought(held.scenario)
     kept = records.read(name).progress
     environment = seats.environment(os.environ)
+    seats.only(sys.stdout.fileno())
     seats.enter(seat)
     os.environ.clear()
     os.environ.update(environment)

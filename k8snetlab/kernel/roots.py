@@ -40,7 +40,6 @@ _DIRECTORIES = (
     "srv",
     "sys",
     "tmp",
-) + (
     "var/cache",
     "var/lib",
     "var/log",

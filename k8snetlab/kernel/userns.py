@@ -17,7 +17,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,6 +26,8 @@ import msgspec
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import capabilities, cgroups, roots, syscalls
 
+LEAST = 0x70000000
+"""The first user number. From here to 0x7FFFFFFF systemd, adduser and containers give none (systemd's UIDS-GIDS)."""
 IDS = 1 << 16
 """User and group numbers that it has."""
 INSIDE = (
@@ -42,8 +44,8 @@ _IDLE = ("sleep", "infinity")
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What one is made of: its `base`, the first user number out here; its hostname; directories of programs
-    that it sees (`shown`); octets of files; and the control groups that all of it is in."""
+    """What one is made of: its `base`, the first of IDS user numbers out here, at least LEAST; its hostname;
+    directories of programs that it sees (`shown`); octets of files; and the control groups that all of it is in."""
 
     base: int
     hostname: str
@@ -71,7 +73,7 @@ def first_processes() -> dict[int, int]:
     """The first process of each one that there is, by its base."""
     found = {}
     for pid, uid, numbers in _processes():
-        if uid % IDS == 0 and uid and len(numbers) == 2 and numbers[1] == 1:
+        if uid >= LEAST and uid % IDS == 0 and len(numbers) == 2 and numbers[1] == 1:
             found[uid] = pid
     return found
 
@@ -259,9 +261,9 @@ def _commands(at: Path, owner: int) -> None:
     os.chown(sudo, owner, owner)
 
 
-def _reporting(work: object) -> NoReturn:
+def _reporting(work: Callable[[], None]) -> NoReturn:
     try:
-        work()  # type: ignore[operator]
+        work()
     except BaseException as error:
         os.write(2, f"{error}\n".encode(errors="replace"))
         os._exit(1)

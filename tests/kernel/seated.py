@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from k8snetlab.kernel import userns
-
 LAB = """\
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
@@ -73,8 +71,3 @@ class Class:
         if self.directory.exists():
             self.run("stop", "--forget")
         assert not self.directory.exists()
-
-
-def students_processes() -> set[int]:
-    """All that run as a student of any class, by the first user number of their seats."""
-    return {base for base in userns.all_members() if base >= 0x70000000}

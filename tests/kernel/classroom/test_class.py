@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -170,6 +171,21 @@ def test_a_terminal_in_a_seat_is_the_seats_own(three: Class) -> None:
     assert process.wait(timeout=100) == 3
     os.close(ours)
     assert said.decode().split() == ["/dev/pts/0", "30", "100", "0", "ptmx", "has", "one"]
+
+
+def test_nothing_of_the_instructors_is_open_in_a_seat(three: Class) -> None:
+    """Whoever had the terminal's file could read what is typed at it, also after the command has ended."""
+    ours, theirs = os.openpty()
+    held = "ls -l /proc/$$/fd > /tmp/open; sleep 60 &"
+    command = [sys.executable, "-m", "k8snetlab", "class", "shell", "ada", "--", "sh", "-c", held]
+    ended = subprocess.run(
+        command, env=three.environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs, check=False, timeout=50
+    )
+    assert ended.returncode == 0, "and what goes on in the seat keeps nobody waiting"
+    os.close(ours)
+    os.close(theirs)
+    opened = re.findall(r"\d+ -> ([^:\s]+)", three.sh("ada", "cat /tmp/open; rm /tmp/open"))
+    assert set(opened) == {"/dev/null", "pipe"}
 
 
 def test_lessons_and_drills_are_reported_and_outlive_seats(three: Class) -> None:
