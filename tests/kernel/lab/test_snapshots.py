@@ -120,7 +120,8 @@ def test_a_lab_that_is_down_is_built_anew_with_the_same_names_and_addresses(lab:
     put(file_of(lab, "two"), lines)
     lab.run("snapshot", "restore", "two")
     assert addresses(lab) == before
-    assert lab.whole() and lab.diagnose().findings == ()
+    eventually(lab.whole)
+    eventually(lambda: lab.diagnose().findings == ())
     lab.run("snapshot", "delete", "two")
     assert "has no snapshot two" in lab.run("snapshot", "delete", "two", code=1)
 
