@@ -10,6 +10,7 @@ from k8snetlab.diagnose import resolving
 from k8snetlab.diagnose.finding import DNS, Finding, ordered
 from k8snetlab.diagnose.resolving import Storm
 from k8snetlab.dns.lines import CorefileError
+from k8snetlab.dns.resolv import Resolv, read
 
 COREDNS = Pod(metadata=ObjectMeta(name="coredns-x", namespace="kube-system"), spec=PodSpec(nodeName="node2"))
 NAME = "www.example.com.default.svc.cluster.local."
@@ -75,3 +76,12 @@ def test_a_storm_is_much_by_few(replies: int, searched: dict[str, int], named: s
     assert [named in finding.message for finding in found] == ([True] if named else [])
     if found:
         assert found[0].show == "k8snetlab dig default/a www.example.com"
+
+
+@pytest.mark.parametrize("options", [("ndots:5",), ("ndots:1",), (), ("single-request-reopen", "ndots:2")])
+def test_what_a_pods_dnsconfig_says_of_ndots_is_no_fault(options: tuple[str, ...]) -> None:
+    wanted = Resolv(("10.96.0.10",), ("default.svc.cluster.local", "cluster.local"), options)
+    assert [*resolving.edited(COREDNS, "ns", read(wanted.text), wanted)] == []
+    other = Resolv(wanted.nameservers, wanted.searches, ("ndots:9",))
+    (finding,) = resolving.edited(COREDNS, "ns", read(other.text), wanted)
+    assert (finding.kind, finding.fault) == ("resolver", "ndots")
