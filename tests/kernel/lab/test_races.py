@@ -95,14 +95,13 @@ class Watch:
 
     def _watch(self) -> None:
         while not self._end.wait(0.5):
-            ran, waited = scheduled(self._pid)
-            began = time.monotonic()
+            (ran, waited), began = scheduled(self._pid), time.monotonic() - queued()
             try:
                 assert asked(self.lab, "GET", f"{API}/status")["lab"] == self.lab.name
             except (OSError, ValueError, KeyError, AssertionError) as error:
                 self.late.append(f"no answer: {error!r}")
                 continue
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - queued() - began
             self.answers, self.slowest = self.answers + 1, max(self.slowest, seconds)
             now_ran, now_waited = scheduled(self._pid)
             slower = 1 + (now_waited - waited) / max(now_ran - ran, 0.01)
@@ -120,6 +119,11 @@ def scheduled(pid: int) -> tuple[float, float]:
             continue  # that thread has ended
         ran, waited = ran + int(numbers[0]), waited + int(numbers[1])
     return ran / 1e9, waited / 1e9
+
+
+def queued() -> float:
+    """Seconds in which this thread could have run but there was no processor: nobody's answer was late for that."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
 
 
 def by_command(lab: Lab, number: int) -> subprocess.Popen[str]:
