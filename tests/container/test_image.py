@@ -13,6 +13,8 @@ from .runtime import Chroot, Podman, Runtime
 
 LAB = """
 k8snetlab up two-nodes && k8snetlab status && k8snetlab probe --all && k8snetlab down && k8snetlab doctor
+k8snetlab lesson start 1 && k8snetlab lesson solve && k8snetlab lesson check && k8snetlab lesson next
+k8snetlab down --lab lesson
 """
 
 
@@ -36,3 +38,4 @@ def test_a_lab_lives_and_ends_in_the_image(product: Runtime) -> None:
     done = product.run("sh", "-ec", LAB)
     assert done.returncode == 0, done.stdout
     assert "went as they should" in done.stdout and "lab two-nodes is down" in done.stdout
+    assert "1/6  Look inside" in done.stdout and "2/6  It is a namespace" in done.stdout
