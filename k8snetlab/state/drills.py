@@ -9,8 +9,6 @@ from k8snetlab.faults.drill import Drill
 from k8snetlab.state import sealed
 from k8snetlab.state.paths import LabPaths, write_private
 
-HINT = "`k8snetlab drill give-up` ends it, or take the lab down and up again"
-
 
 def read(paths: LabPaths) -> Drill | None:
     """Raises StoreError where it cannot be opened, or is none."""
@@ -21,7 +19,7 @@ def read(paths: LabPaths) -> Drill | None:
     try:
         return msgspec.json.decode(sealed.opened(paths, data), type=Drill)
     except msgspec.DecodeError as error:
-        raise StoreError(f"{paths.drill} is no drill: {error}", HINT) from None
+        raise StoreError(f"{paths.drill} is no drill: {error}", sealed.WAYS_OUT) from None
 
 
 def write(paths: LabPaths, drill: Drill) -> None:

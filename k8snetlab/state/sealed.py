@@ -13,6 +13,9 @@ from k8snetlab.state.paths import LabPaths, write_private
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
+WAYS_OUT = "`k8snetlab drill give-up` ends it, or take the lab down and up again"
+"""Of who has a drill that nobody can read."""
+
 
 def seal(paths: LabPaths, data: bytes) -> bytes:
     return _box(paths, make=True).encrypt(data)
@@ -25,8 +28,7 @@ def opened(paths: LabPaths, sealed: bytes) -> bytes:
     try:
         return _box(paths, make=False).decrypt(sealed)
     except (InvalidToken, FileNotFoundError, ValueError):
-        hint = "`k8snetlab drill give-up` ends it, or take the lab down and up again"
-        raise StoreError(f"{paths.drill} cannot be opened by the key {paths.drill_key}", hint) from None
+        raise StoreError(f"{paths.drill} cannot be opened by the key {paths.drill_key}", WAYS_OUT) from None
 
 
 def _box(paths: LabPaths, make: bool) -> Fernet:

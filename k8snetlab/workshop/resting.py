@@ -13,8 +13,6 @@ from k8snetlab.messages.changes import WAIT, Named, Wait
 
 LONGEST = 15.0
 """Seconds for which a lab is waited for: one that never comes to rest is judged as it is."""
-
-
 KINDS: tuple[type[Object], ...] = (Node, Pod, *MAKERS)
 TRIES = 5
 """Times that it is asked what there is: what goes meanwhile cannot be waited for by its name."""

@@ -214,8 +214,8 @@ class Teaching:
         """What of the step is so; `given` answers the questions that are not answered yet, in their order."""
         questions = [n for n in range(len(self.step.questions)) if n not in self.progress.answered]
         if given and not questions:
-            asked = "are answered already" if self.step.questions else "are none: it asks for something to be done"
-            raise InputError(f"this step's questions {asked}", "`k8snetlab lesson check`, without an answer")
+            said = "this step's questions are answered" if self.step.questions else "this step asks no question"
+            raise InputError(said, "`k8snetlab lesson check`, without an answer")
         if len(given) > len(questions):
             said = f"{counted(len(given), 'answer')}, and {counted(len(questions), 'open question')} in this step"
             raise InputError(said, "one answer for each question that is not answered yet, in their order")
@@ -244,7 +244,7 @@ class Teaching:
 
     def solve(self) -> tuple[str, ...]:
         """Does what the step asks for, unless it is done; the answers of its questions."""
-        if not (self.step.checks and all(one.ok for one in self._checks())):
+        if not (self.step.checks and all(one.ok for one in self._checks(now=True))):
             self._script(self.step.solution)
         said = tuple(self._answer(question)[0] for question in self.step.questions)
         self.progress.answered = list(range(len(said)))
@@ -309,14 +309,17 @@ class Teaching:
             raise scripts.ScriptError(f"{question.where}: the lab does not tell the answer: {said}", _BACK)
         return (answers.canonical(question.kind, found),)
 
-    def _checks(self) -> list[Verdict]:
-        """Of the lab at rest, and again while one of them is not so that may take some time to come about."""
+    def _checks(self, *, now: bool = False) -> list[Verdict]:
+        """Of the lab at rest, and, unless it is asked for `now`, again while one of them is not so that may take some
+        time to come about."""
         if not self.step.checks:
             return []
         resting.at_rest(Client(self.lab))
         began = time.monotonic()
         found = {one: self._check(one) for one in self.step.checks}
-        while late := [one for one, was in found.items() if not was.ok and time.monotonic() - began < one.within]:
+        while not now and (
+            late := [one for one, was in found.items() if not was.ok and time.monotonic() - began < one.within]
+        ):
             time.sleep(AGAIN)
             found |= {one: self._check(one) for one in late}
         return list(found.values())

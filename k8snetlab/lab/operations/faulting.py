@@ -99,8 +99,10 @@ class Faulting:
             raise
 
     async def undo(self, faults: tuple[Injected, ...]) -> tuple[str, ...]:
-        """Takes them out, the last one first, and waits until agents have mended the rest; returns what is left. What
-        is refused stops no other; its fault stays written down, to be tried again, and agents leave it to itself."""
+        """Takes them out, the last one first, and waits until agents have mended the rest; returns what is left.
+
+        What is refused stops no other. Its fault stays written down, to be tried again; agents mend what they can.
+        """
         refused: list[str] = []
         for fault in reversed(faults):
             said = [await self._undone(step) for step in self._back(fault.damage)]
