@@ -95,7 +95,9 @@ def info() -> NodeSystemInfo:
 @functools.cache
 def capacity() -> dict[str, str]:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
-    return {"cpu": str(os.cpu_count() or 1), "memory": f"{memory}Ki"}
+    disk = os.statvfs("/")
+    storage = disk.f_blocks * disk.f_frsize // 1024
+    return {"cpu": str(os.cpu_count() or 1), "ephemeral-storage": f"{storage}Ki", "memory": f"{memory}Ki"}
 
 
 def _text(path: str) -> str:

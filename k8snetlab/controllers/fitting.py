@@ -49,6 +49,8 @@ class Room:
         self.allocatable = allocatable(node)
         self.taken: Counter[str] = Counter()
         """Of each resource, by requests."""
+        self._told = "cpu" in self.allocatable
+        """Whether its kubelet has said what it has; else nobody can tell what is too much."""
         self._ips: dict[tuple[str, int], set[str]] = {}
         for pod in pods:
             self.add(pod)
@@ -81,12 +83,12 @@ class Room:
 
     def lacks(self, pod: Pod) -> list[str]:
         """The resources of which too little is left for the pod's requests."""
-        asked = demands(pod.spec)
+        asked = demands(pod.spec) if self._told else {}
         return [name for name in in_order(asked) if asked[name] > self.allocatable.get(name, 0) - self.taken[name]]
 
     def never_has(self, pod: Pod) -> bool:
         """Whether the pod asks for more than the node has, whoever goes."""
-        return any(amount > self.allocatable.get(name, 0) for name, amount in demands(pod.spec).items())
+        return self._told and any(amount > self.allocatable.get(name, 0) for name, amount in demands(pod.spec).items())
 
 
 def is_cordoned(pod: Pod, node: Node) -> bool:

@@ -5,7 +5,7 @@ In a lab of machines each machine makes its own Node (machines/registration.py),
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import ip_address
 
 from msgspec.structs import replace
@@ -42,10 +42,10 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
         for node in now.all(Node).values():
             if node.name not in names and any(o.kind == Lab.KIND for o in node.metadata.ownerReferences):
                 yield from remove(node, now)
-        yield from _nodes(lab, wanted, now, context.architecture)
+        yield from _nodes(lab, wanted, now, context)
 
 
-def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, architecture: str) -> Iterator[Answer]:
+def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, context: Context) -> Iterator[Answer]:
     """Subnets written in the Lab come first, then those that nodes have, then free ones in order."""
     cluster = parse_networks(lab.spec.podCIDR)
     fixed = {entry.name: parse_networks(entry.podCIDR) for entry in wanted}
@@ -73,7 +73,7 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, architecture: s
                 subnets.append(subnet)
                 taken.append(subnet)
         old = now.get(Node, entry.name)
-        new = described(lab, entry, subnets, old, architecture)
+        new = described(lab, entry, subnets, old, context.architecture, capacity=context.capacity)
         if not new.metadata.ownerReferences:
             new = replace(new, metadata=replace(new.metadata, ownerReferences=(owned_by(lab),)))
         if new != old:
@@ -81,12 +81,19 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, architecture: s
 
 
 def described(
-    lab: Lab, entry: LabNode, subnets: Iterable[IPNetwork], old: Node | None, architecture: str = "amd64"
+    lab: Lab,
+    entry: LabNode,
+    subnets: Iterable[IPNetwork],
+    old: Node | None,
+    architecture: str = "amd64",
+    *,
+    capacity: Mapping[str, str] = {},
 ) -> Node:
     """The node as the Lab wants it; conditions, cordons, and labels and annotations of others stay.
 
     `entry` has the node's addresses, `subnets` one pod subnet of each family; `architecture` is Go's word for the
-    machine's. Labels that a kubelet gives its node are there unless the lab file says otherwise.
+    machine's, `capacity` what it has, until a kubelet says it. Labels that a kubelet gives its node are there unless
+    the lab file says otherwise.
     """
     subnets = list(subnets)
     node = old or Node(metadata=ObjectMeta(name=entry.name))
@@ -113,8 +120,8 @@ def described(
         status=replace(
             node.status,
             addresses=(*addresses, NodeAddress(type="Hostname", address=entry.name)),
-            capacity={**node.status.capacity, **pods},
-            allocatable={**node.status.allocatable, **pods},
+            capacity={**capacity, **node.status.capacity, **pods},
+            allocatable={**capacity, **node.status.allocatable, **pods},
         ),
     )
 

@@ -68,18 +68,19 @@ def _of(pods: Sequence[Pod], node: Node) -> list[Pod]:
 
 def _waiting(now: Snapshot, before: Snapshot | None) -> list[Pod]:
     """The pods to look at: those that are new or changed, and all that wait when there may be more room than before."""
-    changed = now.changes(Pod, before)
-    if before is None or now.changes(Node, before) or any(_moves(key, now, before) for key in changed):
-        return list(now.select(Pod, unscheduled, True).values())
+    waiting = list(now.select(Pod, unscheduled, True).values())
+    changed = now.changes(Pod, before) if waiting else ()
+    if before is None or not waiting or now.changes(Node, before) or any(_left(key, now, before) for key in changed):
+        return waiting
+    if changed and any(map(has_company, waiting)):
+        return waiting  # whom one of them wants near may have come
     pods = (now.all(Pod).get(key) for key in changed)
     return [pod for pod in pods if pod and unscheduled(pod)]
 
 
-def _moves(key: tuple[str, str], now: Snapshot, before: Snapshot) -> bool:
-    """Whether a pod left room on a node, or came to be where another wants to be near it."""
+def _left(key: tuple[str, str], now: Snapshot, before: Snapshot) -> bool:
+    """Whether a pod left room on a node."""
     old, new = before.all(Pod).get(key), now.all(Pod).get(key)
-    if new and new.spec.nodeName and not (old and old.spec.nodeName):
-        return any(has_company(pod) for pod in now.select(Pod, unscheduled, True).values())
     if old is None or not old.spec.nodeName or old.ended:
         return False
     return new is None or new.ended or new.metadata.uid != old.metadata.uid

@@ -69,7 +69,7 @@ async def _commanded(command: Sequence[str], start: Start, timeout: float | None
     setting, environment = start()
     output = os.memfd_create("probe")
     try:
-        process, pipe = await asyncio.to_thread(launch.popen, setting, command, environment, output)
+        process, pipe = launch.popen(setting, command, environment, output)
         try:
             async with asyncio.timeout(timeout):
                 code = await exit_code(process)

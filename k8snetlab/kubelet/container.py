@@ -40,6 +40,7 @@ SETTLED = 0.2
 """Seconds for which one waits whether a command that has begun ends at once."""
 LEAST = 2.0
 """Seconds that a container has after its preStop, however long that took."""
+HOOK = "FailedPostStartHook"
 TERMINATED = 128 + signal.SIGTERM
 START_ERROR = 128
 """The exit code of a container that could not be started, as containerd gives it."""
@@ -70,6 +71,8 @@ class Container:
         self.done = asyncio.Event()
         """Set when it has ended and is not started again."""
         self._stopping = False
+        self._condemned = False
+        """Whether this run is ended because its probes or its postStart failed."""
         initial = any(one.sidecar or one.init for one in pod.containers)
         waiting = ContainerStateWaiting(reason="PodInitializing" if initial else "ContainerCreating")
         creating = ContainerState(waiting=waiting)
@@ -109,10 +112,15 @@ class Container:
         return False
 
     def _again(self, code: int) -> bool:
-        policy = "Always" if self._work.sidecar else self._pod.restart
-        if self._work.init and policy == "Always":
-            policy = "OnFailure"
-        return not self._stopping and (policy == "Always" or (policy == "OnFailure" and code != 0))
+        failed = code != 0 or self._condemned
+        return not self._stopping and (self._policy == "Always" or (self._policy == "OnFailure" and failed))
+
+    @property
+    def _policy(self) -> str:
+        """Its own restartPolicy, of an init container that is no sidecar: not again once it has ended well."""
+        if self._work.sidecar:
+            return "Always"
+        return "OnFailure" if self._work.init and self._pod.restart == "Always" else self._pod.restart
 
     @property
     def _is_watched(self) -> bool:
@@ -198,6 +206,7 @@ class Container:
 
     async def _once(self) -> ContainerStateTerminated:
         """Starts it and waits for its end."""
+        self._condemned = False
         if self._work.init and not self._has_process:
             self._begun()
             return _terminated(0, "Completed", _now())
@@ -258,8 +267,8 @@ class Container:
         if work.begins is not None:
             answer = await ask(self._asked, work.begins, self._start, None)
             if not answer.ok:
-                self._event("FailedPostStartHook", "PostStartHook failed", True)
-                return Unhealthy("FailedPostStartHook")
+                self._event(HOOK, "PostStartHook failed", True)
+                return Unhealthy(HOOK)
         if ending is None or (work.begins is not None and not ending.done()):
             self._running()
             self._changed()
@@ -292,7 +301,10 @@ class Container:
 
     async def _unhealthy(self, found: Unhealthy) -> float:
         """Tells why it is ended, and does what is to be done before; the seconds that it has."""
-        self._event("Killing", f"Container {self._work.name} {found.message}")
+        self._condemned = True
+        restarts = ", will be restarted" if self._policy != "Never" else ""
+        message = found.why if found.why == HOOK else f"Container {self._work.name} {found.why}{restarts}"
+        self._event("Killing", message)
         self.status = replace(self.status, ready=False, started=False)
         self._changed()
         return await self._before_its_end(self._pod.grace if found.grace is None else found.grace)

@@ -31,9 +31,9 @@ class Probes(msgspec.Struct, frozen=True):
 
 
 class Unhealthy(msgspec.Struct, frozen=True):
-    """It is to be ended: `message` says why, `grace` are the seconds that it has, None for the pod's."""
+    """It is to be ended: `why`, in kubelet's words; `grace` are the seconds that it has, None for the pod's."""
 
-    message: str
+    why: str
     grace: float | None = None
 
 
@@ -59,7 +59,7 @@ class Prober:
         if probes.startup is not None:
             async for good in self._verdicts("Startup", probes.startup):
                 if not good:
-                    return Unhealthy("failed startup probe, will be restarted", _grace(probes.startup))
+                    return Unhealthy("failed startup probe", _grace(probes.startup))
                 break
             self._started()
         asking = [asyncio.create_task(self._follow_readiness())]
@@ -86,7 +86,7 @@ class Prober:
         async for good in self._verdicts("Liveness", probe):
             if not good:
                 break
-        return Unhealthy("failed liveness probe, will be restarted", _grace(probe))
+        return Unhealthy("failed liveness probe", _grace(probe))
 
     async def _verdicts(self, kind: Kind, probe: Probe) -> AsyncIterator[bool]:
         """What it is each time that this changes, after so many answers in a row; for as long as somebody asks."""

@@ -276,6 +276,11 @@ def test_a_pod_that_asks_for_more_than_is_left_waits_in_the_schedulers_words() -
     assert nodes_of(world.run())["e"] == "node1"
 
 
+def test_nodes_that_have_not_said_what_they_have_take_any_request() -> None:
+    """As where `render -f` shows what a node would get: no kubelet has looked."""
+    assert nodes_of(FakeCluster(LAB % 1 + asking("a", "cpu: 1000, memory: 9Ti")).run()) == {"a": "node1"}
+
+
 def test_a_sidecar_counts_and_an_init_container_does_while_it_asks_for_more() -> None:
     init = "{name: s, restartPolicy: Always, command: [x], resources: {requests: {cpu: 300m}}}"
     world = with_room(asking("a", "cpu: 500m", f"initContainers: [{init}],"), nodes=1, cpu="1")
