@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from k8snetlab.api import customizing
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
+from k8snetlab.api.custom import value_of
 from k8snetlab.api.defaults import lab_name, with_defaults
 from k8snetlab.api.fields import check, usable
 from k8snetlab.api.former import FORMER, renewed
@@ -192,7 +193,7 @@ class _Loader:
             return
         for path in unknown:
             self.problem(document.file, document.line(at), f"{path}: a {resource.kind} has no such field")
-        for place, message in violations(obj.content, customizing.schema_of(resource)):
+        for place, message in violations(value_of(obj), customizing.schema_of(resource)):
             where = document.line((*at, *place))
             self.problem(document.file, where, f"{show((*at, *place))}: {message}")
         made: Object = obj

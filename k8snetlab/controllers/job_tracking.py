@@ -92,7 +92,10 @@ def _is_written(pod: Pod, written: Job | None, indexed: bool) -> bool:
     if written is None:
         return False
     if indexed and pod.status.phase == "Succeeded":
-        return index_of(pod) in completed(written.status.completedIndexes)
+        index = index_of(pod)
+        return index is None or index in completed(
+            written.status.completedIndexes
+        )  # without a number it is not counted
     return pod.metadata.uid in _uids(written, "succeeded") | _uids(written, "failed")
 
 

@@ -76,6 +76,7 @@ class _Turn:
     def answers(self) -> Iterator[Answer]:
         job, status = self._job, self._job.status
         yield from map(put, self._tracked.released)
+        yield from (put(job_tracking.kept(pod)) for pod in self._living if TRACKING not in pod.metadata.finalizers)
         if job.over:
             yield from self._ended()
         elif why := self._exceeded:

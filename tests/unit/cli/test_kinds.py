@@ -108,6 +108,7 @@ def test_objects_of_such_a_kind_are_shown_in_their_columns(client: Bringing) -> 
 SCHEMED = {
     "openAPIV3Schema": {
         "type": "object",
+        "required": ["metadata", "spec"],
         "properties": {
             "spec": {"type": "object", "properties": {"size": {"type": "integer", "default": 1, "maximum": 9}}},
             "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},

@@ -299,6 +299,24 @@ def test_each_pod_is_counted_once_whichever_writes_are_lost(mode: str, seed: int
     assert (job.status.succeeded, job.status.failed) == (4, failures)
 
 
+def test_a_pod_of_an_older_daemons_job_is_counted_too() -> None:
+    cluster = world(workload("Job", "completions: 1")).run()
+    [pod] = cluster.pods()
+    cluster.store(replace(pod, metadata=replace(pod.metadata, finalizers=())))
+    ended(cluster.run(), "Succeeded")
+    assert only(cluster.run(), Job).status.succeeded == 1 and len(cluster.pods()) == 1
+
+
+def test_a_pod_that_has_lost_its_number_keeps_no_job_from_its_end() -> None:
+    cluster = world(workload("Job", "completions: 1\ncompletionMode: Indexed")).run()
+    [pod] = cluster.pods()
+    cluster.store(replace(pod, metadata=replace(pod.metadata, annotations={})))
+    for _ in range(2):
+        ended(cluster, "Succeeded")
+        cluster.run()
+    assert only(cluster, Job).over and not [pod for pod in cluster.pods() if pod.metadata.finalizers]
+
+
 @pytest.mark.parametrize("orphaned", [False, True])
 def test_pods_whose_job_goes_are_kept_by_nothing(orphaned: bool) -> None:
     cluster = world(workload("Job", "completions: 2\nparallelism: 2")).run()
