@@ -224,7 +224,8 @@ def _tell_where(teaching: Teaching) -> None:
 def _judge(teaching: Teaching, verdicts: tuple[Verdict, ...]) -> None:
     for one in verdicts:
         said = one.says or ("the lab" if one.what == "check" else "")
-        screen.say(f"{'ok   ' if one.ok else 'not  '} {said}" + (f": {one.why}" if one.why else ""), hang=6)
+        why = f"{' ' if said.endswith('?') else ': '}{one.why}" if one.why else ""
+        screen.say(f"{'ok   ' if one.ok else 'not  '} {said}{why}", hang=6)
     if not verdicts:
         screen.say("there is nothing to prove in this step")
     last = teaching.progress.step == len(teaching.lesson.steps)
