@@ -86,7 +86,7 @@ def _walk(value: Any, type_: Type, path: Path) -> Iterator[tuple[Path, Any, bool
             for item in held:
                 place = (*here, _item(item, keys))
                 yield place, item, True
-                if isinstance(item, dict):
+                if isinstance(item, dict) and item and not is_atomic(inner(type_, field)):
                     yield from _walk(item, inner(type_, field), place)
         elif isinstance(held, list) and is_set(type_, field):
             yield here, held, False

@@ -86,7 +86,7 @@ class Application(msgspec.Struct, frozen=True):
         value = strategic_merge(live, self.body, type_, keys_of)
         value = without(value, _given_up(mine - wanted - others, wanted | others))
         entries = Entries(owners, me, self.resource.version, self.time)
-        return Applied(value, entries.of({**held, me: wanted}, value != live))
+        return Applied(value, entries.of({**held, me: wanted}, _without_owners(value) != _without_owners(live)))
 
     @staticmethod
     def _lost(held: Owned, wanted: frozenset[Path], live: Values, body: Values) -> Owned:
@@ -152,6 +152,13 @@ def updated(new: Object, old: Object, values: tuple[Json, Json], owner: Updater)
 
 def _sets(owners: tuple[ManagedFields, ...]) -> Owned:
     return {(one.manager, one.operation): frozenset(decoded(one.fieldsV1)) for one in owners}
+
+
+def _without_owners(value: Json) -> Json:
+    metadata = value.get("metadata")
+    if not isinstance(metadata, dict):
+        return value
+    return {**value, "metadata": {field: held for field, held in metadata.items() if field != "managedFields"}}
 
 
 def _first(live: Json) -> Owner:

@@ -92,10 +92,8 @@ def _is_written(pod: Pod, written: Job | None, indexed: bool) -> bool:
     if written is None:
         return False
     if indexed and pod.status.phase == "Succeeded":
-        index = index_of(pod)
-        return index is None or index in completed(
-            written.status.completedIndexes
-        )  # without a number it is not counted
+        index = index_of(pod)  # one that has lost it is not counted
+        return index is None or index in completed(written.status.completedIndexes)
     return pod.metadata.uid in _uids(written, "succeeded") | _uids(written, "failed")
 
 

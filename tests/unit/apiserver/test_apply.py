@@ -8,11 +8,13 @@ import pytest
 from face import SERVICES, Face, Said, pod, service, with_face
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import to_builtins
 
 from k8snetlab.api.apps import Deployment
 from k8snetlab.api.scheme import resource_of_type
-from k8snetlab.apiserver.fieldsets import decoded, encoded, fields_of, shown, values_of, without
+from k8snetlab.apiserver.fieldsets import decoded, encoded, fields_of, flaws, shown, values_of, without
 from k8snetlab.apiserver.ownership import Application, Applied
+from k8snetlab.apiserver.shapes import Shaped
 from k8snetlab.errors import RequestError
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -125,11 +127,13 @@ def test_conflicts_are_told_as_a_real_server_tells_them() -> None:
 
 def test_who_changes_nothing_keeps_his_entry_and_who_does_gets_a_new_one() -> None:
     def applied(manager: str, replicas: int, day: int, before: Applied | None = None) -> Applied:
-        time = f"2026-01-0{day}T00:00:00Z"
-        one = Application(
-            manager, resource_of_type(Deployment), "default/a", deployment(replicas), force=True, time=time
-        )
-        return one.to(before.value if before else None, before.owners if before else ())
+        body, time = deployment(replicas), f"2026-01-0{day}T00:00:00Z"
+        body["metadata"]["managedFields"] = None
+        one = Application(manager, resource_of_type(Deployment), "default/a", body, force=True, time=time)
+        if before is None:
+            return one.to(None, ())
+        metadata = {**before.value["metadata"], "managedFields": to_builtins(before.owners)}
+        return one.to({**before.value, "metadata": metadata}, before.owners)
 
     first = applied("one", 2, day=1)
     assert applied("one", 2, 2, first).owners == first.owners
@@ -137,6 +141,15 @@ def test_who_changes_nothing_keeps_his_entry_and_who_does_gets_a_new_one() -> No
     assert [one.time for one in changed.owners] == ["2026-01-03T00:00:00Z"]
     taken = applied("two", 8, 4, changed)
     assert {one.manager: one.time[8:10] for one in taken.owners if one.time} == {"one": "03", "two": "04"}
+
+
+def test_an_item_of_a_keyed_list_may_be_one_value() -> None:
+    item = {"type": "object", "x-kubernetes-map-type": "atomic"}
+    listed = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": item}
+    kind = Shaped({"type": "object", "properties": {"steps": listed}}, True)
+    value = {"steps": [{"name": "a", "run": "x"}, {"name": "b"}]}
+    assert flaws(value, kind) == []
+    assert fields_of(value, kind) == {("f:steps", 'k:{"name":"a"}'), ("f:steps", 'k:{"name":"b"}')}
 
 
 def test_owners_are_forgotten_when_a_client_says_so() -> None:
