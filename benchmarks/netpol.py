@@ -1,8 +1,9 @@
 """NetworkPolicies in kernels, 1,000 of them over 1,000 pods on 10 nodes, and what they cost packets.
 
 The floor of a node's sync is `ipset restore` and `iptables-nft-restore`, fed once each with the same sets and rules. A
-label's change is measured in the ten kernels one after the other, as one process would do it. Throughput is that of
-one lab with policies beside another without, in turns.
+label's change is measured in the ten kernels one after the other, as one process would do it; where there is no policy
+its floor is the same without a controller. Throughput is that of one lab with policies beside another without, in
+turns.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -27,6 +28,7 @@ from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.tables import Table
 from k8snetlab.api.core import Container, ContainerPort, Node, NodeSpec, Pod, PodIP, PodSpec, PodStatus
 from k8snetlab.api.lab import Lab as LabObject
+from k8snetlab.api.lab import LabNetworkPolicy, LabSpec
 from k8snetlab.api.meta import LabelSelector, Object, ObjectMeta
 from k8snetlab.api.networking import (
     NetworkPolicy,
@@ -43,8 +45,8 @@ from k8snetlab.render.netpol import node as netpol
 from k8snetlab.state.ledger import Ledger
 
 SPACES, NODES = 20, 10
-CHANGE, SYNC, RATE = 0.1, 2.0, 0.95
-"""Goals: seconds, times the floor, of the rate without policies."""
+CHANGE, SYNC, RATE, NO_COST = 0.1, 2.0, 0.95, 0.005
+"""Goals: seconds, times the floor, of the rate without policies, and seconds where there is no policy."""
 CHANGES, STACKED = 5, 20
 
 
@@ -53,7 +55,9 @@ def rows(run: Run) -> Iterator[Row]:
         raise CannotRunError("no ipset or no iptables-nft-restore: apt-get install ipset iptables")
     many = run.scale.pods
     snapshot = cluster(many)
+    free, idle = (cluster(many, 0, "kube-router"), cluster(many, 0, "none"))
     ours, floor, changes = [], [], list[float]()
+    without, nothing = list[float](), list[float]()
     for number in range(run.scale.rounds):
         run.say(f"round {number + 1}")
         with nodes(snapshot) as found:
@@ -62,14 +66,27 @@ def rows(run: Run) -> Iterator[Row]:
             for one in found[1:]:
                 one.sync(snapshot)
             changes += changed(found, snapshot)
+        with nodes(free) as found:
+            for one in found:
+                one.sync(free)
+            without += changed(found, free)
+            nothing += changed(found, idle)
     yield Row(f"{many} policies of {many} pods: a node", tuple(ours), tuple(floor), goals=(Goal(SYNC),))
     yield Row(f"a pod's label in {NODES} kernels", tuple(changes), goals=(Goal(CHANGE, ""),))
+    yield Row(
+        f"a pod's label in {NODES} kernels, no policy", tuple(without), tuple(nothing), goals=(Goal(NO_COST, ""),)
+    )
     yield _rates(run)
 
 
-def cluster(many: int) -> Snapshot:
-    """As many policies as pods, each for one of fifty apps of a namespace, from two others, by number and by name."""
-    objects: list[Object] = [LabObject(metadata=ObjectMeta(name="bench"))]
+Controller = Literal["kube-router", "none"]
+
+
+def cluster(many: int, policies: int | None = None, controller: Controller = "kube-router") -> Snapshot:
+    """As many `policies` as pods where it is not said how many, each for one of fifty apps of a namespace, from two
+    others, by number and by name."""
+    spec_of_lab = LabSpec(networkPolicy=LabNetworkPolicy(controller))
+    objects: list[Object] = [LabObject(metadata=ObjectMeta(name="bench"), spec=spec_of_lab)]
     for number in range(1, NODES + 1):
         subnet = NodeSpec(podCIDRs=(f"10.244.{number}.0/24",))
         objects.append(Node(metadata=ObjectMeta(name=f"node{number}"), spec=subnet))
@@ -79,7 +96,7 @@ def cluster(many: int) -> Snapshot:
         ip = address(number + 256, 245)
         spec = PodSpec(nodeName=f"node{number % NODES + 1}", containers=(container,))
         objects.append(Pod(metadata=meta, spec=spec, status=PodStatus(podIP=ip, podIPs=(PodIP(ip),))))
-    for number in range(many):
+    for number in range(many if policies is None else policies):
         peers = (
             NetworkPolicyPeer(podSelector=LabelSelector({"role": f"r{number % 30}"})),
             NetworkPolicyPeer(namespaceSelector=LabelSelector({"kubernetes.io/metadata.name": f"ns{number % 3}"})),

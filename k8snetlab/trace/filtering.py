@@ -155,7 +155,7 @@ def _decisions(
         elif ChainKey(step.table, target) in view.chains and target not in passed:
             passed.append(target)
         owner = partial(_owner_in, owners, [*(one.chain for one in stack), target])
-        found[False] += sets.missed(view, ends, outcome.steps, number, owner)
+        found[hook[1] in BEFORE_ROUTING] += sets.missed(view, ends, outcome.steps, number, owner)
     for (table, hook_chain), passed in entered.items():
         if passed and "" not in passed:
             text = f"{table} {hook_chain} > {', '.join(passed)}: no rule there decides"
