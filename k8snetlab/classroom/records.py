@@ -42,4 +42,4 @@ def write(name: str, record: Record) -> None:
 
 
 def _file(name: str) -> Path:
-    return roll.directory() / "records" / f"{name}.json"
+    return roll.directory() / roll.RECORDS / f"{name}.json"

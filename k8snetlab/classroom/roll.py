@@ -17,10 +17,12 @@ from k8snetlab.kernel import userns
 from k8snetlab.state.paths import names_lab, write_private
 
 DEFAULT = Path("/var/lib/k8snetlab/class")
+RECORDS = "records"
+"""The directory of what was seen of students."""
 MOST = 256
 """Students of a class."""
-_CLASSES = 15
-"""Besides the first: classes of other directories, as in tests, take the numbers after it."""
+_SEATS = 4096
+"""For which there are numbers. A class of another directory, as in tests, has some behind the first MOST."""
 _LONGEST = 100
 _LINE = re.compile(r"([^\s,;]+)[\s,;]*(.*)")
 
@@ -67,10 +69,11 @@ def directory() -> Path:
 
 def base_of(place: int) -> int:
     """The first user number of a seat."""
-    number = 0
+    first = 0
     if directory() != DEFAULT:
-        number = 1 + int(hashlib.sha256(os.fsencode(directory())).hexdigest(), 16) % (_CLASSES - 1)
-    return userns.LEAST + (number * MOST + place) * userns.IDS
+        digest = hashlib.sha256(os.fsencode(directory())).digest()
+        first = MOST + int.from_bytes(digest[:8], "big") % (_SEATS - 2 * MOST)
+    return userns.LEAST + (first + place) * userns.IDS
 
 
 def read() -> Roll:
@@ -95,6 +98,17 @@ def readable() -> bool:
 
 def write(roll: Roll) -> None:
     write_private(directory() / "class.json", msgspec.json.format(msgspec.json.encode(roll)))
+
+
+def forget() -> None:
+    """Takes away the class's files, and no other one that is beside them."""
+    for file in (directory() / RECORDS).glob("*.json"):
+        file.unlink()
+    for file in (directory() / "class.json", directory() / "lock"):
+        file.unlink(missing_ok=True)
+    for place in (directory() / RECORDS, directory()):
+        with contextlib.suppress(OSError):  # somebody else's are in it, or it is not there
+            place.rmdir()
 
 
 @contextlib.contextmanager

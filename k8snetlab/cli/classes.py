@@ -20,7 +20,7 @@ from k8snetlab.cli.options import (
     print_json,
     write,
 )
-from k8snetlab.errors import DaemonError, InputError
+from k8snetlab.errors import ConflictError, DaemonError, InputError
 from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
@@ -87,13 +87,9 @@ def start(
     from msgspec.structs import replace
 
     from k8snetlab.classroom import opening, roll, seats
-    from k8snetlab.errors import NotFoundError
 
     wanted = _students(students, names)
-    try:
-        before = roll.read()
-    except NotFoundError:
-        before = None
+    before = _there()
     if not (wanted or before):
         raise InputError("who is in the class?", "--students 20, or --names FILE")
     held = _roll(before, wanted, scenario, lesson, lang)
@@ -101,6 +97,8 @@ def start(
         held = replace(held, memory=memory)
     began = time.monotonic()
     with roll.turn():
+        if _there() != before:
+            raise ConflictError("the class has changed meanwhile", "the same command again")
         roll.write(held)
         held = opening.load(held)
         opened = _opened([one.name for one in held.students], quiet=output is not None)
@@ -116,6 +114,16 @@ def start(
         raise DaemonError(
             f"{counted(len(failed), 'lab')} did not start: {which}", "`k8snetlab class start` tries again"
         )
+
+
+def _there() -> Roll | None:
+    from k8snetlab.classroom import roll
+    from k8snetlab.errors import NotFoundError
+
+    try:
+        return roll.read()
+    except NotFoundError:
+        return None
 
 
 def _students(count: int, names: Path | None) -> tuple[Student, ...]:
@@ -355,8 +363,6 @@ def stop(
 ) -> None:
     """End every student's lab and seat. The class and how far everybody is stay known, for `class start`."""
     need_root("class")
-    import shutil
-
     from k8snetlab.classroom import looking, opening, roll
     from k8snetlab.cli import progress
 
@@ -367,5 +373,5 @@ def stop(
                 looking.look(held)
             ended = list(opening.close(held))
         if forget:
-            shutil.rmtree(roll.directory())
+            roll.forget()
     screen.say(f"{counted(len(ended), 'seat')} ended" + ("" if forget else "; `k8snetlab class start` goes on"))

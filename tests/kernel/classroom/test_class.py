@@ -66,22 +66,9 @@ def test_a_student_sees_no_namespaces_processes_or_files_of_another(three: Class
     assert three.sh("bob", "find / -xdev -name class.json 2>/dev/null") == ""
 
 
-def first_process(three: Class, name: str) -> int:
-    """The number out here of the first process in a student's seat."""
-    [pid] = [pid for pid in userns.first_processes().values() if _hostname(pid) == name]
-    return pid
-
-
-def _hostname(pid: int) -> str:
-    return subprocess.run(
-        ["nsenter", "-t", str(pid), "-u", "hostname"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-
-
 def test_a_student_enters_signals_and_asks_nothing_of_another(three: Class) -> None:
     """By the numbers that they have out here, which somebody may have told."""
-    ada = first_process(three, "ada")
-    others = userns.members(Path(f"/proc/{ada}").stat().st_uid)
+    others = userns.members(three.bases()[0])
     assert len(others) >= 3
     known = set(map(int, three.sh("bob", "ps -eo pid=").split()))
     assert not known & set(others), "a number that bob has, too: no attack"
@@ -211,15 +198,14 @@ def test_lessons_and_drills_are_reported_and_outlive_seats(three: Class) -> None
 
 def test_ctrl_c_leaves_a_class_that_stop_clears(tmp_path: Path) -> None:
     held = Class(tmp_path)
+    bases = held.bases()
     try:
         process = held.begun("start", "--students", "3", "--scenario", str(held.scenario))
-        before = set(userns.first_processes())
-        eventually(lambda: set(userns.first_processes()) - before or process.poll() is not None)
+        eventually(lambda: bases[0] in userns.first_processes() or process.poll() is not None)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=100)
         assert process.returncode == 130
-        bases = set(userns.first_processes()) - before
         assert len(held.status()) == 3
     finally:
         held.stop()
-    assert not bases & set(userns.all_members())
+    assert not any(map(userns.members, bases))

@@ -67,6 +67,9 @@ def test_the_file_outlives_and_what_is_none_of_ours_is_refused(tmp_path: Path, m
     with pytest.raises(InputError):
         roll.read()
     assert not roll.readable()
+    (tmp_path / "mine").touch()
+    roll.forget()
+    assert [file.name for file in tmp_path.iterdir()] == ["mine"]
 
 
 def test_user_numbers_of_seats_and_of_classes_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
