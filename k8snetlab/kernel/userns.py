@@ -57,7 +57,14 @@ class Setting(msgspec.Struct, frozen=True):
 def begin(setting: Setting) -> None:
     """Makes one; it is there when this returns. Raises KernelError with the step that was refused."""
     words = [sys.executable, "-I", "-m", "k8snetlab.kernel.userns", msgspec.json.encode(setting).decode()]
-    ran = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, cwd="/", check=False)
+    ran = subprocess.run(
+        words,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        cwd="/",
+        check=False,
+        preexec_fn=lambda: syscalls.end_with_parent(signal.SIGKILL),  # nothing comes to be after whoever wanted it
+    )
     if ran.returncode:
         said = ran.stderr.decode(errors="replace").strip().splitlines()
         raise KernelError(f"{setting.hostname}: {said[-1] if said else 'it did not begin'}", _HINT)
