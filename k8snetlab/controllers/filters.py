@@ -6,7 +6,7 @@ Source: Kubernetes pkg/scheduler/framework/plugins; the order is that of apis/co
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -53,8 +53,9 @@ class Verdict(msgspec.Struct, frozen=True):
 FITS = Verdict()
 
 
-def verdict(pod: Pod, room: Room, company: Company | None) -> Verdict:
-    """`company` is None where neither the pod nor any other says anything of its company."""
+def verdict(pod: Pod, room: Room, company: Company | None, asked: Mapping[str, int]) -> Verdict:
+    """`company` is None where neither the pod nor any other says anything of its company; `asked` are the pod's
+    `demands`."""
     if is_cordoned(pod, room.node):
         return Verdict("NodeUnschedulable", (UNSCHEDULABLE,), True)
     if is_repelled(pod, room.node):
@@ -63,11 +64,11 @@ def verdict(pod: Pod, room: Room, company: Company | None) -> Verdict:
         return Verdict("NodeAffinity", (AFFINITY,), True)
     if not room.has_ports(pod):
         return Verdict("NodePorts", (PORTS,))
-    lacks = room.lacks(pod)
+    lacks = room.lacks(asked)
     if room.count >= room.limit or lacks:
         reasons = [TOO_MANY] if room.count >= room.limit else []
         reasons += [f"Insufficient {name}" for name in lacks]
-        return Verdict("NodeResourcesFit", tuple(reasons), room.never_has(pod))
+        return Verdict("NodeResourcesFit", tuple(reasons), room.never_has(asked))
     if company is None:
         return FITS
     if why := company.spread_problem(room.node):

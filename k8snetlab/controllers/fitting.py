@@ -7,7 +7,7 @@ noderesources), component-helpers scheduling/corev1/nodeaffinity, pkg/scheduler/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from k8snetlab.api.core import Node, Pod, Taint, Toleration
 from k8snetlab.api.placement import NodeSelector, NodeSelectorTerm
@@ -81,14 +81,15 @@ class Room:
                 return False
         return True
 
-    def lacks(self, pod: Pod) -> list[str]:
-        """The resources of which too little is left for the pod's requests."""
-        asked = demands(pod.spec) if self._told else {}
+    def lacks(self, asked: Mapping[str, int]) -> list[str]:
+        """The resources of which too little is left for such requests."""
+        if not asked or not self._told:
+            return []
         return [name for name in in_order(asked) if asked[name] > self.allocatable.get(name, 0) - self.taken[name]]
 
-    def never_has(self, pod: Pod) -> bool:
-        """Whether the pod asks for more than the node has, whoever goes."""
-        return self._told and any(amount > self.allocatable.get(name, 0) for name, amount in demands(pod.spec).items())
+    def never_has(self, asked: Mapping[str, int]) -> bool:
+        """Whether that is more than the node has, whoever goes."""
+        return self._told and any(amount > self.allocatable.get(name, 0) for name, amount in asked.items())
 
 
 def is_cordoned(pod: Pod, node: Node) -> bool:

@@ -12,6 +12,7 @@ import msgspec
 
 from k8snetlab.api.core import Pod
 from k8snetlab.controllers.company import Company
+from k8snetlab.controllers.demands import demands
 from k8snetlab.controllers.filters import Verdict, summed, verdict
 from k8snetlab.controllers.fitting import Room
 
@@ -70,7 +71,7 @@ def _without(pod: Pod, rooms: Sequence[Room], number: int, gone: Sequence[Pod], 
     """What the filters would say if those pods were not there."""
     emptied = list(rooms)
     emptied[number] = rooms[number].without(gone)
-    return verdict(pod, emptied[number], companies(pod, emptied))
+    return verdict(pod, emptied[number], companies(pod, emptied), demands(pod.spec))
 
 
 def _fewest(

@@ -59,9 +59,10 @@ def _why_not(pod: Pod, room: Room) -> tuple[str, str]:
     if room.count >= room.limit:
         used = f"requested: 1, used: {room.count}, capacity: {room.limit}"
         return f"{OUT_OF}pods", f"Node didn't have enough resource: pods, {used}"
-    for name in room.lacks(pod):
+    asked = demands(pod.spec)
+    for name in room.lacks(asked):
         have = room.allocatable.get(name, 0)
-        used = f"requested: {demands(pod.spec)[name]}, used: {room.taken[name]}, capacity: {have}"
+        used = f"requested: {asked[name]}, used: {room.taken[name]}, capacity: {have}"
         return f"{OUT_OF}{name}", f"Node didn't have enough resource: {name}, {used}"
     if not wanted(pod, room.node):
         return "NodeAffinity", f"Predicate NodeAffinity failed: {AFFINITY}"

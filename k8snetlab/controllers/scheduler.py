@@ -23,7 +23,7 @@ from k8snetlab.controllers.filters import NO_NODES, Verdict, summed, verdict
 from k8snetlab.controllers.fitting import Room, host_ports
 from k8snetlab.controllers.identity import controller_of
 from k8snetlab.controllers.preemption import TERMINATING, Preemption, preemption, priority
-from k8snetlab.controllers.scores import Score, preferences
+from k8snetlab.controllers.scores import Score, discourages, preferences, prefers
 
 SCHEDULED = "PodScheduled"
 COMPONENT = "default-scheduler"
@@ -96,36 +96,56 @@ class _Pass:
         self._families: dict[tuple[str, str, str], Counter[str]] = {}
         self._unfit: dict[Hashable, str] = {}
         """Why pods of a shape fit nowhere, as long as nothing was bound since."""
+        self._discouraging = discourages(self._rooms)
         self._repelling = bool(now.select(Pod, repelling, True))
 
     def choice(self, pod: Pod) -> Choice:
-        company = self._company(pod, self._rooms)
-        verdicts = {room.node.name: verdict(pod, room, company) for room in self._rooms}
+        verdicts = self._verdicts(pod)
+        named = {room.node.name: one for room, one in zip(self._rooms, verdicts, strict=True)}
         count = {room.node.name: room.count for room in self._rooms}
-        fit = [room for room in self._rooms if verdicts[room.node.name].fits]
+        fit = self._fit(verdicts)
         if not fit:
-            help_ = preemption(pod, self._rooms, list(verdicts.values()), self._company)
-            message = summed([one.reasons for one in verdicts.values()])
-            if message != NO_NODES and help_.why:
-                message += f" {_NO_CLAIMS}, preemption: {help_.why}"
-            return Choice(verdicts, {}, "", count, message, help_)
+            message, help_ = self._unfitting(pod, verdicts)
+            return Choice(named, {}, "", count, message, help_)
         siblings = self._siblings(pod)
         liked = preferences(pod, fit, self._rooms, self._now)
         scores = {
             room.node.name: Score(parts, siblings[room.node.name], room.count)
             for room, parts in zip(fit, liked, strict=True)
         }
-        return Choice(verdicts, scores, min(scores, key=lambda name: scores[name].rank), count)
+        return Choice(named, scores, min(scores, key=lambda name: scores[name].rank), count)
+
+    def _verdicts(self, pod: Pod) -> list[Verdict]:
+        company, asked = self._company(pod, self._rooms), demands(pod.spec)
+        return [verdict(pod, room, company, asked) for room in self._rooms]
+
+    def _fit(self, verdicts: list[Verdict]) -> list[Room]:
+        return [room for room, one in zip(self._rooms, verdicts, strict=True) if one.fits]
+
+    def _unfitting(self, pod: Pod, verdicts: list[Verdict]) -> tuple[str, Preemption]:
+        """Why the pod waits, and what would help."""
+        help_ = preemption(pod, self._rooms, verdicts, self._company)
+        message = summed([one.reasons for one in verdicts])
+        if message != NO_NODES and help_.why:
+            message += f" {_NO_CLAIMS}, preemption: {help_.why}"
+        return message, help_
+
+    def _best(self, pod: Pod, fit: list[Room]) -> str:
+        """As `choice` has it; where nothing is preferred, which is nearly always, without a score for each node."""
+        siblings = self._siblings(pod)
+        if not self._discouraging and not prefers(pod):
+            return min(fit, key=lambda room: (siblings[room.node.name], room.count)).node.name
+        return self.choice(pod).best
 
     def answer(self, pod: Pod) -> Iterator[Answer]:
         shape = _shape(pod, self._repelling)
         why, victims = self._unfit.get(shape), Preemption()
         if why is None:
-            found = self.choice(pod)
-            if found.best:
-                yield from self._bind(pod, found.best)
+            verdicts = self._verdicts(pod)
+            if fit := self._fit(verdicts):
+                yield from self._bind(pod, self._best(pod, fit))
                 return
-            why, victims = found.message, found.preemption
+            why, victims = self._unfitting(pod, verdicts)
             if victims.why == TERMINATING:
                 return  # what is making room for it goes: it is looked at again when that has gone
             if not victims.node:

@@ -39,18 +39,22 @@ class Score(msgspec.Struct, frozen=True):
         return -self.preference, self.siblings, self.pods
 
 
-def has_preferences(pod: Pod, rooms: Sequence[Room]) -> bool:
+def prefers(pod: Pod) -> bool:
+    """Whether the pod had rather be on some nodes than on others."""
     spec, affinity = pod.spec, pod.spec.affinity
-    return bool(
-        (affinity and (affinity.nodeAffinity or any(preferred_terms(pod))))
-        or any(one.whenUnsatisfiable == "ScheduleAnyway" for one in spec.topologySpreadConstraints)
-        or any(taint.effect == "PreferNoSchedule" for room in rooms for taint in room.node.spec.taints)
-    )
+    if affinity and (affinity.nodeAffinity or any(preferred_terms(pod))):
+        return True
+    return any(one.whenUnsatisfiable == "ScheduleAnyway" for one in spec.topologySpreadConstraints)
+
+
+def discourages(rooms: Sequence[Room]) -> bool:
+    """Whether a node had rather have no pods."""
+    return any(taint.effect == "PreferNoSchedule" for room in rooms for taint in room.node.spec.taints)
 
 
 def preferences(pod: Pod, fit: Sequence[Room], rooms: Sequence[Room], now: Snapshot) -> list[dict[str, int]]:
     """Of each node of `fit` what each scorer gives it, where `rooms` are all nodes."""
-    if not has_preferences(pod, rooms):
+    if not prefers(pod) and not discourages(rooms):
         return [{} for _ in fit]
     scored = {
         "TaintToleration": _reversed([unwelcome(pod, room.node) for room in fit]),
