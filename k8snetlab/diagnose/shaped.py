@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
@@ -10,9 +10,14 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.link_settings import LinkSetting, link_settings
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
+from k8snetlab.dataplane.shaping import WHOLE
 from k8snetlab.diagnose.finding import Finding
 
 BY = "k8snetlab link"
+GRAVE_LOSS = WHOLE // 10
+"""With less, three packets in a row are hardly ever lost."""
+GRAVE_DELAY = 250_000_000
+"""ns: a packet and what it asks on its way then take longer than a look waits."""
 _NONE = LinkSetting()
 _FOLLOWS = {
     "slow": "what it sends comes later than it would, or no faster than that",
@@ -42,6 +47,27 @@ def shaped(snapshot: Snapshot) -> Iterator[Finding]:
                 netns=netns,
                 device=device,
             )
+
+
+def laid(found: Sequence[Finding], snapshot: Snapshot) -> list[Finding]:
+    """Findings of what real packets showed: those that got lost where nothing else says why are laid to the first
+    device that loses or holds back so much that they must. It may be another node's than the one where they were seen
+    last: a neighbour's answer gets lost as well."""
+    grave = next((one for one in shaped(snapshot) if _is_grave(one, snapshot)), None)
+    lost = [one for one in found if (one.kind, one.fault) == ("path", "lost")]
+    if grave is None or not lost:
+        return list(found)
+    same = [one for one in found if one.identity == grave.identity]
+    for one in (*same, *lost):
+        texts = [text for text in (one.message, *one.explains) if text not in (grave.message, *grave.explains)]
+        broken = tuple(dict.fromkeys((*grave.broken, *one.broken)))
+        grave = replace(grave, explains=(*grave.explains, *texts), broken=broken)
+    return [*(one for one in found if one not in lost and one not in same), grave]
+
+
+def _is_grave(finding: Finding, snapshot: Snapshot) -> bool:
+    shape = link_settings(snapshot.node(finding.node))[finding.device].shape
+    return shape.loss >= GRAVE_LOSS or shape.delay >= GRAVE_DELAY
 
 
 def named(found: Iterable[Finding], snapshot: Snapshot) -> Iterator[Finding]:

@@ -64,7 +64,7 @@ def observed(
             found.append(_of_unmanaged(node, where, thing, ()))
         else:
             notes.append(f"{node}: {thing.kind} `{thing.text}` is nobody's")
-    return _blamed_on_unmanaged(found), tried, notes
+    return shaped.laid(_blamed_on_unmanaged(found), snapshot), tried, notes
 
 
 def _blamed_on_unmanaged(found: list[Finding]) -> list[Finding]:

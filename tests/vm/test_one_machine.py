@@ -112,8 +112,8 @@ def test_an_sctp_service_is_answered_by_its_pod_from_everywhere(sctp: Machine) -
 def test_a_nodes_link_is_slow_and_lossy_as_netem_has_it(sctp: Machine) -> None:
     """netem is a module of this kernel."""
 
-    def asked(*words: str) -> Any:
-        return sctp.json("k8snetlab", "--lab", "sctp", *words, "-o", "json")
+    def asked(*words: str, code: int = 0) -> Any:
+        return sctp.json("k8snetlab", "--lab", "sctp", *words, "-o", "json", code=code)
 
     asked("link", "set", "node2", "--delay", "30ms", "--jitter", "1ms", "--rate", "10mbit")
     (root,) = json.loads(sctp.run("tc", "-n", "sctp.node2", "-j", "qdisc", "show", "dev", "eth0"))
@@ -121,14 +121,14 @@ def test_a_nodes_link_is_slow_and_lossy_as_netem_has_it(sctp: Machine) -> None:
     assert (root["options"]["delay"]["delay"], root["options"]["delay"]["jitter"]) == (0.03, 0.001)
     trace = asked("trace", "client", "node2", "-p", "icmp")
     assert trace["observed"]["fate"] == "answered" and trace["observed"]["milliseconds"] >= 29
-    (first, *_) = asked("diagnose")["findings"]
+    (first, *_) = asked("diagnose", code=1)["findings"]
     assert (first["kind"], first["fault"], first["object"]) == ("qdisc", "slow", "netem eth0")
     asked("link", "set", "node2", "--loss", "100%")
-    (result,) = asked("probe", "client", "node2", "-p", "icmp")["results"]
+    (result,) = asked("probe", "client", "node2", "-p", "icmp", code=1)["results"]
     assert not result["reached"]
     (shown,) = asked("link", "show")["links"]
     assert (shown["held"], shown["ours"]) == ("loss 100%", True) and shown["drops"] > 0
-    (first, *_) = asked("diagnose")["findings"]
+    (first, *_) = asked("diagnose", code=1)["findings"]
     assert (first["kind"], first["fault"], first["node"]) == ("qdisc", "lossy", "node2")
     asked("link", "clear")
     assert "noqueue" in sctp.run("tc", "-n", "sctp.node2", "qdisc", "show", "dev", "eth0")
