@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from k8snetlab import errors
+from k8snetlab.client.decoders import decoder
 from k8snetlab.messages.errors import BrokenOff, Status, error_of
 from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.messages.verb import ERROR, SERVER, Call, Conversation, Stream, Verb
@@ -95,7 +96,7 @@ class Client:
             raise self._lost(error) from error
         finally:
             connection.close()
-        answer: A = self._read(data, msgspec.json.Decoder(verb.answer))
+        answer: A = self._read(data, decoder(verb.answer))
         return answer
 
     def stream(self, verb: Stream[Q, A], question: Q, silence: float | None = None) -> Iterator[A]:
@@ -154,9 +155,9 @@ class Client:
             raise _no_text(error) from None
         return self._request(verb.method, target, body, silence)
 
-    def _read(self, data: bytes, decoder: msgspec.json.Decoder[Any]) -> Any:
+    def _read(self, data: bytes, read: msgspec.json.Decoder[Any]) -> Any:
         try:
-            return decoder.decode(data)
+            return read.decode(data)
         except msgspec.MsgspecError as error:
             raise errors.DaemonError(
                 f"lab {self.lab}: its daemon answers strangely: {error}",
@@ -177,12 +178,12 @@ class Client:
         self, type_: Any, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
     ) -> Iterator[Any]:
         """What stands in JSON lines, each of the type. Raises DaemonError where the daemon ended before its answer."""
-        decoder = msgspec.json.Decoder(type_)
+        values = decoder(type_)
         try:
             while (line := response.readline()).endswith(b"\n"):
                 if line.startswith(ERROR):
-                    raise error_of(msgspec.json.decode(line, type=BrokenOff).status)
-                yield self._read(line, decoder)
+                    raise error_of(decoder(BrokenOff).decode(line).status)
+                yield self._read(line, values)
             if line or (response.chunked and response.chunk_left is not None):
                 raise self._broken_off()
         except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
@@ -212,7 +213,7 @@ class Client:
         data = response.read()
         connection.close()
         try:
-            error = error_of(msgspec.json.decode(data, type=Status))
+            error = error_of(decoder(Status).decode(data))
         except (msgspec.MsgspecError, UnicodeDecodeError):
             error = errors.DaemonError(data.decode(errors="replace") or response.reason)
         if self.of_another_version:

@@ -17,6 +17,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.client.client import Client
+from k8snetlab.client.decoders import decoder
 from k8snetlab.dns import addon
 from k8snetlab.errors import K8sNetLabError
 
@@ -64,6 +65,7 @@ class Watching:
         for one in wanted:
             if one not in self._begun:
                 self._begun.add(one)
+                decoder(one.kind)  # before its thread, and others meanwhile, convert to what it is made of
                 threading.Thread(target=self._follow, args=[one], name=f"watch {one.kind.KIND}", daemon=True).start()
 
     def _follow(self, wanted: Wanted) -> None:
