@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import quote
+
+import pytest
 
 from k8snetlab.apiserver.access import User
 from k8snetlab.apiserver.authentication import Authentication
@@ -146,22 +150,36 @@ class Face:
 @asynccontextmanager
 async def face_of(whole: bool = False, keys: Keys | None = None) -> AsyncIterator[Face]:
     """A lab in memory, without a kernel; `whole`: its own verbs are answered, in the directory of K8SNETLAB_RUN, where
-    its keys are too unless there are others."""
-    store = EmbeddedStore(":memory:")
-    informer = Informer(store)
-    await informer.start()
-    cluster = Cluster(store, informer)
-    listener = Listener(keys or Keys(LabPaths("l").api_pki))
-    table = (
-        _table(store, cluster, listener) if whole else Table(*(object.__new__(answering) for answering in ANSWERING))
-    )
-    face = Face(cluster, Api(ObjectRoutes(cluster, Authentication(cluster, listener.keys)), table))
-    assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
-    yield face
-    await listener.close()
-    await cluster.close()
-    await informer.close()
-    await store.close()
+    its keys are too unless there are others. Where that is not set it is a directory that goes with the face."""
+    with _own_directory():
+        store = EmbeddedStore(":memory:")
+        informer = Informer(store)
+        await informer.start()
+        cluster = Cluster(store, informer)
+        listener = Listener(keys or Keys(LabPaths("l").api_pki))
+        table = (
+            _table(store, cluster, listener)
+            if whole
+            else Table(*(object.__new__(answering) for answering in ANSWERING))
+        )
+        face = Face(cluster, Api(ObjectRoutes(cluster, Authentication(cluster, listener.keys)), table))
+        assert (await face.ask("POST", "/apis/k8snetlab/v1alpha1/labs", LAB)).code == 201
+        yield face
+        await listener.close()
+        await cluster.close()
+        await informer.close()
+        await store.close()
+
+
+@contextmanager
+def _own_directory() -> Iterator[None]:
+    """No test writes where this machine's labs are."""
+    if "K8SNETLAB_RUN" in os.environ:
+        yield
+        return
+    with TemporaryDirectory(prefix="face-") as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("K8SNETLAB_RUN", directory)
+        yield
 
 
 ANSWERING = (
