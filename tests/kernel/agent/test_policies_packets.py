@@ -36,7 +36,7 @@ def sample(of_peers: int, of_traps: int) -> list[str]:
     return [*products, *(one["name"] for one in TRAPS[::of_traps])]
 
 
-SAMPLES = {"nft": sample(1, 3), "legacy": sample(2, 6)}
+SAMPLES = {"nft": sample(1, 5), "legacy": sample(4, 7)}
 CASES = {case.name: case for case in cases()}
 
 
