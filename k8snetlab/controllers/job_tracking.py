@@ -92,8 +92,10 @@ def _is_written(pod: Pod, written: Job | None, indexed: bool) -> bool:
     if written is None:
         return False
     if indexed and pod.status.phase == "Succeeded":
-        index = index_of(pod)  # one that has lost it is not counted
-        return index is None or index in completed(written.status.completedIndexes)
+        index, completions = index_of(pod), written.spec.completions or 0
+        if index is None or index >= completions:
+            return True  # one that has lost its number, or is beyond those that the Job has now, is not counted
+        return index in completed(written.status.completedIndexes, completions)
     return pod.metadata.uid in _uids(written, "succeeded") | _uids(written, "failed")
 
 
@@ -120,28 +122,39 @@ def orphans(now: Snapshot, before: Snapshot | None, jobs: Iterable[Key]) -> Iter
 
 def _counting(pod: Pod, now: Snapshot) -> Job | None:
     owner = controller_of(pod)
-    if owner is None or owner.kind != Job.KIND:
-        return None
-    job = now.get(Job, owner.name, pod.namespace)
-    is_it = job is not None and owner.uid in ("", job.metadata.uid) and not job.metadata.deletionTimestamp
-    return job if is_it else None
+    job = now.get(Job, owner.name, pod.namespace) if owner else None
+    return job if job is not None and is_of(pod, job) and not job.metadata.deletionTimestamp else None
+
+
+def is_of(pod: Pod, job: Job) -> bool:
+    """Whether a pod is this Job's, not that of one before it with its name."""
+    owner = controller_of(pod)
+    named = owner is not None and (owner.kind, owner.name) == (job.KIND, job.name)
+    return named and owner.uid in ("", job.metadata.uid)
 
 
 # --- the numbers of an indexed Job's pods ---
 
 
 def index_of(pod: Pod) -> int | None:
-    text = pod.metadata.annotations.get(COMPLETION_INDEX, "")
+    return _index(pod.metadata.annotations.get(COMPLETION_INDEX, ""))
+
+
+def _index(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else None
 
 
-def completed(text: str) -> set[int | None]:
-    """The numbers in `0-2,4`."""
+def completed(text: str, completions: int | None) -> set[int | None]:
+    """The numbers in `0-2,4`, which rise, as far as a Job has them: whoever may write its status may write any."""
     found: set[int | None] = set()
+    after = 0
     for part in text.split(",") if text else ():
         first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
-            found.update(range(int(first), int(last or first) + 1))
+        start, end = _index(first), _index(last or first)
+        if start is not None and end is not None:
+            numbers = range(max(start, after), min(end + 1, completions or 0))
+            after = max(after, numbers.stop)
+            found.update(numbers)
     return found
 
 

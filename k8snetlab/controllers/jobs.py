@@ -35,7 +35,7 @@ from k8snetlab.controllers.changes import (
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import names
 from k8snetlab.controllers.job_backoff import resumes
-from k8snetlab.controllers.job_tracking import TRACKING, completed, index_of, ranges
+from k8snetlab.controllers.job_tracking import TRACKING, completed, index_of, is_of, ranges
 from k8snetlab.controllers.making import pod_of
 
 COMPONENT = "job-controller"
@@ -61,10 +61,12 @@ class _Turn:
     def __init__(self, job: Job, now: Snapshot, context: Context) -> None:
         self._job, self._now, self._time = job, now, context.time
         self._failure = context.failures.get((job.KIND, *job.key), "")
-        self._pods = list(now.select(Pod, by_owner, (job.KIND, *job.key)).values())
+        named = now.select(Pod, by_owner, (job.KIND, *job.key)).values()
+        self._pods = [pod for pod in named if is_of(pod, job)]
         self._living = [pod for pod in self._pods if active(pod)]
-        had = completed(job.status.completedIndexes)
-        self._indexes = had | {index_of(pod) for pod in self._pods if pod.status.phase == "Succeeded"} - {None}
+        done = {index_of(pod) for pod in self._pods if pod.status.phase == "Succeeded"}
+        had = completed(job.status.completedIndexes, job.spec.completions)
+        self._indexes = had | {one for one in done if one is not None and one < (job.spec.completions or 0)}
         self._tracked = job_tracking.Tracked.of(job, self._pods, context.stored or now)
         self._succeeded = len(self._indexes) if self._indexed else self._tracked.succeeded
         self._failed = self._tracked.failed

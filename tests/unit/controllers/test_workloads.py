@@ -317,6 +317,19 @@ def test_a_pod_that_has_lost_its_number_keeps_no_job_from_its_end() -> None:
     assert only(cluster, Job).over and not [pod for pod in cluster.pods() if pod.metadata.finalizers]
 
 
+def test_an_indexed_job_that_shrinks_counts_none_beyond_its_end() -> None:
+    text = workload("Job", "completions: 3\nparallelism: 3\ncompletionMode: Indexed")
+    cluster = world(text).run()
+    [beyond] = [pod for pod in cluster.pods() if pod.name.startswith("w-2-")]
+    ended(cluster, "Succeeded", beyond.name)
+    cluster.apply(text.replace(" 3", " 2")).run()
+    assert (only(cluster, Job).status.succeeded, only(cluster, Job).status.completedIndexes) == (0, "")
+    ended(cluster, "Succeeded")
+    job = only(cluster.run(), Job)
+    assert (job.over, job.status.completedIndexes) == (True, "0,1")
+    assert not [pod for pod in cluster.pods() if pod.metadata.finalizers]
+
+
 @pytest.mark.parametrize("orphaned", [False, True])
 def test_pods_whose_job_goes_are_kept_by_nothing(orphaned: bool) -> None:
     cluster = world(workload("Job", "completions: 2\nparallelism: 2")).run()
@@ -328,6 +341,16 @@ def test_pods_whose_job_goes_are_kept_by_nothing(orphaned: bool) -> None:
     cluster.run()
     left = cluster.pods()
     assert (len(left), [pod for pod in left if pod.metadata.finalizers]) == (2 if orphaned else 0, [])
+
+
+def test_pods_of_a_job_before_it_count_for_none_of_its_name() -> None:
+    text = workload("Job", "completions: 1\nbackoffLimit: 0")
+    cluster = world(text).run()
+    [old] = cluster.pods()
+    cluster.delete(only(cluster, Job), force=True)
+    cluster.apply(text).run()
+    job, mine = only(cluster, Job), [pod for pod in cluster.pods() if pod.metadata.uid != old.metadata.uid]
+    assert (job.status.failed, job.status.active, job.over, len(mine)) == (0, 1, False, 1)
 
 
 def test_a_job_waits_twice_as_long_after_each_failure_until_one_succeeds() -> None:
@@ -375,7 +398,12 @@ def test_an_indexed_jobs_pods_know_their_number() -> None:
 
 @pytest.mark.parametrize(("text", "numbers"), [("", set()), ("0", {0}), ("0,1", {0, 1}), ("0-2,4", {0, 1, 2, 4})])
 def test_completed_indexes_are_ranges(text: str, numbers: set[int | None]) -> None:
-    assert ranges(numbers) == text and completed(text) == numbers
+    assert ranges(numbers) == text and completed(text, 10) == numbers
+
+
+@pytest.mark.parametrize("text", ["0-999999,0-999999", "0-99999999999999", "0-1,5-3,0,1", "0,-,x,1,\u0662", "9" * 5000])
+def test_indexes_that_a_client_writes_count_as_far_as_the_job_has_them(text: str) -> None:
+    assert completed(text, 2) <= {0, 1} and completed(text, None) == set()
 
 
 def test_a_job_selects_its_own_pods_by_its_uid() -> None:
