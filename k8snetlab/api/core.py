@@ -147,8 +147,11 @@ class EnvVar(Value):
     valueFrom: EnvVarSource | None = None
 
 
+_SHELLS = ("ash", "bash", "dash", "sh")
+
+
 class Container(Value):
-    """Without `command` and `args`, the built-in responder answers on every one of `ports`.
+    """Without `argv`, the built-in responder answers on every one of `ports`.
 
     `restartPolicy` is for init containers: "Always" makes one a sidecar, which runs beside the others.
     """
@@ -170,6 +173,19 @@ class Container(Value):
     lifecycle: Lifecycle | None = None
     terminationMessagePath: Annotated[str, OrBlank] = always("/dev/termination-log")
     terminationMessagePolicy: Annotated[Literal["File", "FallbackToLogsOnError"], OrBlank] = always("File")
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The program that is run, and its words; none where a stand-in answers.
+
+        `args` alone are words to the image's own program, which is not here: a shell's image runs them. So they are run
+        unless the first is an option, or the image serves `ports` and it is no shell (`netexec` of agnhost's).
+        """
+        if self.command or not self.args or not self.args[0]:
+            return (*self.command, *self.args) if self.command else ()
+        first = self.args[0]
+        theirs = first.startswith("-") or (self.ports and first.rpartition("/")[2] not in _SHELLS)
+        return () if theirs else self.args
 
 
 class Toleration(Value):

@@ -172,7 +172,7 @@ class PodWork(msgspec.Struct, frozen=True):
             containers=tuple(
                 ContainerWork(
                     c.name,
-                    command=tuple(expanded(word, env) for word in (*c.command, *c.args)) if c.command else (),
+                    command=tuple(expanded(word, env) for word in c.argv),
                     # Two names, or two ports of the node's, may be one port of the container's.
                     ports=tuple(dict.fromkeys((p.containerPort, p.protocol) for p in c.ports)),
                     env=env,

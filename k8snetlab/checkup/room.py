@@ -37,9 +37,7 @@ def size_of(objects: Iterable[Object], there: Iterable[Pod] = ()) -> Size:
                 families = tuple(family for family in FAMILIES if pick(obj.spec.podCIDR, family))
     pods, commands = _counted([*specs, *((nodes, spec) for spec in each_node)])
     held, running = _counted((1, pod.spec) for pod in there)
-    listeners = sum(
-        count * sum(len(c.ports) for c in spec.serving_containers if not c.command) for count, spec in specs
-    )
+    listeners = sum(count * sum(len(c.ports) for c in spec.serving_containers if not c.argv) for count, spec in specs)
     return Size(
         pods=max(0, pods - held),
         nodes=nodes,
@@ -57,7 +55,7 @@ def _counted(specs: Iterable[tuple[int, PodSpec]]) -> tuple[int, int]:
     pods = commands = 0
     for count, spec in specs:
         pods += 0 if spec.hostNetwork else count
-        commands += count * sum(bool(c.command) for c in spec.serving_containers)
+        commands += count * sum(bool(c.argv) for c in spec.serving_containers)
     return pods, commands
 
 

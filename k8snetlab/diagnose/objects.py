@@ -375,4 +375,4 @@ def _inside(pod: Pod) -> bool:
 
 
 def _all_built_in(containers: tuple[Container, ...]) -> bool:
-    return not any(container.command for container in containers)
+    return not any(container.argv for container in containers)

@@ -111,7 +111,7 @@ class _Paths:
     def _to_pod(self, pod: Pod, target: Pod) -> UsualPath:
         """With the first port that the target declares, else an echo."""
         address, origin = pick(target.ips, self.family), sandbox_name(self.lab, pod)
-        ports = [p for c in target.spec.serving_containers for p in c.ports if p.protocol != "SCTP" and not c.command]
+        ports = [p for c in target.spec.serving_containers for p in c.ports if p.protocol != "SCTP" and not c.argv]
         if not ports:
             return self._echo(pod.short_name, origin, target, keeps_source=True)
         port, protocol = ports[0].containerPort, ports[0].protocol.lower()

@@ -491,7 +491,7 @@ def _explained(hindrance: launch.Hindrance, program: str) -> str:
         )
     return (
         f"{hindrance.message}; {shown} is not on this machine, where a container's command runs: "
-        "without `command` the built-in stand-in would answer"
+        "without `command` and `args` the built-in stand-in would answer"
     )
 
 

@@ -92,7 +92,7 @@ def attachment(target: Target, pod: Pod | None, query: Query) -> LogsQuestion:
     """What `attach` is to show: what the container writes from now on. Raises RequestError, NotFoundError."""
     refuse_unknown(query, _CHANNELS)
     container = _container(target, pod, query)
-    if not container.command:
+    if not container.argv:
         raise RequestError(
             f"container {container.name} of pod {target.name} has no command to attach to: a stand-in answers for its "
             f"image, and writes nothing; `kubectl exec -it {target.name} -- sh` runs a shell in it"

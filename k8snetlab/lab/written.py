@@ -55,7 +55,7 @@ async def _whole(cluster: Cluster, paths: LabPaths, asked: LogsQuestion) -> Asyn
         return status is not None and not status.state.running and status.restartCount >= run
 
     follow = asked.follow and not asked.previous
-    if not kept and not container.command:
+    if not kept and not container.argv:
         pieces = _of_stand_in(pod, container, wanted, follow, ended)
     else:
         pieces = logs.read(directory / f"{run}.log", follow, wanted, ended)

@@ -45,7 +45,7 @@ class Accounts:
     async def prepare(self, pods: Iterable[Pod], failed: Callable[[Pod, str], None]) -> dict[str, str]:
         """The directory of each pod that has a command and is to see a token, by uid. A pod whose ServiceAccount is
         not there goes without, and `failed` is told."""
-        wanted = [pod for pod in pods if any(c.command for c in (*pod.spec.containers, *pod.spec.initContainers))]
+        wanted = [pod for pod in pods if any(c.argv for c in (*pod.spec.containers, *pod.spec.initContainers))]
         if not wanted:
             return {}
         if not self._known(wanted):

@@ -34,9 +34,9 @@ def names_answered_by(container: Container) -> bool:
 
 
 def _image(container: Container) -> str:
-    """The last name of the image; "" of a container with a command of its own."""
+    """The last name of the image; "" of a container that runs words of its own."""
     image = container.image.partition("@")[0].rpartition("/")[2]
-    return "" if container.command else image.partition(":")[0]
+    return "" if container.argv else image.partition(":")[0]
 
 
 def _name_server(container: Container, pod: Pod, lab: str) -> Container:

@@ -98,7 +98,7 @@ class Works:
 
     def _one(self, pod: Pod, lab: Lab, node: str, account: str) -> PodWork | None:
         meant = standins.with_commands(pod, lab.name)
-        runs = any(container.command for container in (*meant.spec.initContainers, *meant.spec.containers))
+        runs = any(container.argv for container in (*meant.spec.initContainers, *meant.spec.containers))
         services = service_links(pod, self._cluster.snapshot) if runs else {}
         variables, lacks = _variables(meant, services, self._cluster.snapshot)
         self.lacking.pop(pod.metadata.uid, None)

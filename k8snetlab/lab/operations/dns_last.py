@@ -78,7 +78,7 @@ def _begins(snapshot: Snapshot, followed: Followed) -> bool:
         if pod.ready or pod.ended or pod.metadata.deletionTimestamp or node is None or is_paused(node):
             continue
         containers = (*pod.spec.initContainers, *pod.spec.containers)
-        if not any(one.command for one in containers) and not trouble(pod):
+        if not any(one.argv for one in containers) and not trouble(pod):
             return True
     return False
 

@@ -47,7 +47,7 @@ class Processes:
             raise ConflictError(f"pod {name} runs on the machine {node}", f"the same command on {node} kills it")
         running = tuple(one for one in _running_in(pod, self._kubelet.states) if _has_process(pod, one))
         if not running:
-            idle = not any(container.command for container in (*pod.spec.containers, *pod.spec.initContainers))
+            idle = not any(container.argv for container in (*pod.spec.containers, *pod.spec.initContainers))
             why = "its containers have no command, and the kubelet answers for them" if idle else "none of them runs"
             raise ConflictError(f"pod {name} has no process: {why}", f"`k8snetlab get pod/{pod.name}` shows how it is")
         await self._signal(pod.metadata.uid)
@@ -73,4 +73,4 @@ def _running_in(pod: Pod, states: dict[str, PodState]) -> tuple[str, ...]:
 
 
 def _has_process(pod: Pod, container: str) -> bool:
-    return any(one.name == container and one.command for one in (*pod.spec.containers, *pod.spec.initContainers))
+    return any(one.name == container and one.argv for one in (*pod.spec.containers, *pod.spec.initContainers))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from k8snetlab.api.core import Container, EnvVar, Pod, PodSpec
+from k8snetlab.api.core import Container, ContainerPort, EnvVar, Pod, PodSpec
 from k8snetlab.api.workload import PodWork, expanded
 from k8snetlab.kernel.launch import Hindrance
 from k8snetlab.kubelet.container import _explained
@@ -32,6 +32,29 @@ def test_commands_and_variables_refer_to_variables_before_them() -> None:
     (work,) = PodWork.of(Pod(spec=PodSpec(containers=(container,))), "n", "/logs").containers
     assert work.env == {"A": "1", "B": "1$(C)", "C": "1$(C)"}
     assert work.command == ("run", "1$(C)", "$(A)", "1")
+
+
+@pytest.mark.parametrize(
+    ("command", "args", "ports", "runs"),
+    [
+        ((), ("sh", "-c", "echo hi"), (), True),
+        ((), ("/bin/sh", "-c", "echo hi"), (80,), True),
+        ((), ("sleep", "3600"), (), True),
+        ((), ("netexec", "--http-port=80"), (80,), False),
+        ((), ("-text=hello",), (), False),
+        ((), ("",), (), False),
+        ((), (), (), False),
+        (("/agnhost",), ("-x",), (80,), True),
+    ],
+)
+def test_args_alone_are_run_where_they_are_no_words_to_an_images_own_program(
+    command: tuple[str, ...], args: tuple[str, ...], ports: tuple[int, ...], runs: bool
+) -> None:
+    container = Container(
+        name="c", command=command, args=args, ports=tuple(ContainerPort(containerPort=port) for port in ports)
+    )
+    (work,) = PodWork.of(Pod(spec=PodSpec(containers=(container,))), "n", "/logs").containers
+    assert work.command == container.argv == ((*command, *args) if runs else ())
 
 
 def test_a_program_that_is_there_is_not_said_to_be_absent(tmp_path: Path) -> None:
