@@ -129,8 +129,9 @@ def _counting(pod: Pod, now: Snapshot) -> Job | None:
 def is_of(pod: Pod, job: Job) -> bool:
     """Whether a pod is this Job's, not that of one before it with its name."""
     owner = controller_of(pod)
-    named = owner is not None and (owner.kind, owner.name) == (job.KIND, job.name)
-    return named and owner.uid in ("", job.metadata.uid)
+    if owner is None or (owner.kind, owner.name) != (job.KIND, job.name):
+        return False
+    return owner.uid in ("", job.metadata.uid)
 
 
 # --- the numbers of an indexed Job's pods ---
