@@ -45,8 +45,9 @@ class Net:
     def __init__(self, stack: ExitStack, pods: Mapping[str, Sequence[str]], variant: iptables.Variant, files: Path):
         self.pods, self._run = pods, f"t{secrets.token_hex(3)}"
         self.node_of = {pod: NODES[number % 2] for number, pod in enumerate(pods)}
-        for place in (*NODES, *pods):
-            stack.enter_context(netns.created(self.netns(place)))
+        for name in map(self.netns, (*NODES, *pods)):
+            netns.create(name)
+            stack.callback(netns.delete, name)
         self._wire()
         self._agents = [_Agent(stack, one, self.netns(one), variant, files) for one in NODES]
         self._listeners = [(stack.enter_context(sock), pod) for pod in pods for sock in self._listening(pod)]

@@ -59,7 +59,10 @@ def test_the_sample_has_every_family_of_cases() -> None:
 
 
 @pytest.mark.parametrize(
-    ("nine", "name"), [(variant, name) for variant, names in SAMPLES.items() for name in names], indirect=["nine"]
+    ("nine", "name"),
+    [(variant, name) for variant, names in SAMPLES.items() for name in names],
+    indirect=["nine"],
+    scope="module",
 )
 def test_packets_pass_as_the_table_says(nine: Net, name: str) -> None:
     case = CASES[name]

@@ -205,7 +205,7 @@ SOME = (
 CASES = [*(("nft", world) for world in WORLDS), *(("legacy", world) for world in SOME)]
 
 
-@pytest.mark.parametrize(("lab", "world"), CASES, indirect=["lab"])
+@pytest.mark.parametrize(("lab", "world"), CASES, indirect=["lab"], scope="module")
 def test_packets_pass_as_policies_say(lab: Lab, world: str, objects: list[Pod | Namespace]) -> None:
     text = "---\n".join(policy(one, name=f"p{number}") for number, one in enumerate(WORLDS[world]))
     lab.apply(text)
