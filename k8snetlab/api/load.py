@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api import customizing
+from k8snetlab.api import customizing, standin
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.custom import value_of
@@ -272,7 +272,8 @@ def _annotated(obj: Object, more: dict[str, str]) -> Object:
 
 
 def _not_run(obj: Object) -> list[Path]:
-    """Containers that will not be run as they are written, as the fields that say so; gates that change nothing."""
+    """Containers that will not be run as they are written, as the fields that say so, and what the stand-in of an image
+    cannot do; gates that change nothing."""
     path: Path = ("spec",)
     if isinstance(obj, KubeProxyConfiguration):
         return [("featureGates", gate) for gate in obj.featureGates if gate != EXTERNAL_IPS]
@@ -286,6 +287,9 @@ def _not_run(obj: Object) -> list[Path]:
     for number, container in enumerate(spec.containers):
         if container.restartPolicy not in (None, spec.restartPolicy):
             found.append((*path, "containers", number, "restartPolicy"))
+    for field, containers in (("containers", spec.containers), ("initContainers", spec.initContainers)):
+        for number, container in enumerate(containers):
+            found += ((*path, field, number, *place) for place in standin.beyond(container))
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from k8snetlab.api import standin
 from k8snetlab.api.core import Container, ContainerStatus, Pod
 from k8snetlab.api.probes import LifecycleHandler, Probe
 
@@ -206,13 +207,13 @@ A = TypeVar("A", Probe, LifecycleHandler)
 
 def _numbered(action: A | None, container: Container) -> A | None:
     """With the number of a port that it names, where the container has that; None for what nobody here asks."""
-    if isinstance(action, Probe) and not action.asks:
+    if action is None or (isinstance(action, Probe) and not action.asks) or not standin.can(action, container):
         return None
     numbers = {port.name: port.containerPort for port in container.ports if port.name}
     for field in ("httpGet", "tcpSocket"):
         asked: Any = getattr(action, field, None)
         if asked is not None and asked.port in numbers:
-            return replace(action, **{field: replace(asked, port=numbers[asked.port])})  # type: ignore[type-var]
+            return replace(action, **{field: replace(asked, port=numbers[asked.port])})
     return action
 
 

@@ -135,6 +135,7 @@ def test_a_more_important_pod_takes_the_place_of_a_less_important_one(lab: Lab, 
 
 
 WEB = "ports: [{containerPort: 80, name: web}]"
+SERVES = "command: [python3, -m, http.server, '80']"
 
 
 def events(k: Kubectl, name: str) -> list[tuple[str, str]]:
@@ -147,7 +148,7 @@ def test_a_pod_gets_traffic_only_while_its_readiness_probe_succeeds(lab: Lab, k:
     probe = f"readinessProbe: {{exec: {{command: [cat, {flag}]}}, periodSeconds: 1, failureThreshold: 1}}"
     spec = "{selector: {app: shy}, ports: [{port: 80}]}"
     service = f"---\n{{apiVersion: v1, kind: Service, metadata: {{name: shy}}, spec: {spec}}}\n"
-    made(k, pod("shy", container=f"{WEB}, {probe}", labels="app: shy") + service)
+    made(k, pod("shy", container=f"{WEB}, {probe}, {SERVES}", labels="app: shy") + service)
     k.run("wait", "--for=jsonpath={.status.phase}=Running", "pod/shy", "--timeout=60s")
     eventually(lambda: any(reason == "Unhealthy" for reason, _ in events(k, "shy")))
     (message,) = {text for reason, text in events(k, "shy") if reason == "Unhealthy"}
@@ -186,7 +187,7 @@ def test_nothing_is_asked_before_the_startup_probe_has_succeeded(k: Kubectl, tmp
     flag = tmp_path / "started"
     startup = f"startupProbe: {{exec: {{command: [cat, {flag}]}}, periodSeconds: 1, failureThreshold: 100}}"
     ready = "readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}"
-    made(k, pod("slow", container=f"{WEB}, {startup}, {ready}"))
+    made(k, pod("slow", container=f"{WEB}, {startup}, {ready}, {SERVES}"))
     eventually(lambda: any(text.startswith("Startup probe failed: cat") for _, text in events(k, "slow")))
     (status,) = k.json("get", "pod", "slow")["status"]["containerStatuses"]
     assert status["state"].keys() == {"running"} and not status["started"] and not status["ready"]
@@ -194,6 +195,23 @@ def test_nothing_is_asked_before_the_startup_probe_has_succeeded(k: Kubectl, tmp
     k.run("wait", "--for=condition=Ready", "pod/slow", "--timeout=60s")
     assert not any("Readiness" in text for _, text in events(k, "slow"))
     gone(k, "slow")
+
+
+def test_a_stand_in_is_asked_what_it_can_answer_and_nothing_of_its_image(k: Kubectl, tmp_path: Path) -> None:
+    """Its hooks are not done: a program of that name is the machine's, and about something else."""
+    file = tmp_path / "done"
+    probes = (
+        "livenessProbe: {exec: {command: [redis-cli, ping]}, periodSeconds: 1, failureThreshold: 1}",
+        "readinessProbe: {httpGet: {port: web, path: /healthz}, periodSeconds: 1, failureThreshold: 1}",
+        "startupProbe: {tcpSocket: {port: 6379}, periodSeconds: 1, failureThreshold: 1}",
+        f"lifecycle: {{postStart: {{exec: {{command: [touch, {file}]}}}}}}",
+    )
+    made(k, pod("redis", container=", ".join((WEB, *probes))))
+    k.run("wait", "--for=condition=Ready", "pod/redis", "--timeout=60s")
+    (status,) = k.json("get", "pod", "redis")["status"]["containerStatuses"]
+    assert (status["restartCount"], status["ready"], status["started"]) == (0, True, True)
+    assert not file.exists() and not any(reason == "Unhealthy" for reason, _ in events(k, "redis"))
+    gone(k, "redis")
 
 
 def test_hooks_are_done_when_a_container_begins_and_before_it_ends(k: Kubectl, tmp_path: Path) -> None:
