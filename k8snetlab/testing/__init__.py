@@ -11,6 +11,7 @@ Without pytest, `running` does the same. Beside it, with a kernel:
 - `machines`: network namespaces that play whole machines on one wire, with the lab's nodes in them
 - `kernelstate`: what the kernel holds of two labs, compared line by line
 - `etcd`: real etcds, and a proxy before one that is slow, silent or cut
+- `madeup`: names of labs and namespaces, and which of those are still there
 - `web`: the manifests of a client, and of a Service with pods behind it
 - `forkserver`: the process that runs a Lab's verbs; `forkserver.close()` before you look for processes left behind
 
@@ -37,6 +38,7 @@ __all__ = [
     "kill",
     "lab",
     "machines",
+    "madeup",
     "running",
     "services",
     "web",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from k8snetlab.testing import madeup
 from k8snetlab.testing.manifests import renamed
 from k8snetlab.testing.waiting import kill
 
@@ -44,7 +44,7 @@ class Lab:
     """The network namespace in which its verbs begin; "" is this process's own."""
 
     def __init__(self, directory: Path) -> None:
-        self.name = f"t{secrets.token_hex(3)}"
+        self.name = madeup.name()
         self.run_directory = directory / "run"
         self.environment = {**os.environ, "K8SNETLAB_RUN": str(self.run_directory), "K8SNETLAB_LAB": self.name}
         self.environment["K8SNETLAB_STATE"] = str(directory / "kept")

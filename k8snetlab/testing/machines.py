@@ -6,7 +6,6 @@ To what runs in it, the namespace is the machine's own (""). Files are shared, b
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from k8snetlab.dataplane.names import ETH0
 from k8snetlab.kernel import netns, processes
 from k8snetlab.store.serve import EtcdProcess, serve
+from k8snetlab.testing import madeup
 from k8snetlab.testing.lab import Lab
 from k8snetlab.testing.waiting import eventually
 
@@ -88,7 +88,7 @@ class Wire:
     def __init__(self, namespace: Callable[[str], str], directory: Path) -> None:
         self._namespace, self._directory = namespace, directory
         self._switch = namespace("switch")
-        self.lab = f"t{secrets.token_hex(3)}"
+        self.lab = madeup.name()
         self.machines: list[Machine] = []
         _ip(self._switch, "link add wire type bridge", "link set wire up")
 
@@ -170,7 +170,7 @@ def namespaces() -> Iterator[Callable[[str], str]]:
     made: list[str] = []
 
     def make(part: str) -> str:
-        made.append(f"kr{secrets.token_hex(3)}.{part}")
+        made.append(f"{madeup.name('kr')}.{part}")
         netns.create(made[-1])
         return made[-1]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.kernel import netns, processes
-from k8snetlab.testing import forkserver
+from k8snetlab.testing import forkserver, madeup
 
 PREFIX = f"kt{os.getpid()}{secrets.token_hex(2)}"
 _numbers = itertools.count(1)
@@ -76,7 +76,7 @@ def nothing_left_behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         return {
             "on devices of the machine": now - carried,
             "taken from devices of the machine": carried - now,
-            "namespaces": {one for one in netns.names() if one.startswith(PREFIX)},
+            "namespaces": {one for one in netns.names() if one.startswith(PREFIX)} | madeup.namespaces(),
             "devices of the machine": _links() - before[0],
             "mounts": {mount for mount in _mounts() - before[1] if PREFIX in mount},
             "processes": (_children() | _with_environment(own)) - before[2],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import secrets
 import select
 import socket
 import struct
@@ -24,6 +23,7 @@ from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.render.netpol.node import render
 from k8snetlab.state.ledger import Ledger
+from k8snetlab.testing import madeup
 from k8snetlab.testing.waiting import eventually
 
 NODES = ("node1", "node2")
@@ -43,7 +43,7 @@ class Net:
     reach each other by its bridge, all others are routed. All know all others' neighbours."""
 
     def __init__(self, stack: ExitStack, pods: Mapping[str, Sequence[str]], variant: iptables.Variant, files: Path):
-        self.pods, self._run = pods, f"t{secrets.token_hex(3)}"
+        self.pods, self._run = pods, madeup.name()
         self.node_of = {pod: NODES[number % 2] for number, pod in enumerate(pods)}
         for name in map(self.netns, (*NODES, *pods)):
             netns.create(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.kernel import netns
-from k8snetlab.testing import Lab, eventually, running
+from k8snetlab.testing import Lab, eventually, madeup, running
 
 pytestmark = pytest.mark.lab("lessons/08-service", scope="module")
 
 
 @pytest.fixture
 def own() -> Iterator[str]:
-    name = f"own-{secrets.token_hex(3)}"
+    name = madeup.name("own-")
     netns.create(name)
     yield name
     netns.delete(name)
