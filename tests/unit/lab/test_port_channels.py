@@ -115,8 +115,9 @@ def test_of_a_pod_that_reads_nothing_only_so_much_is_kept(monkeypatch: pytest.Mo
         return client
 
     client = asyncio.run(run())
-    assert client.told[2:].count(b"\x00") > 0, "a client that has to wait is looked after"
-    assert client.told[-1] == b"\x01it was reset" and client.closed == 1000
+    said = [one for one in client.told if one != b"\x00"]
+    assert len(said) < len(client.told), "a client that has to wait is looked after"
+    assert said[-1] == b"\x01it was reset" and client.closed == 1000, "maybe with a look as it ended"
 
 
 @pytest.mark.parametrize(("said", "ports"), [(["80"], (80,)), (["80,81"], (80, 81)), (["80", "81,82"], (80, 81, 82))])
