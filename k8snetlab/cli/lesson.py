@@ -224,7 +224,7 @@ def _tell_where(teaching: Teaching) -> None:
 def _judge(teaching: Teaching, verdicts: tuple[Verdict, ...]) -> None:
     for one in verdicts:
         said = one.says or ("the lab" if one.what == "check" else "")
-        why = f"{' ' if said.endswith('?') else ': '}{one.why}" if one.why else ""
+        why = f"{' ' if one.what == 'question' else ': '}{one.why}" if one.why else ""
         screen.say(f"{'ok   ' if one.ok else 'not  '} {said}{why}", hang=6)
     if not verdicts:
         screen.say("there is nothing to prove in this step")

@@ -43,7 +43,9 @@ def choose(lab: str | None) -> str:
         return found[0]
     if not found:
         raise NotFoundError("no lab runs here", "`k8snetlab up` starts one")
-    raise InputError(f"{len(found)} labs run here", f"choose one with --lab: {', '.join(found)}")
+    raise InputError(
+        f"{len(found)} labs run here", f"choose one with --lab, or K8SNETLAB_LAB for this shell: {', '.join(found)}"
+    )
 
 
 def choose_to_end(lab: str | None) -> str:
