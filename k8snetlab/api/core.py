@@ -164,6 +164,7 @@ class Container(Value):
     env: tuple[EnvVar, ...] = ()
     envFrom: tuple[EnvFromSource, ...] = ()
     workingDir: str = ""
+    stdin: bool = False
     restartPolicy: Literal["Always", "OnFailure", "Never"] | None = None
     imagePullPolicy: Literal["", "Always", "IfNotPresent", "Never"] = ""
     resources: Mapping[str, Any] = always({})

@@ -141,7 +141,6 @@ _DEFAULTS: dict[tuple[str, str], tuple[Any, ...]] = {
     ("PodSpec", "shareProcessNamespace"): (False,),
     ("Container", "terminationMessagePath"): ("/dev/termination-log",),
     ("Container", "terminationMessagePolicy"): ("File",),
-    ("Container", "stdin"): (False,),
     ("Container", "stdinOnce"): (False,),
     ("Container", "tty"): (False,),
     ("DeploymentSpec", "paused"): (False,),

@@ -100,7 +100,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     With `ready`, an address, port and path that are asked by HTTP, it is ready when that says so; else as its probes
     say, which know their ports by number as far as the container names them. `begins` is done when it has begun
     (postStart), `ends` before it is told to end (preStop). `init`: the next one waits until it has ended well; without
-    a command it has nothing to do.
+    a command it has nothing to do. With `stdin` the command's standard input stays open, though nobody writes to it.
     """
 
     name: str
@@ -118,6 +118,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     readiness: Probe | None = None
     begins: LifecycleHandler | None = None
     ends: LifecycleHandler | None = None
+    stdin: bool = False
 
 
 class PodWork(msgspec.Struct, frozen=True):
@@ -186,6 +187,7 @@ class PodWork(msgspec.Struct, frozen=True):
                     readiness=_numbered(c.readinessProbe, c),
                     begins=_numbered(c.lifecycle.postStart, c) if c.lifecycle else None,
                     ends=_numbered(c.lifecycle.preStop, c) if c.lifecycle else None,
+                    stdin=c.stdin,
                 )
                 for c in (*spec.initContainers, *spec.containers)
                 for initial in (c in spec.initContainers,)

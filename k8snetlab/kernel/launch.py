@@ -34,7 +34,7 @@ class Setting(msgspec.Struct, frozen=True):
     """Where a command runs: a namespace ("" for the machine's own), its hostname, the directory it begins in, what it
     sees as /run/flannel, as its ServiceAccount's directory (`account`) and as files of /etc (`etc`; "" for the
     namespace's own), and the control group that holds it ("" for a pid namespace instead). What is not `held` is in
-    neither: what it leaves behind goes on.
+    neither: what it leaves behind goes on. With `stdin` what it reads never ends, and nothing comes; else it has ended.
     """
 
     netns: str
@@ -45,6 +45,7 @@ class Setting(msgspec.Struct, frozen=True):
     held: bool = True
     account: str = ""
     etc: str = ""
+    stdin: bool = False
 
 
 class Hindrance(msgspec.Struct, frozen=True):
@@ -114,8 +115,18 @@ def become(setting: Setting, argv: Sequence[str], environment: Mapping[str, str]
     """
     if setting.held and not _joined(setting.cgroup):
         _in_pid_namespace()
+    if setting.stdin:
+        _hold_input()
     seen = netns.Seen(setting.hostname, setting.flannel, setting.account, setting.etc)
     netns.enter_and_exec(setting.netns, argv, environment, seen)
+
+
+def _hold_input() -> None:
+    """Standard input becomes a pipe whose other end the process has itself, so that it has no end."""
+    reading, writing = os.pipe()
+    os.dup2(reading, 0)
+    os.close(reading)
+    os.set_inheritable(writing, True)
 
 
 def _joined(group: str) -> bool:

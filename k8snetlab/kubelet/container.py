@@ -458,7 +458,14 @@ class Container:
         }
         directory = work.workingDir or "/"
         setting = launch.Setting(
-            pod.netns, pod.hostname, directory, pod.flannel, self._group, account=pod.account, etc=pod.etc
+            pod.netns,
+            pod.hostname,
+            directory,
+            pod.flannel,
+            self._group,
+            account=pod.account,
+            etc=pod.etc,
+            stdin=work.stdin,
         )
         return setting, work.command, environment
 

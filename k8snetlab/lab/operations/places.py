@@ -89,8 +89,9 @@ class Places:
         """`piped.run`, or at a terminal `console.run`, in a place of this machine."""
         place, argv = self._resolved(asked.name, asked.namespace), asked.command or (console.root_shell(),)
         held = not is_host(place.netns) or bool(place.cgroup)
-        seen = {"account": place.account, "etc": place.etc}
-        setting = Setting(place.netns, place.hostname, cgroup=place.cgroup, held=held, **seen)
+        setting = Setting(
+            place.netns, place.hostname, cgroup=place.cgroup, held=held, account=place.account, etc=place.etc
+        )
         if asked.tty:
             return console.run(setting, argv, Terminal(Size(asked.rows, asked.columns), asked.term), body)
         return piped.run(setting, argv, body)

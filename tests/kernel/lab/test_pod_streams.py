@@ -239,6 +239,17 @@ def test_run_runs_the_words_that_it_is_given_and_shows_what_they_write(k: Kubect
     assert "not found" in k.run("get", "pod", "greeter", code=1)
 
 
+def test_a_shell_with_standard_input_waits_for_who_looks_in_by_exec(k: Kubectl) -> None:
+    k.run("run", "shell", "-i", "--attach=false", "--image=busybox", "--restart=Never", "--", "sh")
+    try:
+        k.run("wait", "--for=condition=Ready", "pod/shell", f"--timeout={PATIENCE}s")
+        assert k.run("exec", "shell", "--", "hostname") == "shell\n"
+        said = k.run("attach", "-i", "shell", code=1)
+        assert "`kubectl exec -it shell -- sh` runs a shell beside it" in said
+    finally:
+        k.run("delete", "pod", "shell", "--now")
+
+
 STUBBORN = """
 apiVersion: v1
 kind: Pod
