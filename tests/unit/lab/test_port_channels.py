@@ -95,19 +95,22 @@ def test_a_client_that_goes_ends_all_of_its_connections() -> None:
 def test_of_a_pod_that_reads_nothing_only_so_much_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(port_channels, "LOOK", 0.01)
 
-    async def deaf(verb: Any, question: Connect, body: AsyncIterator[bytes]) -> AsyncIterator[Received]:
-        await asyncio.sleep(0.3)
-        raise ConflictError("it was reset")
-
     async def run() -> Client:
-        client = Client()
+        client, looked = Client(), asyncio.Event()
+
+        async def deaf(verb: Any, question: Connect, body: AsyncIterator[bytes]) -> AsyncIterator[Received]:
+            await looked.wait()
+            raise ConflictError("it was reset")
+
         for _ in range(10 * WAITING):
             client.say(b"\x00x")
         left: list[int] = []
 
         async def look() -> None:
-            await asyncio.sleep(0.2)
+            while client.told[2:].count(b"\x00") < 3:  # said to see whether the client, which waits for room, is there
+                await asyncio.sleep(0.01)
             left.append(client.says.qsize())
+            looked.set()
 
         async with asyncio.timeout(10):
             await asyncio.gather(forward(deaf, POD, (8080,), client.says.get, client.send), look())
