@@ -19,6 +19,7 @@ from k8snetlab.messages.drills import DRILL, DrillState
 from k8snetlab.messages.places import NAMES
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.state import labs
+from k8snetlab.state.paths import names_lab
 from k8snetlab.workshop import progress
 from k8snetlab.workshop.progress import Progress
 from k8snetlab.workshop.teaching import LessonState, Teaching
@@ -29,6 +30,8 @@ _SILENCE = 3.0
 """Seconds that a lab's daemon has for one."""
 _HISTORY = ".bash_history"
 _TAIL, _LINE = 4096, 200
+_MANY, _TEXT = 256, 4096
+"""Members of a list, and characters of a text, that a seat tells at most."""
 
 
 class StudentState(msgspec.Struct, frozen=True):
@@ -129,20 +132,33 @@ def _pss(pid: int) -> int:
 
 
 def _read(answer: bytes) -> _Seen | None:
+    """None also where a number, a text or a list is beyond all bounds: what is kept is added up and shown."""
     try:
-        return msgspec.json.decode(answer, type=_Seen)
-    except msgspec.MsgspecError:
+        said = msgspec.json.decode(answer)
+        return msgspec.convert(said, _Seen, str_keys=True) if _bounded(said) else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def _bounded(said: object) -> bool:
+    if isinstance(said, dict):
+        return len(said) <= _MANY and all(map(_bounded, said)) and all(map(_bounded, said.values()))
+    if isinstance(said, list):
+        return len(said) <= _MANY and all(map(_bounded, said))
+    if isinstance(said, str):
+        return len(said) <= _TEXT
+    return not isinstance(said, int | float) or abs(said) < 1 << 63
 
 
 def _keep(name: str, seen: _Seen) -> None:
     """What a seat does not tell any more, such as after `class stop`, stays as it was."""
     before = records.read(name)
+    kept = {lab: one for lab, one in seen.progress.items() if names_lab(lab)}
     lessons = before.lessons | {one.lesson: one for one in seen.lessons}
     drills = before.drills
     if seen.drill and not seen.drill.running and seen.drill not in drills:
         drills = (*drills, seen.drill)
-    now = Record(before.progress | seen.progress, lessons, drills)
+    now = Record(before.progress | kept, lessons, drills)
     if now != before:
         records.write(name, now)
 

@@ -15,6 +15,9 @@ from k8snetlab.state.paths import write_private
 from k8snetlab.workshop.progress import Progress
 from k8snetlab.workshop.teaching import LessonState
 
+_LARGEST = 1 << 20
+"""Octets of one: all lessons, and some hundred drills."""
+
 
 class Record(msgspec.Struct, frozen=True):
     """Of one student."""
@@ -36,7 +39,10 @@ def read(name: str) -> Record:
 
 
 def write(name: str, record: Record) -> None:
+    """One that has become larger than any class makes it is not written: a student chooses what is told."""
     data = msgspec.json.encode(record)
+    if len(data) > _LARGEST:
+        return
     _file(name).parent.mkdir(mode=0o700, exist_ok=True)
     write_private(_file(name), data)
 
