@@ -144,6 +144,7 @@ def _become(words: list[str], environment: dict[str, str], terminal: int) -> NoR
             fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
             for number in (0, 1, 2):
                 os.dup2(terminal, number)
+        os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # also what this program was started with
         os.umask(0o022)
         os.chdir("/root")
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,13 +14,15 @@ import msgspec
 from k8snetlab.classroom import roll, seats
 from k8snetlab.classroom.work import KEPT
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import modules
+from k8snetlab.kernel import modules, userns
 from k8snetlab.state import labs
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
 
 _LOOK = 0.05
 """Seconds between two looks whether one of them has ended."""
+PATIENCE = 900.0
+"""Seconds that one lab has: whatever a student has left in the seat keeps nobody waiting for ever."""
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -71,6 +74,8 @@ def open_(names: Sequence[str]) -> Iterator[Opened]:
                 if process.poll() is not None:
                     del running[name]
                     yield _opened(name, process, time.monotonic() - began)
+                elif time.monotonic() - began > PATIENCE:
+                    process.kill()
     finally:
         for process, _ in running.values():
             process.terminate()
@@ -93,6 +98,8 @@ def _begun(name: str) -> tuple[subprocess.Popen[bytes], float]:
 
 def _opened(name: str, process: subprocess.Popen[bytes], seconds: float) -> Opened:
     said = process.communicate()[0].decode(errors="replace").strip()
+    if process.returncode == -signal.SIGKILL:
+        said = f"it was ended after {seconds:.0f} s; `k8snetlab class reset {name}` makes a new seat"
     ok, kept = process.returncode == 0, said == KEPT
     return Opened(name, ok, ok and not kept, "" if kept else said, round(seconds, 1))
 
@@ -109,5 +116,6 @@ def close(held: roll.Roll) -> Iterator[str]:
         yield seat.name
     if problem:
         raise problem
-    if held.loaded and not labs.running() and modules.unload_bridge_filter():
+    others = labs.running() or userns.first_processes()  # of another class
+    if held.loaded and not others and modules.unload_bridge_filter():
         roll.write(msgspec.structs.replace(held, loaded=False))

@@ -113,25 +113,28 @@ def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float) -> 
     """What `look` answers in each seat, by the student's name. It runs there with the student's own rights, in a
     process of its own; where it takes longer than `patience` seconds, or fails, the answer is empty."""
     asking: dict[int, tuple[Seat, int, bytearray]] = {}
-    for seat in seats:
-        answer, say = os.pipe()
-        pid = os.fork()
-        if not pid:
-            _answer(seat, look, say)
-        os.close(say)
-        asking[answer] = seat, pid, bytearray()
-    deadline, found = time.monotonic() + patience, dict.fromkeys((seat.name for seat in seats), b"")
-    while asking and (left := deadline - time.monotonic()) > 0:
-        for fd in select.select(list(asking), [], [], left)[0]:
-            seat, pid, said = asking[fd]
-            said += (piece := os.read(fd, 1 << 16))
-            if piece and len(said) <= _ANSWER:
-                continue
+    found = dict.fromkeys((seat.name for seat in seats), b"")
+    try:
+        for seat in seats:
+            answer, say = os.pipe()
+            pid = os.fork()
+            if not pid:
+                _answer(seat, look, say)
+            os.close(say)
+            asking[answer] = seat, pid, bytearray()
+        deadline = time.monotonic() + patience
+        while asking and (left := deadline - time.monotonic()) > 0:
+            for fd in select.select(list(asking), [], [], left)[0]:
+                seat, pid, said = asking[fd]
+                said += (piece := os.read(fd, 1 << 16))
+                if piece and len(said) <= _ANSWER:
+                    continue
+                del asking[fd]
+                _reap(fd, pid)
+                found[seat.name] = b"" if piece else bytes(said)
+    finally:  # also where Ctrl-C ends it
+        for fd, (_, pid, _) in asking.items():
             _reap(fd, pid)
-            del asking[fd]
-            found[seat.name] = b"" if piece else bytes(said)
-    for fd, (_, pid, _) in asking.items():
-        _reap(fd, pid)
     return found
 
 
@@ -186,6 +189,8 @@ def _bound(group: Path, owner: int, held: roll.Roll) -> None:
         ("memory.swap.max", "0"),
         ("memory.limit_in_bytes", str(octets)),
         ("pids.max", str(TASKS)),
+        ("cgroup.max.depth", "8"),  # version 2's: what is below it can be walked and taken away
+        ("cgroup.max.descendants", str(TASKS)),
     ):
         if (group / file).exists():
             (group / file).write_text(text)

@@ -255,7 +255,7 @@ def _row(one: StudentState) -> tuple[str, ...]:
     from k8snetlab.classroom.looking import printable
 
     lesson = one.lesson
-    name = printable(lesson.lesson.rpartition("/")[2]) if lesson else ""
+    name = printable(lesson.lesson.rpartition("/")[2])[:40] if lesson else ""
     step = f"{lesson.step}/{lesson.steps}{' ok' if lesson.passed else ''}" if lesson else ""
     if lesson and lesson.done:
         step = "done"
@@ -295,6 +295,7 @@ def shell(
 
 def logins() -> None:
     """Print the lines that let accounts of this machine, each called as a student, into that student's seat."""
+    need_root("class")
     import shutil
 
     from k8snetlab.classroom import roll

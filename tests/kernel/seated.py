@@ -8,6 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+from k8snetlab.classroom import roll, seats
+from k8snetlab.kernel import userns
 
 LAB = """\
 apiVersion: k8snetlab/v1alpha1
@@ -65,15 +69,17 @@ class Class:
 
     def bases(self) -> list[int]:
         """The first user numbers of the first three seats."""
-        code = "from k8snetlab.classroom import roll; print(*map(roll.base_of, range(3)))"
-        ran = subprocess.run([sys.executable, "-c", code], env=self.environment, stdout=subprocess.PIPE, check=True)
-        return [int(word) for word in ran.stdout.split()]
+        with mock.patch.dict(os.environ, self.environment):
+            return [*map(roll.base_of, range(3))]
 
     def start(self) -> None:
         self.run("start", "--names", str(self.names), "--scenario", str(self.scenario))
 
     def stop(self) -> None:
-        """Takes it away, whatever state it is in."""
+        """Takes it away, whatever state it is in, and looks that nothing is left of it."""
+        bases = self.bases()
         if self.directory.exists():
             self.run("stop", "--forget")
         assert not self.directory.exists()
+        assert not any(map(userns.members, bases))
+        assert not [group for base in bases for group in seats.Seat("", base).groups() if group.exists()]
