@@ -236,7 +236,7 @@ def test_a_pod_that_does_not_run_forwards_nothing(k: Kubectl) -> None:
 def test_run_runs_the_words_that_it_is_given_and_shows_what_they_write(k: Kubectl) -> None:
     words = ("run", "-i", "--rm", "greeter", "--image=busybox", "--restart=Never", "--", "sh", "-c", "echo $((6 * 7))")
     assert "42" in k.run(*words).splitlines()
-    assert "not found" in k.run("get", "pod", "greeter", code=1)
+    eventually(lambda: "not found" in k.try_("get", "pod", "greeter").stderr)
 
 
 def test_a_shell_with_standard_input_waits_for_who_looks_in_by_exec(k: Kubectl) -> None:
