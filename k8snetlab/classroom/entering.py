@@ -146,7 +146,8 @@ def _become(words: list[str], environment: dict[str, str], terminal: int) -> NoR
                 os.dup2(terminal, number)
         os.closerange(3, os.sysconf("SC_OPEN_MAX"))  # also what this program was started with
         os.umask(0o022)
-        os.chdir("/root")
+        with contextlib.suppress(OSError):  # a student may have taken it away, and is to be visited all the more
+            os.chdir("/root")
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         os.execvpe(words[0], words, environment)
     except OSError as error:

@@ -87,6 +87,7 @@ ESCAPES = {
     "the machine's disk": "mkdir -p /mnt/d; mount -t devtmpfs d /mnt/d; mknod /tmp/disk b 254 0 && cat /tmp/disk",
     "what was mounted beneath": "unshare -m sh -c 'umount -l /proc; umount -l /usr; umount -l /; ls /boot'",
     "its bounds": "for f in $(find /sys/fs/cgroup -name memory.max -o -name pids.max); do echo max > $f; done; ! :",
+    "groups too deep to be taken away": "mkdir -p /sys/fs/cgroup/1/2/3/4/5/6/7/8/9",
     "programs of the machine": "mount -o remount,rw /usr; touch /usr/bin/x || echo '#' >> /usr/bin/env",
     "what the kernel starts": "echo '|/tmp/x' > /proc/sys/kernel/core_pattern || echo x > /proc/sys/kernel/modprobe",
     "the kernel's switches": "echo 1 > /proc/sys/vm/drop_caches || echo x > /proc/sysrq-trigger",
@@ -143,7 +144,8 @@ def test_what_was_typed_is_shown_and_moves_no_cursor(two: Class) -> None:
     found = two.status()
     assert found["ada"]["command"] == "printf ·[2J x"
     assert found["bob"]["command"] == ""
-    two.sh("bob", "rm ~/.bash_history")
+    two.sh("bob", "rm ~/.bash_history; mv /root /moved")
+    assert two.sh("bob", "mv /moved /root; pwd") == "/\n", "who has no home is visited, too"
 
 
 def test_whoever_asks_and_is_interrupted_leaves_no_process_in_a_seat(two: Class) -> None:
