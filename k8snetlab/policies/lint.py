@@ -68,6 +68,8 @@ class _Linter:
         self.services = [network(cidr) for cidr in split(snapshot.lab.spec.serviceCIDR)]
         self.told: set[Key] = set()
         """Pods of which it was said that they may ask no DNS server."""
+        self.minded: dict[str, bool] = {}
+        """Whether a policy of a namespace lets pods ask DNS servers."""
 
     def of(self, written: NetworkPolicy, policy: Policy) -> Iterator[Said]:
         yield from self._selects(written, policy)
@@ -172,7 +174,7 @@ class _Linter:
             rules = [rule for one in self.resolved.of(key).egress or () for rule in one.rules]
             first = (rule for one in self.resolved.tier(key, "Admin", "egress") for rule in one.rules)
             rules += [rule for rule in first if rule.action == "Accept"]
-            if not any(map(self._lets_dns_out, rules)):
+            if not any(map(self._lets_dns_out, rules)) and (rules or not self._allows_dns(key[0])):
                 self.told |= policy.selected.keys()
                 asks = "may ask no DNS server (UDP 53), by this policy or another" if rules else "is let out nowhere"
                 yield (
@@ -181,6 +183,13 @@ class _Linter:
                     f"{'/'.join(key)} {asks}: names will not resolve",
                 )
                 return
+
+    def _allows_dns(self, space: str) -> bool:
+        """Whether DNS is thought of in a namespace: then whoever is let out nowhere is so on purpose."""
+        if space not in self.minded:
+            policies = (one for key, one in self.resolved.policies.items() if key[0] == space)
+            self.minded[space] = any(self._lets_dns_out(rule) for one in policies for rule in one.egress or ())
+        return self.minded[space]
 
     def _lets_dns_out(self, rule: Rule) -> bool:
         if not _to_dns(rule):

@@ -264,6 +264,10 @@ def test_dns_is_forgotten_where_nothing_is_let_out(tmp_path: Path) -> None:
   spec: {podSelector: {}, policyTypes: [Egress], egress: [{ports: [{port: 53, protocol: UDP}]}]}
 """
     assert _policy(tmp_path, world + dns, "lint") == (0, "nothing surprising in 2 policies\n")
+    of_others = dns.replace("podSelector: {}", "podSelector: {matchLabels: {role: agent}}")
+    assert _policy(tmp_path, world + of_others, "lint") == (0, "nothing surprising in 2 policies\n")
+    elsewhere = dns.replace("name: dns}", "name: dns, namespace: mon}")
+    assert _policy(tmp_path, world + elsewhere, "lint")[0] == 1
 
 
 def test_dns_is_forgotten_by_a_policy_that_selects_nothing_yet(tmp_path: Path) -> None:
