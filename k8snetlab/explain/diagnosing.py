@@ -39,7 +39,7 @@ from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.naming import Names
 from k8snetlab.explain.observing import observed
-from k8snetlab.explain.settling import Resting, stand, unsettled
+from k8snetlab.explain.settling import SETTLE, Resting, stand, unsettled
 from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
 from k8snetlab.kernel.neighbours import lifting, limit, overflows
@@ -64,19 +64,27 @@ def diagnose(
     resting: Resting = dict,
 ) -> Diagnosis:
     """`desired` is asked again for a second look, which a lab under repair gets, as far as `resting` does not tell that
-    it is under none. `remote` reads the kernels of other machines, in a lab that has them.
+    it is under none; and for a third one where the second has found what the first had not: of that, what has to do
+    with the same things stands. `remote` reads the kernels of other machines, in a lab that has them.
     """
     began, turn, before = time.monotonic(), next(_TURNS), resting()
     now = desired()
     if question.node and now.snapshot:
         now.snapshot.node(question.node)
-    look = _Look(now, paths, question, tell, remote, turn=turn).done()
+
+    def looked(now: Desired) -> _Look:
+        return _Look(now, paths, question, tell, remote, turn=turn).done()
+
+    look = looked(now)
     hurried = any(unsettled(finding, now) for finding in look.findings)
     if hurried and not stand(look.findings, now, before, resting):
         tell("a second look", 0, 0)
-        first = {finding.identity for finding in look.findings}
-        look = _Look(desired(), paths, question, tell, remote, turn=turn).done()
-        look.findings = [finding for finding in look.findings if finding.identity in first]
+        look, first = looked(desired()), {finding.identity for finding in look.findings}
+        if any(finding.identity not in first for finding in look.findings):
+            time.sleep(SETTLE)
+            tell("a third look", 0, 0)
+            look, second = looked(desired()), {(finding.node, finding.object) for finding in look.findings}
+            look.findings = [finding for finding in look.findings if (finding.node, finding.object) in second]
     return Diagnosis(
         findings=tuple(_reported(finding, look.machines) for finding in look.findings),
         closed=tuple(_reported(finding, look.machines) for finding in look.closed),
