@@ -43,9 +43,9 @@ TIERS = (
 """The kinds of things that a finding is about; causes before what they bring about."""
 MOST_COMMANDS = 12
 DNS = "kube-system/kube-dns"
-CACHE = ("kube-system/node-local-dns", "169.254.20.10:53")
-"""Whose faults are none of kube-dns'."""
 """The Service that leads to the servers of names."""
+CACHE = ("kube-system/node-local-dns", "169.254.20.10:53")
+"""Nodes' caches: their ConfigMap, and where they are asked. Their faults are none of kube-dns'."""
 
 
 class Where(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from k8snetlab.api.selection import pods_of, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import end
 from k8snetlab.diagnose.finding import Finding
-from k8snetlab.dns import addon
+from k8snetlab.dns import addon, nodelocal
 from k8snetlab.dns.lines import CorefileError
 from k8snetlab.dns.resolv import Resolv
 
@@ -88,18 +88,20 @@ def unanswered(snapshot: Snapshot) -> Iterator[Finding]:
         )
 
 
-def silent(pod: Pod, patience: float) -> Finding:
-    """A ready DNS pod, or a node's cache, whose server answers no query, from inside its own namespace."""
-    name = f"{pod.namespace}/{pod.name}"
-    whom = "which kube-dns leads to" if addon.is_server(pod) else f"which the pods of {pod.spec.nodeName} ask"
+def silent(pod: Pod, netns: str, address: str, domain: str, patience: float) -> Finding:
+    """A ready DNS pod, or a node's cache, whose server answers no query at `address`, from inside its own namespace."""
+    name, node = f"{pod.namespace}/{pod.name}", pod.spec.nodeName
+    whom, consequence = "which kube-dns leads to", "lookups that chance gives to it take 5 s, or fail"
+    if nodelocal.is_cache(pod):
+        whom, consequence = f"which the pods of {node} ask", f"lookups of the pods of {node} fail, after 10 s"
     return Finding(
         kind="resolver",
         fault="silent",
-        node=pod.spec.nodeName,
+        node=node,
         object=name,
         message=f"pod {name}, {whom}, answers no query within {patience:g} s: its server stands still",
-        consequence="lookups that chance gives to it take 5 s, or fail",
-        show=f"k8snetlab dig {name} kubernetes.default.svc",
+        consequence=consequence,
+        show=f"ip netns exec {netns} dig @{address} kubernetes.default.svc.{domain}",
         mend=f"k8snetlab delete pod {pod.name} -n {pod.namespace}",
     )
 
@@ -126,9 +128,11 @@ def _edit(config: str) -> str:
     return f"kubectl -n {addon.NAMESPACE} edit configmap {config}"
 
 
-def upstream_silent(pod: Pod, netns: str, server: tuple[str, int], zone: str, error: str) -> Finding:
-    """A server that a DNS pod asks for names in `zone`, and that does not answer it; `error` is what is heard
-    instead."""
+def upstream_silent(
+    pod: Pod, netns: str, server: tuple[str, int], zone: str, error: str, *, tcp: bool = False
+) -> Finding:
+    """A server that a DNS pod asks for names in `zone`, and that does not answer it; `error` is what is heard instead.
+    `tcp`: it is asked by TCP only."""
     name, where = f"{pod.namespace}/{pod.name}", end(*server)
     how = f"says `{error}`" if error else "is silent"
     return Finding(
@@ -138,7 +142,7 @@ def upstream_silent(pod: Pod, netns: str, server: tuple[str, int], zone: str, er
         object=where,
         message=f"upstream {where}, which pod {name} asks for {_zone(zone)}, {how}",
         consequence="lookups of such names fail with SERVFAIL, after 2 s for each server that is silent",
-        show=f"k8snetlab dig {name} example.com.",
+        show=f"ip netns exec {netns} dig @{server[0]} -p {server[1]} . NS{' +tcp' if tcp else ''}",
         mend=f"# another server in `forward`, or spec.dns.upstream of the lab: {_edit(addon.NAME)}",
         netns=netns,
     )

@@ -32,7 +32,7 @@ def wrong(snapshot: Snapshot, kernel: Kernels, *, ask: bool) -> Iterator[Finding
     for pod in snapshot.all(Pod).values():
         if pod.spec.nodeName not in here or not pod.ready:
             continue
-        if ask and nodelocal.is_cache(pod):
+        if ask and snapshot.lab.spec.dns.nodeLocal and nodelocal.is_cache(pod):
             node = names.namespace_of(snapshot.lab.name, pod.spec.nodeName, snapshot.lab.spec.machines)
             yield from _unheard(node, LOCAL, pod, snapshot)
         if pod.spec.hostNetwork:
@@ -59,8 +59,9 @@ def servers(snapshot: Snapshot, kernel: Kernels) -> list[Pod]:
 
 def _unheard(netns: str, address: str, pod: Pod, snapshot: Snapshot) -> Iterator[Finding]:
     """Asks for what a server itself refuses, and need ask nobody else for: the cluster's whole zone."""
-    query = asking.query(1, f"{snapshot.lab.spec.dns.domain}.", "AXFR")
+    domain = snapshot.lab.spec.dns.domain
+    query = asking.query(1, f"{domain}.", "AXFR")
     with contextlib.suppress(K8sNetLabError):  # a namespace that is gone is a finding already
         (heard,) = sockets.by_udp(netns, [(address, PORT)], [query], asking.belongs, PATIENCE)
         if not heard.octets:
-            yield resolving.silent(pod, PATIENCE)
+            yield resolving.silent(pod, netns, address, domain, PATIENCE)

@@ -169,4 +169,4 @@ def _silent(one: _Asked, error: str) -> Silent:
     protocol = "tcp" if one.tcp else "udp"
     words = f"{one.pod.namespace}/{one.pod.name} {end(address, port)} --protocol {protocol}"
     path = UsualPath(one.netns, Flow("", address, protocol, CLIENT_PORT, port), words)
-    return Silent(resolving.upstream_silent(one.pod, one.netns, one.server, one.zone, error), path)
+    return Silent(resolving.upstream_silent(one.pod, one.netns, one.server, one.zone, error, tcp=one.tcp), path)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import pytest
 
 from k8snetlab.api.core import Pod, PodSpec
+from k8snetlab.api.dns import LOCAL
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.diagnose import resolving
 from k8snetlab.diagnose.finding import DNS, Finding, ordered
 from k8snetlab.diagnose.resolving import Storm
+from k8snetlab.dns import nodelocal
 from k8snetlab.dns.lines import CorefileError
 from k8snetlab.dns.resolv import Resolv, read
 
@@ -56,8 +58,22 @@ def test_an_upstream_is_named_with_its_zone_and_with_what_was_heard() -> None:
     silent = resolving.upstream_silent(COREDNS, "ns", ("fd00::53", 5353), "corp.example.", "")
     assert silent.object == "[fd00::53]:5353"
     assert "which pod kube-system/coredns-x asks for names in corp.example, is silent" in silent.message
-    refused = resolving.upstream_silent(COREDNS, "ns", ("192.0.2.1", 53), ".", "connection refused")
+    assert silent.show == "ip netns exec ns dig @fd00::53 -p 5353 . NS"
+    refused = resolving.upstream_silent(COREDNS, "ns", ("192.0.2.1", 53), ".", "connection refused", tcp=True)
+    assert refused.show.endswith(" +tcp")
     assert "asks for names outside, says `connection refused`" in refused.message
+
+
+def test_a_server_that_stands_still_is_shown_by_a_query_to_itself() -> None:
+    one = resolving.silent(COREDNS, "ns", "10.244.2.2", "corp.example", 2)
+    assert one.show == "ip netns exec ns dig @10.244.2.2 kubernetes.default.svc.corp.example"
+    assert "which kube-dns leads to" in one.message
+    assert one.consequence.startswith("lookups that chance gives to it")
+    metadata = ObjectMeta(name="cache", namespace="kube-system", labels=nodelocal.LABELS)
+    cache = resolving.silent(Pod(metadata=metadata, spec=COREDNS.spec), "node", LOCAL, "cluster.local", 2)
+    assert "@169.254.20.10 " in cache.show
+    assert "which the pods of node2 ask" in cache.message
+    assert cache.consequence == "lookups of the pods of node2 fail, after 10 s"
 
 
 @pytest.mark.parametrize(
