@@ -77,7 +77,7 @@ class CacheCounts:
 
 
 class Counters:
-    """Of one server, which listens at `address`. Counted from the event loop's thread, printed from any."""
+    """Of one server, which listens at `address`. Counted and printed in one thread."""
 
     def __init__(self, address: str = "") -> None:
         self._server = f"dns://{f'[{address}]' if ':' in address else address}:53"
@@ -119,9 +119,9 @@ class Counters:
         return self._caches.setdefault(zones, CacheCounts())
 
     def emptied(self) -> None:
-        """All caches begin anew."""
+        """All caches begin anew; what still comes for one before is not counted."""
         for counts in self._caches.values():
-            counts.entries.clear()
+            counts.entries = Counter()
 
     def forwarded(self, to: str, rcode: str, seconds: float) -> None:
         self._upstreams.setdefault((to, rcode), Histogram(SECONDS)).add(seconds)

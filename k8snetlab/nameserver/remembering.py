@@ -38,7 +38,7 @@ class Memory:
     def __init__(
         self, cache: Cache, clock: Callable[[], float] = time.monotonic, counts: CacheCounts | None = None
     ) -> None:
-        self._cache, self._clock, self._counts = cache, clock, counts or CacheCounts()
+        self._cache, self._clock, self._entries = cache, clock, (counts or CacheCounts()).entries
         self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
 
     def get(self, question: Question) -> tuple[Answer | None, bool]:
@@ -64,13 +64,13 @@ class Memory:
             known.hits, known.asked = before.hits, before.asked
         self._forget(key)
         self._known[key] = known
-        self._counts.entries[known.kind] += 1
+        self._entries[known.kind] += 1
         while len(self._known) > NAMES:
             self._forget(next(iter(self._known)))
 
     def _forget(self, key: tuple[str, str]) -> None:
         if (known := self._known.pop(key, None)) is not None:
-            self._counts.entries[known.kind] -= 1
+            self._entries[known.kind] -= 1
 
     def _is_due(self, known: Known, now: float) -> bool:
         cache = self._cache

@@ -8,6 +8,7 @@ from k8snetlab.dns.answers import Answer, Question, Record
 from k8snetlab.dns.caching import NONE, Cache
 from k8snetlab.dns.corefile import Block, parse
 from k8snetlab.nameserver import remembering
+from k8snetlab.nameserver.counters import Counters
 from k8snetlab.nameserver.remembering import Memory
 
 WWW = Question("www.example.com.", "A")
@@ -74,6 +75,18 @@ def test_an_answer_is_remembered_for_so_long(cache: Cache, question: Question, a
     clock.now += 0.2
     assert memory.get(question) == (None, False)
     assert memory.get(Question(question.name, "AAAA")) == (None, False)
+
+
+def test_what_comes_for_a_cache_that_began_anew_meanwhile_is_not_counted() -> None:
+    counters, clock = Counters(), Clock()
+    before = Memory(of(), clock, counters.cache((".",)))
+    before.put(WWW, there(60))
+    counters.emptied()
+    after = Memory(of(), clock, counters.cache((".",)))
+    before.put(WWW, there(60))
+    assert not counters.cache((".",)).entries.total()
+    after.put(WWW, there(60))
+    assert counters.cache((".",)).entries == {"success": 1}
 
 
 def test_an_answer_grows_old_unless_told_otherwise() -> None:
