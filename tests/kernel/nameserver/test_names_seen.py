@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import dnsprocess
@@ -237,14 +238,22 @@ def test_a_killed_server_breaks_names_and_nothing_else_and_diagnose_says_so(lab:
 
     def is_down() -> bool:
         for pid in dnsprocess.pids_of(lab):
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         return "CrashLoopBackOff" in str(lab.list("Pod", "kube-system")[0]["status"])
 
-    eventually(is_down)
-    eventually(lambda: lab.json("dig", "client", WEB, "A", code=None)["queries"][0]["error"] == "connection refused")
-    (finding,) = (one for one in lab.diagnose().findings if one.kind == "resolver")
-    assert finding.fault == "endpoints"
-    assert "the name server has ended" in finding.explains[0]
+    def is_refused() -> bool:
+        query = lab.json("dig", "client", WEB, "A", code=None)["queries"][0]
+        return is_down() and query["error"] == "connection refused"
+
+    def is_named() -> bool:
+        assert is_down()
+        found = [one for one in lab.diagnose().findings if one.kind == "resolver"]
+        assert [one.fault for one in found] == ["endpoints"]
+        return "the name server has ended" in found[0].explains[0]
+
+    eventually(is_refused)
+    eventually(is_named)
     assert lab.probe("client", "10.96.0.20:80").answeredBy == "db-0"
     assert all(result.ok for result in lab.probe_all() if "kube-dns" not in result.target)
     assert {name: lab.pids()[name] for name in before} == before
