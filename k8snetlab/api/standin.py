@@ -16,7 +16,7 @@ from k8snetlab.api.words import Path
 def can(action: Probe | LifecycleHandler, container: Container) -> bool:
     """Whether a container can do what its probe or hook says. One with a command can; the stand-in has no programs,
     speaks no TLS, and answers on each `containerPort`."""
-    if container.command:
+    if container.argv:
         return True
     asked = action.httpGet or action.tcpSocket
     if action.exec is not None or (action.httpGet is not None and action.httpGet.scheme == "HTTPS"):

@@ -23,7 +23,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.cluster import failing
 from k8snetlab.cluster.failing import Concerned, Failing
-from k8snetlab.cluster.node_status import architecture, capacity
+from k8snetlab.cluster.node_status import ALLOCATABLE, architecture, capacity
 from k8snetlab.cluster.resting import Rests
 from k8snetlab.controllers import ENOUGH, Bug, Context, EndpointMemory, Outcome, Write, work_out
 from k8snetlab.controllers.correlation import Note
@@ -87,7 +87,13 @@ class ControllerLoop:
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._ended, self._rests = False, Rests()
         identity = f"{platform.node()}_{uuid.uuid4()}"
-        self._context = Context(architecture(), memory=EndpointMemory(), capacity=capacity(), identity=identity)
+        self._context = Context(
+            architecture(),
+            memory=EndpointMemory(),
+            capacity=capacity(),
+            allocatable=ALLOCATABLE,
+            identity=identity,
+        )
         # One of its own: agents at work may keep all threads that others share.
         self._worker = ThreadPoolExecutor(1, "controllers")
 

@@ -14,6 +14,9 @@ from k8snetlab.api.core import Condition, Node, NodeSystemInfo
 
 VERSION = "v1.36.0-k8snetlab"
 """The release of Kubernetes whose behaviour a lab has."""
+ALLOCATABLE = {"cpu": "256", "ephemeral-storage": "16Ti", "memory": "1Ti"}
+"""What pods may request of a node: 2 processors and 8Gi for each of 110 pods. Nobody holds containers to what they
+request, and those without a command need nothing, so that it has nothing to do with what the machine has."""
 _HEALTHY = (
     Condition(
         type="MemoryPressure",
@@ -55,7 +58,8 @@ def architecture() -> str:
 
 def posted(node: Node, now: str) -> Node:
     """The node with what this machine's kubelet says of it; the same one where that is said already. `now` is an
-    RFC 3339 timestamp. Nodes that are namespaces all have the one machine's processors and memory."""
+    RFC 3339 timestamp. Nodes that are namespaces all have the one machine's processors and memory; pods may request
+    ALLOCATABLE."""
     had = {condition.type: condition for condition in node.status.conditions}
     conditions = {**had}
     for condition in _HEALTHY:
@@ -66,7 +70,7 @@ def posted(node: Node, now: str) -> Node:
         node.status,
         conditions=tuple(conditions.values()),
         capacity={**node.status.capacity, **capacity()},
-        allocatable={**node.status.allocatable, **capacity()},
+        allocatable={**node.status.allocatable, **ALLOCATABLE},
         nodeInfo=info(),
     )
     return node if status == node.status else replace(node, status=status)

@@ -61,7 +61,8 @@ class Context(msgspec.Struct, frozen=True):
     time: float = 0.0
     stored: Snapshot | None = None
     capacity: Mapping[str, str] = {}
-    """What this machine has, as a Node's status says it: {"cpu": "2", …}."""
+    allocatable: Mapping[str, str] = {}
+    """What this machine has, and what pods may request of a node, as a Node's status says it: {"cpu": "2", …}."""
     identity: str = ""
     """Who runs them, as holders of Leases are called; "" takes none."""
 

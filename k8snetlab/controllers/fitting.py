@@ -74,6 +74,10 @@ class Room:
         gone = {pod.key for pod in pods}
         return Room(self.node, (pod for pod in self.pods if pod.key not in gone))
 
+    def beside(self, pods: Iterable[Pod]) -> Room:
+        """The room if these pods were there, too."""
+        return Room(self.node, (*self.pods, *pods))
+
     def has_ports(self, pod: Pod) -> bool:
         for ip, protocol, number in host_ports(pod):
             taken = self._ips.get((protocol, number), ())

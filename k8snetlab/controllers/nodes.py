@@ -73,7 +73,15 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, context: Contex
                 subnets.append(subnet)
                 taken.append(subnet)
         old = now.get(Node, entry.name)
-        new = described(lab, entry, subnets, old, context.architecture, capacity=context.capacity)
+        new = described(
+            lab,
+            entry,
+            subnets,
+            old,
+            context.architecture,
+            capacity=context.capacity,
+            allocatable=context.allocatable,
+        )
         if not new.metadata.ownerReferences:
             new = replace(new, metadata=replace(new.metadata, ownerReferences=(owned_by(lab),)))
         if new != old:
@@ -88,12 +96,13 @@ def described(
     architecture: str = "amd64",
     *,
     capacity: Mapping[str, str] = {},
+    allocatable: Mapping[str, str] = {},
 ) -> Node:
     """The node as the Lab wants it; conditions, cordons, and labels and annotations of others stay.
 
     `entry` has the node's addresses, `subnets` one pod subnet of each family; `architecture` is Go's word for the
-    machine's, `capacity` what it has, until a kubelet says it. Labels that a kubelet gives its node are there unless
-    the lab file says otherwise.
+    machine's, `capacity` what it has and `allocatable` what pods may request, until a kubelet says it. Labels that a
+    kubelet gives its node are there unless the lab file says otherwise.
     """
     subnets = list(subnets)
     node = old or Node(metadata=ObjectMeta(name=entry.name))
@@ -121,7 +130,7 @@ def described(
             node.status,
             addresses=(*addresses, NodeAddress(type="Hostname", address=entry.name)),
             capacity={**capacity, **node.status.capacity, **pods},
-            allocatable={**capacity, **node.status.allocatable, **pods},
+            allocatable={**allocatable, **node.status.allocatable, **pods},
         ),
     )
 

@@ -93,6 +93,10 @@ class _Pass:
         self._now = now
         nodes = now.all(Node).values()
         self._rooms = rooms or [Room(node, now.select(Pod, pods_by_node, node.name).values()) for node in nodes]
+        self._promised = {
+            pod.key: pod for pod in now.select(Pod, unscheduled, True).values() if pod.status.nominatedNodeName
+        }
+        """The pods for which room has been made on a node: it is kept for them from less important ones."""
         self._families: dict[tuple[str, str, str], Counter[str]] = {}
         self._unfit: dict[Hashable, str] = {}
         """Why pods of a shape fit nowhere, as long as nothing was bound since."""
@@ -116,15 +120,33 @@ class _Pass:
         return Choice(named, scores, min(scores, key=lambda name: scores[name].rank), count)
 
     def _verdicts(self, pod: Pod) -> list[Verdict]:
-        company, asked = self._company(pod, self._rooms), demands(pod.spec)
-        return [verdict(pod, room, company, asked) for room in self._rooms]
+        """As kube-scheduler with nominated pods: it must fit with those that are to come, and without them."""
+        kept = self._kept_from(pod)
+        found = self._judged(pod, kept)
+        if kept is self._rooms:
+            return found
+        return [one if one.by else two for one, two in zip(found, self._judged(pod, self._rooms), strict=True)]
+
+    def _judged(self, pod: Pod, rooms: list[Room]) -> list[Verdict]:
+        company, asked = self._company(pod, rooms), demands(pod.spec)
+        return [verdict(pod, room, company, asked) for room in rooms]
+
+    def _kept_from(self, pod: Pod) -> list[Room]:
+        """The rooms with the pods that are to come there and are no less important."""
+        coming: dict[str, list[Pod]] = {}
+        for one in self._promised.values():
+            if one.key != pod.key and priority(one) >= priority(pod):
+                coming.setdefault(one.status.nominatedNodeName, []).append(one)
+        if not coming:
+            return self._rooms
+        return [room.beside(coming[name]) if (name := room.node.name) in coming else room for room in self._rooms]
 
     def _fit(self, verdicts: list[Verdict]) -> list[Room]:
         return [room for room, one in zip(self._rooms, verdicts, strict=True) if one.fits]
 
     def _unfitting(self, pod: Pod, verdicts: list[Verdict]) -> tuple[str, Preemption]:
         """Why the pod waits, and what would help."""
-        help_ = preemption(pod, self._rooms, verdicts, self._company)
+        help_ = preemption(pod, self._kept_from(pod), verdicts, self._company)
         message = summed([one.reasons for one in verdicts])
         if message != NO_NODES and help_.why:
             message += f" {_NO_CLAIMS}, preemption: {help_.why}"
@@ -152,8 +174,10 @@ class _Pass:
                 self._unfit[shape] = why
         condition = Condition(type=SCHEDULED, status="False", reason="Unschedulable", message=why)
         conditions = with_condition(pod.status.conditions, condition)
-        nominated = victims.node or pod.status.nominatedNodeName
-        status = replace(pod.status, conditions=conditions, message=why, nominatedNodeName=nominated)
+        status = replace(pod.status, conditions=conditions, message=why, nominatedNodeName=victims.node)
+        self._promised.pop(pod.key, None)
+        if victims.node:
+            self._promised[pod.key] = replace(pod, status=status)
         if status != pod.status:
             yield put(replace(pod, status=status))
             yield record(pod, Note(pod, "Warning", "FailedScheduling", why, COMPONENT))
@@ -171,6 +195,7 @@ class _Pass:
         room = next(one for one in self._rooms if one.node.name == name)
         self._siblings(pod)[name] += 1
         room.add(replace(pod, spec=replace(pod.spec, nodeName=name)))
+        self._promised.pop(pod.key, None)
         self._unfit.clear()
         conditions = with_condition(pod.status.conditions, Condition(type=SCHEDULED, status="True"))
         status = replace(pod.status, conditions=conditions, message="", nominatedNodeName="")

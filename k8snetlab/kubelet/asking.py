@@ -75,7 +75,7 @@ async def _commanded(command: Sequence[str], start: Start, timeout: float | None
                 code = await exit_code(process)
         except TimeoutError:
             words = " ".join(command)
-            return Answer(False, f'command timed out: "{words}" timed out after {timeout:g}s', unknown=True)
+            return Answer(False, f'command timed out: "{words}" timed out after {timeout:g}s')
         finally:
             hindrance = _hindrance(pipe)
             os.close(pipe)

@@ -104,7 +104,8 @@ class Container:
         if ended is None:
             return False
         if not self._again(ended.exitCode):
-            self.status = replace(self.status, state=ContainerState(terminated=ended))
+            done = self._work.init and not ended.exitCode
+            self.status = replace(self.status, state=ContainerState(terminated=ended), ready=done)
             return True
         self.status = replace(
             self.status, restartCount=known.restartCount + 1, lastState=ContainerState(terminated=ended)

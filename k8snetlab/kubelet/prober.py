@@ -1,6 +1,7 @@
 """What a container's probes say of it while it runs: has it started, is it ready, does it live.
 
-Source: Kubernetes pkg/kubelet/prober (worker.go): until the startup probe has succeeded, no other is asked.
+Source: Kubernetes pkg/kubelet/prober (worker.go): until the startup probe has succeeded, no other is asked; an error of
+the prober itself is told, and counts neither as success nor as failure.
 """
 
 from __future__ import annotations
@@ -100,12 +101,13 @@ class Prober:
             if not answer.ok:
                 how = "errored and resulted in unknown state" if answer.unknown else "failed"
                 self._failed(f"{kind} probe {how}: {answer.said[:SAID]}")
-            row = row + 1 if answer.ok is last and row else 1
-            last = answer.ok
-            enough = probe.successThreshold if last else probe.failureThreshold
-            if row >= enough and verdict is not last:
-                verdict = last
-                yield last
+            if not answer.unknown:
+                row = row + 1 if answer.ok is last and row else 1
+                last = answer.ok
+                enough = probe.successThreshold if last else probe.failureThreshold
+                if row >= enough and verdict is not last:
+                    verdict = last
+                    yield last
             await asyncio.sleep(max(0.0, next_ - loop.time()))
 
 

@@ -215,6 +215,21 @@ def test_what_has_ended_for_good_is_not_run_again(
     assert out.read_text() == "once\n" * runs
 
 
+def test_an_init_container_that_has_ended_well_is_ready_for_the_next_kubelet_too(
+    kubelet: Kubelet, sandbox: str, tmp_path: Path
+) -> None:
+    """As kubelet says it, and not run again."""
+    out = tmp_path / "out"
+    init = shell(f"echo once >> {out}", "i", init=True)
+    pod = work(sandbox, tmp_path / "logs", init, shell("exec sleep 1000"))
+    kubelet.ask("run", pod)
+    eventually(lambda: all(status.ready for state in kubelet.ask("list") for status in state.containers))
+    kubelet.ask("stop", uids=("uid-1",), keep=True)
+    kubelet.ask("run", pod)
+    eventually(lambda: all(status.ready for state in kubelet.ask("list") for status in state.containers))
+    assert out.read_text() == "once\n"
+
+
 def test_a_command_whose_kubelet_died_is_not_run_twice_where_it_must_not(
     kubelet: Kubelet, sandbox: str, tmp_path: Path
 ) -> None:

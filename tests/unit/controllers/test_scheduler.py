@@ -419,6 +419,28 @@ def test_the_more_important_pod_comes_first_and_drives_the_least_important_away(
     assert world.pods("high")[0].status.nominatedNodeName == ""
 
 
+def test_two_important_pods_of_one_pass_do_not_count_on_the_same_victim() -> None:
+    low = "".join(asking(f"low{n}", "cpu: 1", "priorityClassName: low,") for n in range(2))
+    world = with_room(CLASSES + low, nodes=2, cpu="1")
+    high = "".join(asking(f"high{n}", "cpu: 1", "priorityClassName: high,") for n in range(2))
+    world.apply(high).settle()
+    assert {pod_.status.nominatedNodeName for pod_ in world.pods("high")} == {"node1", "node2"}
+    notes = [note for write in world.history for note in write.notes if note.reason == "Preempted"]
+    assert len(notes) == 2 and {note.object.key for note in notes} == {pod_.key for pod_ in world.pods("low")}
+    world.run()
+    assert set(nodes_of(world).values()) == {"node1", "node2"} and {p.name for p in world.pods()} == {"high0", "high1"}
+
+
+def test_room_that_was_made_for_a_pod_is_kept_from_less_important_ones() -> None:
+    world = with_room(CLASSES + asking("low", "cpu: 500m", "priorityClassName: low,"), nodes=1, cpu="1")
+    world.apply(asking("high", "cpu: 1", "priorityClassName: high,")).settle()
+    assert world.pods("low")[0].metadata.deletionTimestamp  # it has not ended yet, and half of the node is free
+    world.apply(asking("again", "cpu: 500m", "priorityClassName: low,")).settle()
+    assert nodes_of(world)["again"] == "" and "Insufficient cpu" in why(world, "again")
+    assert nodes_of(world.run()) == {"high": "node1", "again": ""}
+    assert not [note for write in world.history for note in write.notes if note.message.startswith("Preempted by")][1:]
+
+
 def test_a_pod_that_never_preempts_and_one_that_finds_no_victims_say_so() -> None:
     world = with_room(CLASSES + asking("low", "cpu: 1", "priorityClassName: low,"), nodes=1, cpu="1")
     never = (

@@ -90,10 +90,14 @@ def test_until_it_has_started_nothing_else_is_asked() -> None:
     assert found == Unhealthy("failed startup probe") and "started" not in said
 
 
-def test_what_cannot_be_asked_is_said_so_and_counts_as_a_failure() -> None:
-    found, said = told({"p1": "!"}, Probes(liveness=probe(1, failureThreshold=1, terminationGracePeriodSeconds=5)))
+def test_what_cannot_be_asked_is_said_so_and_counts_neither_way() -> None:
+    """As worker.go: "Prober error, throw away the result"."""
+    asked = probe(1, failureThreshold=2, terminationGracePeriodSeconds=5)
+    found, said = told({"p1": "!!0!0"}, Probes(liveness=asked))
     assert found == Unhealthy("failed liveness probe", 5.0)
-    assert said == ["ready", "Liveness probe errored and resulted in unknown state: no way"]
+    errored = "Liveness probe errored and resulted in unknown state: no way"
+    failed = "Liveness probe failed: refused"
+    assert said == ["ready", errored, errored, failed, errored, failed]
 
 
 def pod(container: str, kind: str = "containers") -> Any:
