@@ -14,7 +14,7 @@ from k8snetlab.api.core import Condition, Node, NodeSystemInfo
 
 VERSION = "v1.36.0-k8snetlab"
 """The release of Kubernetes whose behaviour a lab has."""
-ALLOCATABLE = {"cpu": "256", "ephemeral-storage": "16Ti", "memory": "1Ti"}
+ALLOCATABLE = {"cpu": "256", "ephemeral-storage": f"{16 << 30}Ki", "memory": f"{1 << 30}Ki"}
 """What pods may request of a node: 2 processors and 8Gi for each of 110 pods. Nobody holds containers to what they
 request, and those without a command need nothing, so that it has nothing to do with what the machine has."""
 _HEALTHY = (

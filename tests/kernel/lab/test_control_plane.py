@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,7 +55,8 @@ def made(k: Kubectl, manifest: str) -> None:
 
 
 def gone(k: Kubectl, *names: str) -> None:
-    k.run("delete", "pod", *names, "--timeout=60s")
+    """Which nobody waits for: no other test has pods of these names."""
+    k.run("delete", "pod", *names, "--wait=false")
 
 
 def described(k: Kubectl, name: str) -> str:
@@ -223,7 +222,7 @@ def test_hooks_are_done_when_a_container_begins_and_before_it_ends(k: Kubectl, t
     made(k, hooked.replace("terminationGracePeriodSeconds: 0", "terminationGracePeriodSeconds: 20"))
     k.run("wait", "--for=condition=Ready", "pod/hooked", "--timeout=60s")
     assert file.read_text() == "begun\n"
-    gone(k, "hooked")
+    k.run("delete", "pod", "hooked", "--timeout=60s")
     assert file.read_text() == "begun\nending\nended\n"
     made(
         k, pod("failing", container="command: [sleep, infinity], lifecycle: {postStart: {exec: {command: ['false']}}}")
@@ -325,7 +324,7 @@ def test_leases_say_who_leads_and_a_daemon_that_begins_takes_them(lab: Lab, k: K
     assert [one["node"] for one in shown["agents"]] == ["router", "node1", "node2", "node3"]
     assert shown["healthy"] and "kube-scheduler" in lab.run("controlplane", "status")
     assert "keeps Lease" in k.run("delete", "lease", "-n", "kube-system", "kube-scheduler", code=1)
-    os.kill(lab.json("status", "-o", "json")["daemon"]["pid"], signal.SIGKILL)
+    lab.kill("daemon")  # and waits: while it ends, its port is not free, and another one would take another
     lab.up(directory)  # which begins another one; the API listens again where it did
     eventually(lambda: k.try_("get", "--raw", "/readyz").returncode == 0)
     eventually(lambda: all(held()[name]["holderIdentity"] != before[name]["holderIdentity"] for name in before))
