@@ -54,8 +54,7 @@ class Memory:
     def put(self, question: Question, answer: Answer) -> None:
         key, seconds = (question.lower, question.type), caching.lifetime(answer, self._cache)
         if seconds <= 0 or not caching.keeps(question, answer, self._cache):
-            self._forget(key)
-            return
+            return  # what is remembered holds for its time, as in CoreDNS
         kept = msgspec.structs.replace(answer, authoritative=True, plugin="cache")  # as CoreDNS, for old clients' sake
         before, known = self._known.get(key), Known(kept, self._clock(), seconds)
         if before is not None:

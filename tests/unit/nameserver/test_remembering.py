@@ -89,6 +89,15 @@ def test_what_comes_for_a_cache_that_began_anew_meanwhile_is_not_counted() -> No
     assert counters.cache((".",)).entries == {"success": 1}
 
 
+def test_an_answer_that_is_not_kept_leaves_what_is_remembered() -> None:
+    memory = Memory(of(), Clock())
+    memory.put(WWW, there(60))
+    memory.put(WWW, Answer("REFUSED"))
+    found, _ = memory.get(WWW)
+    assert found is not None
+    assert found.records
+
+
 def test_an_answer_grows_old_unless_told_otherwise() -> None:
     """All its records as that which ends first, and with AA, as CoreDNS writes them."""
     for lines, ttls in (("",), (50, 50)), (("{", "keepttl", "}"), (60, 60)):
