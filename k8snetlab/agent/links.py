@@ -85,7 +85,7 @@ def holds(snapshot: Snapshot, node: str, namespace: str) -> frozenset[Hold]:
 
 
 def _has(held: shaping.Held | None, setting: LinkSetting) -> bool:
-    return held is not None and held.kind == setting.shape.kind and held.shape == setting.shape
+    return held is not None and held.ours and held.kind == setting.shape.kind and held.shape == setting.shape
 
 
 def _told(setting: LinkSetting) -> str:

@@ -27,6 +27,7 @@ from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, State
 
 Problems = Iterator[str]
 PORTS = range(65536)
+LONGEST_UID = 128
 
 
 def problem_of(obj: Object) -> str:
@@ -39,6 +40,7 @@ def _problems(obj: Object) -> Problems:
     yield from _said("metadata.name", rule(obj.metadata.name))
     if obj.namespaced:
         yield from _said("metadata.namespace", dns_label(obj.metadata.namespace))
+    yield from _said("metadata.uid", _uid(obj.metadata.uid))
     for field, texts in (("labels", obj.metadata.labels), ("annotations", obj.metadata.annotations)):
         for key, value in texts.items():
             if not key.isprintable() or (field == "labels" and not value.isprintable()):
@@ -184,6 +186,13 @@ _KINDS: dict[type[Object], Callable[[Any], Problems]] = {
 def _said(path: str, problem: str) -> Problems:
     if problem:
         yield f"{path}: {problem}"
+
+
+def _uid(uid: str) -> str:
+    """Directories are named by it, and removed with their pod."""
+    if not uid.isprintable() or len(uid) > LONGEST_UID:
+        return f"{shorten(uid)!r} is no uid"
+    return path_segment(uid)
 
 
 def _port_names(path: str, names: Iterable[str]) -> Problems:

@@ -17,6 +17,8 @@ WHOLE = (1 << 32) - 1
 """A loss of everything, as the kernel counts it."""
 LONGEST = 60 * 10**9
 """ns: a minute is longer than anybody waits for an answer."""
+LEAST_LOSS = 0.0001
+"""Percent: one packet of a million. Less is hardly ever seen, and soon nothing that the kernel can count."""
 SLOWEST, FASTEST = 1_000, 125_000_000_000
 """Octets a second: 8 kbit and 1 Tbit. A slower device would hold a full packet for longer than the lab's own agents
 wait for one."""
@@ -108,8 +110,8 @@ def _read(name: str, text: str, units: Mapping[str, float], bounds: tuple[int, i
 def _percent(text: str) -> float:
     found = _NUMBER.fullmatch(text.strip())
     value = float(found[1]) if found and found[2] in ("", "%") else math.nan
-    if not 0 < value <= 100:
-        raise InputError(f"{text[:20]!r} is no loss", "more than 0%, at most 100%: 1%, 0.5%")
+    if not LEAST_LOSS <= value <= 100:
+        raise InputError(f"{text[:20]!r} is no loss", "0.0001% to 100%: 1%, 0.5%")
     return value
 
 

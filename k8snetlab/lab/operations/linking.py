@@ -23,7 +23,7 @@ from k8snetlab.render.node import render
 from k8snetlab.running.agents import Agents
 from k8snetlab.wording import nearest
 
-FOLLOWING = 20.0
+FOLLOWING = 60.0
 """Seconds that the node's agent has to bring it about."""
 
 
@@ -96,11 +96,14 @@ class Linking:
         if task.state.paused:
             return [f"{name} is paused: it is set once it is resumed (k8snetlab resume {name})"]
         snapshot, began = self._cluster.snapshot, time.monotonic()
-        while not task.has(snapshot) and task.state.began < began and time.monotonic() < deadline:
+        while not (followed := task.has(snapshot) or task.state.began >= began) and time.monotonic() < deadline:
             await asyncio.sleep(0.01)
         failing = [m for m in task.state.managers if m.name == "links" and m.error]
         if failing:
             raise KernelError(f"{name}: {failing[0].error}", failing[0].hint, failing[0].operation)
+        if not followed:
+            why = task.state.error or "its agent is still at work"
+            return [f"{name}: {why}; it is set once its agent has followed (k8snetlab status)"]
         return []
 
     def _states(self, node: Node) -> Iterator[LinkState]:

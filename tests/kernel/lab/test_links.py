@@ -134,6 +134,15 @@ def test_what_somebody_else_put_there_is_left_alone_and_shown(lab: Lab) -> None:
         lab.shell("node1", "tc", "qdisc", "del", "dev", "cni0", "root")
 
 
+def test_what_is_set_is_the_labs_even_where_somebody_else_had_put_the_same(lab: Lab) -> None:
+    by_hand = ("root", "tbf", "rate", "9mbit", "burst", "10kb", "limit", "20kb")
+    lab.shell("node1", "tc", "qdisc", "add", "dev", "cni0", *by_hand)
+    lab.run("link", "set", "node1:cni0", "--rate", "9mbit")
+    assert shown(lab)["node1:cni0"]["ours"] is True
+    lab.run("link", "clear")
+    assert root_of(lab, "node1", "cni0")["kind"] == "noqueue"
+
+
 def test_netem_is_used_where_the_kernel_has_it_and_else_refused_by_its_modules_name(lab: Lab) -> None:
     if shaping.supported("netem"):
         lab.run("link", "set", "node1", "--delay", "20ms", "--loss", "10%")

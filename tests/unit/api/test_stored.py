@@ -40,6 +40,9 @@ GOOD = [
 BAD = {
     "a path as name": obj("Pod", "../../etc/passwd"),
     "a path as namespace": obj("Pod", namespace="../x"),
+    "a path as uid": obj("Pod", metadata={"uid": "../../../../home"}),
+    "a NUL in a uid": obj("Pod", metadata={"uid": "a\0b"}),
+    "a uid that no file can be called": obj("Pod", metadata={"uid": "a" * 300}),
     "a line as name": obj("Service", "a\n-A INPUT -j DROP"),
     "a quote as name": obj("Service", 'a" -j ACCEPT'),
     "no name": obj("Pod", ""),
