@@ -35,9 +35,8 @@ def shown(lab: Lab) -> dict[str, Any]:
 
 
 def test_a_rate_is_kept_and_what_is_more_is_held_up_and_lost(lab: Lab) -> None:
-    assert lab.probe(
-        "node1", "node2", "-p", "icmp"
-    ).reached  # else what waits for node2's MAC is lost before tc sees it
+    # Else what waits for node2's MAC is lost before tc sees it.
+    eventually(lambda: lab.probe("node1", "node2", "-p", "icmp").reached)
     lab.run("link", "set", "node1", "--rate", "80kbit")
     found = root_of(lab, "node1")
     assert (found["kind"], found["handle"], found["options"]["rate"]) == ("tbf", "8b50:", 10_000)
@@ -61,7 +60,7 @@ def test_it_is_what_status_diagnose_and_trace_tell(lab: Lab) -> None:
     trace = lab.trace("client", "front")
     decided = [(hop.place, hop.interface, d.text) for hop in trace.way.hops for d in hop.decisions if d.what == "queue"]
     assert decided == [("node1", "eth0", "sends with tbf rate 50mbit")]
-    assert trace.observed and trace.observed.agrees
+    eventually(lambda: (seen := lab.trace("client", "front").observed) and seen.agrees)
     assert "sends with tbf rate 50mbit" in lab.run("trace", "client", "front")
     lab.run("link", "clear", "node1")
     assert shown(lab) == {} and root_of(lab, "node1")["kind"] == "noqueue"

@@ -102,7 +102,7 @@ def test_what_was_changed_is_as_it_was_and_what_was_not_runs_on(lab: Lab) -> Non
     now = uids(lab)
     assert {name for name in pods if pods[name] != now[name]} == {gone}
     assert lab.get("configmap", "extra")["data"] == {"key": "value"}
-    assert lab.probe("client", "extra:81").reached and lab.whole()
+    eventually(lambda: lab.probe("client", "extra:81").reached and lab.whole())
     assert "nothing had changed" in lab.run("snapshot", "restore", "one")
 
 
@@ -192,7 +192,8 @@ def test_ctrl_c_in_a_restore_leaves_a_lab_that_the_same_command_finishes(lab: La
     assert running.returncode in (0, 130), said
     lab.run("resume", "node1")
     lab.run("snapshot", "restore", "cut")
-    assert addresses(lab) == before and lab.whole()
+    assert addresses(lab) == before
+    eventually(lab.whole)
 
 
 def _has(lab: Lab, name: str) -> bool:
