@@ -422,11 +422,21 @@ def shell(lab: Lab, line: str) -> None:
 
 IN_RULES = [name for name, one in BROKEN.items() if "iptables-" in one.breaks]
 """What is done to iptables' rules is another thing with each variant; the rest is the same with both."""
-CASES = [("nft", name) for name in BROKEN] + [("legacy", name) for name in IN_RULES]
 
 
-@pytest.mark.parametrize(("variant", "damage"), CASES, indirect=["variant"], scope="module")
+@pytest.mark.parametrize("variant", ["nft"], indirect=True, scope="module")
+@pytest.mark.parametrize("damage", BROKEN)
 def test_a_broken_lab_is_predicted_as_it_behaves(paused: Lab, variant: str, damage: str) -> None:
+    compare(paused, variant, damage)
+
+
+@pytest.mark.parametrize("variant", ["legacy"], indirect=True, scope="module")
+@pytest.mark.parametrize("damage", IN_RULES)
+def test_a_broken_lab_is_predicted_in_the_other_variant(paused: Lab, variant: str, damage: str) -> None:
+    compare(paused, variant, damage)
+
+
+def compare(paused: Lab, variant: str, damage: str) -> None:
     known = facts(paused) | {"variant": variant, "other": "legacy" if variant == "nft" else "nft"}
     case = BROKEN[damage]
     shell(paused, case.breaks.format(**known))
