@@ -21,6 +21,9 @@ NO_VICTIMS = "No preemption victims found for incoming pod"
 NEVER = "not eligible due to preemptionPolicy=Never."
 TERMINATING = "not eligible due to terminating pod on the nominated node."
 
+ABOVE = 1 << 31
+"""What is added to each priority, so that none is below 0 and every victim more costs more."""
+
 Companies = Callable[[Pod, Sequence[Room]], Company | None]
 
 
@@ -88,4 +91,4 @@ def _fewest(
 
 def _cost(victims: tuple[Pod, ...]) -> tuple[int, int, int]:
     priorities = [priority(one) for one in victims]
-    return max(priorities, default=0), sum(priorities), len(victims)
+    return max(priorities, default=0), sum(one + ABOVE for one in priorities), len(victims)

@@ -59,7 +59,7 @@ def preferences(pod: Pod, fit: Sequence[Room], rooms: Sequence[Room], now: Snaps
     scored = {
         "TaintToleration": _reversed([unwelcome(pod, room.node) for room in fit]),
         "NodeAffinity": _normal([_node_affinity(pod, room) for room in fit]),
-        "PodTopologySpread": _reversed(_spread(pod, fit, rooms)),
+        "PodTopologySpread": _spread(pod, fit, rooms),
         "InterPodAffinity": _between(_pod_affinity(pod, fit, rooms, now)),
     }
     return [{name: values[number] for name, values in scored.items()} for number in range(len(fit))]
@@ -72,10 +72,13 @@ def _node_affinity(pod: Pod, room: Room) -> int:
 
 
 def _spread(pod: Pod, fit: Sequence[Room], rooms: Sequence[Room]) -> list[int]:
-    """How many matching pods each node has in its places."""
+    """More for the nodes with fewer matching pods in their places; nothing for one that is in none of some topology."""
     loose = [one for one in pod.spec.topologySpreadConstraints if one.whenUnsatisfiable == "ScheduleAnyway"]
-    spreads = [Spread(one, pod, rooms, {other.topologyKey for other in loose}) for one in loose]
-    return [sum(one.counts[room.node.metadata.labels.get(one.key, "")] for one in spreads) for room in fit]
+    keys = {one.topologyKey for one in loose}
+    spreads = [Spread(one, pod, rooms, keys) for one in loose]
+    labels = [room.node.metadata.labels for room in fit]
+    counts = [sum(one.counts[has.get(one.key, "")] for one in spreads) if keys <= has.keys() else 0 for has in labels]
+    return [score if keys <= has.keys() else 0 for score, has in zip(_reversed(counts), labels, strict=True)]
 
 
 def _pod_affinity(pod: Pod, fit: Sequence[Room], rooms: Sequence[Room], now: Snapshot) -> list[int]:

@@ -382,6 +382,14 @@ def test_the_best_node_is_the_one_that_is_preferred(spec: str, node: str) -> Non
     assert nodes_of(world.apply(asking("p", "", spec, "app: web")).run())["p"] == node
 
 
+def test_a_node_outside_the_topology_is_no_better_than_a_full_one() -> None:
+    world = FakeCluster(LAB % ZONES.replace("{name: node2, labels: {zone: a}}", "{name: node2}"))
+    world.apply(asking("w", "", "nodeName: node1,", "app: web") + asking("x", "", "nodeName: node3,", "app: web")).run()
+    world.apply(asking("z", "", "nodeName: node3,", "app: web")).run()
+    world.apply(asking("p", "", spread(1, "zone", "ScheduleAnyway"), "app: web")).run()
+    assert nodes_of(world)["p"] == "node1"
+
+
 def test_a_taint_that_is_not_preferred_is_avoided_while_there_is_another_node() -> None:
     world = FakeCluster(LAB % 2).settle()
     node = world.snapshot.node("node1")
@@ -402,6 +410,7 @@ def ranked(name: str, value: int) -> str:
     return f"---\n{kind}, metadata: {{name: {name}}}, value: {value}}}\n"
 
 
+PAIR = (0, "low"), (1, "below")
 CLASSES = ranked("high", 1000) + ranked("middle", 500) + ranked("low", 1)
 
 
@@ -417,6 +426,16 @@ def test_the_more_important_pod_comes_first_and_drives_the_least_important_away(
     world.run()
     assert nodes_of(world)["high"] == low.spec.nodeName and set(nodes_of(world)) == {"high", "middle"}
     assert world.pods("high")[0].status.nominatedNodeName == ""
+
+
+def test_of_equally_important_victims_the_fewest_go() -> None:
+    """As pickOneNodeForPreemption: each victim more costs more, however unimportant it is."""
+    below = ranked("below", -10)
+    two = "".join(asking(f"a{n}", "cpu: 500m", f"nodeName: node1, priorityClassName: {c},") for n, c in PAIR)
+    one = asking("b", "cpu: 1", "nodeName: node2, priorityClassName: low,")
+    world = with_room(CLASSES + below + two + one, nodes=2, cpu="1")
+    world.apply(asking("high", "cpu: 1", "priorityClassName: high,")).run()
+    assert nodes_of(world) == {"a0": "node1", "a1": "node1", "high": "node2"}
 
 
 def test_two_important_pods_of_one_pass_do_not_count_on_the_same_victim() -> None:
