@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -294,20 +295,40 @@ def shell(
 
 
 def logins() -> None:
-    """Print the lines that let accounts of this machine, each called as a student, into that student's seat."""
+    """Print the lines that let accounts of this machine, each called as a student, into that student's seat.
+
+    Accounts of the machine's own and the one that you use are left out: they could do nothing else afterwards.
+    """
     need_root("class")
     import shutil
 
     from k8snetlab.classroom import roll
 
     program = shutil.which("k8snetlab") or "/usr/local/bin/k8snetlab"
+    all_students = roll.read().students
+    students = [one for one in all_students if not _is_needed(one.name)]
+    for one in all_students:
+        if one not in students:
+            typer.echo(f"# left out: {one.name} is an account that is needed for other things")
+    if not students:
+        return
     typer.echo("# /etc/sudoers.d/k8snetlab-class: nothing but that, and with no other words behind it")
-    students = roll.read().students
     for one in students:
         typer.echo(f"{one.name} ALL=(root) NOPASSWD: {program} class shell {one.name}")
     typer.echo("# /etc/ssh/sshd_config.d/k8snetlab-class.conf: and nowhere else")
     typer.echo(f"Match User {','.join(one.name for one in students)}")
     typer.echo(f'    ForceCommand sudo {program} class shell "$LOGNAME"\n    DisableForwarding yes')
+
+
+def _is_needed(account: str) -> bool:
+    """Whether an account that there is belongs to the system (below 1000, as useradd counts), or to who asks."""
+    import pwd
+
+    try:
+        user = pwd.getpwnam(account).pw_uid
+    except KeyError:
+        return False
+    return user < 1000 or account == os.environ.get("SUDO_USER")
 
 
 def reset(name: StudentArgument, output: OutputOption = None) -> None:

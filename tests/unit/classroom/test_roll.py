@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from k8snetlab.classroom import roll
 from k8snetlab.classroom.roll import Student
+from k8snetlab.cli import classes
 from k8snetlab.errors import InputError, ManifestError, NotFoundError
 
 
@@ -80,3 +82,16 @@ def test_user_numbers_of_seats_and_of_classes_do_not_meet(tmp_path: Path, monkey
     assert len(usual) == len(other) == roll.MOST
     assert not usual & other
     assert all(base >= 0x70000000 and base + 65535 <= 0x7FFFFFFF and base % 65536 == 0 for base in usual | other)
+
+
+def test_accounts_of_the_machine_are_not_turned_into_students(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A ForceCommand for root would be the last thing that anybody logs in to."""
+    monkeypatch.setenv("K8SNETLAB_STATE", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    roll.write(roll.Roll((Student("ada", "Ada"), Student("root")), lesson="01-pod"))
+    classes.logins()
+    said = capsys.readouterr().out
+    assert "# left out: root is an account" in said and "Match User ada\n" in said
+    assert "class shell root" not in said and "class shell ada" in said
