@@ -88,7 +88,7 @@ def test_accounts_of_the_machine_are_not_turned_into_students(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A ForceCommand for root would be the last thing that anybody logs in to."""
-    monkeypatch.setenv("K8SNETLAB_STATE", str(tmp_path))
+    monkeypatch.setenv("K8SNETLAB_CLASS", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     roll.write(roll.Roll((Student("ada", "Ada"), Student("root")), lesson="01-pod"))
     classes.logins()
