@@ -31,6 +31,8 @@ CONNECTIONS = 4096
 """Beyond so many a request is answered with 429, beyond a quarter more no connection is taken."""
 FREEBIND = {socket.AF_INET: (socket.SOL_IP, 15), socket.AF_INET6: (socket.IPPROTO_IPV6, 78)}
 """Level and number of the option. Source: <linux/in.h>, <linux/in6.h>."""
+BETWEEN = 0.1
+"""Seconds between two looks at a port that is taken."""
 MESSAGE = 1 << 20
 """Bytes of one message of a WebSocket."""
 NAMES = ("kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local")
@@ -96,8 +98,9 @@ class Listener:
         """Whether it is open as asked for so, although perhaps at another port."""
         return bool(self.address) and where in (self._asked, self.address)
 
-    async def open(self, where: str = f"{LOOPBACK}:{PORT}") -> str:
-        """Opens it, at a free port where the one asked for is taken; where it listens, host:port. Raises InputError."""
+    async def open(self, where: str = f"{LOOPBACK}:{PORT}", patience: float = 0.0) -> str:
+        """Opens it, at a free port where the one asked for is taken, for `patience` seconds still; where it listens,
+        host:port. Raises InputError."""
         async with self._opening:
             if self._connections is not None:
                 return self.address
@@ -105,7 +108,7 @@ class Listener:
             context = tls(self.authority.ca, self.authority.server((host, *NAMES)))
             connections = Connections(self.app, TlsProtocol, CONNECTIONS, MESSAGE)
             with contextlib.ExitStack() as undo:
-                bound = undo.enter_context(bind(host, port))
+                bound = undo.enter_context(await _bind_patiently(host, port, patience))
                 await connections.open(bound, context)
                 undo.pop_all()
             self._connections = connections
@@ -132,6 +135,18 @@ def parted(where: str) -> tuple[str, int]:
 
 def shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+async def _bind_patiently(host: str, port: int, seconds: float) -> socket.socket:
+    """As `bind`, but a port that is taken is waited for."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        bound = bind(host, port)
+        if port in (0, bound.getsockname()[1]) or loop.time() >= end:
+            return bound
+        bound.close()
+        await asyncio.sleep(BETWEEN)
 
 
 def bind(host: str, port: int, free: bool = False) -> socket.socket:

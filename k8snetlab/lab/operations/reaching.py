@@ -12,6 +12,8 @@ from k8snetlab.messages.kubeconfig import KUBECONFIG, ApiAccess, KubeconfigFor
 from k8snetlab.state.paths import LabPaths, write_private
 
 A = TypeVar("A")
+PATIENCE = 5.0
+"""Seconds for which a daemon that was killed may still have the port of the one that comes after it."""
 
 
 class Reaching:
@@ -34,7 +36,7 @@ class Reaching:
                 wanted = snapshot.lab.spec.api.listen or self._listened_before()
                 if wanted and not self._listener.asked_for(wanted):
                     await self._listener.close()
-                    await self._open(wanted)
+                    await self._open(wanted, PATIENCE if wanted == self._listened_before() else 0.0)
         finally:
             await self._listener.close()
 
@@ -52,8 +54,8 @@ class Reaching:
             pair.key.read_text(),
         )
 
-    async def _open(self, where: str) -> None:
-        address = await self._listener.open(where)
+    async def _open(self, where: str, patience: float = 0.0) -> None:
+        address = await self._listener.open(where, patience)
         write_private(self._paths.api_address, address.encode())
 
     def _listened_before(self) -> str:

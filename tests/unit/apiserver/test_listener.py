@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from k8snetlab.apiserver.listener import Listener, TlsProtocol, parted
+from k8snetlab.apiserver.listener import Listener, TlsProtocol, bind, parted
 from k8snetlab.store.keys import Keys
 
 pytestmark = pytest.mark.anyio
@@ -44,6 +44,19 @@ async def connected(listener: Listener) -> AsyncIterator[tuple[asyncio.StreamRea
         writer.transport.abort()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
+
+
+async def test_a_port_that_is_about_to_be_free_is_waited_for(tmp_path: Path) -> None:
+    """As that of a daemon which was killed and has not quite ended."""
+    listener = Listener(Keys(tmp_path / "pki"))
+    listener.app = deaf
+    with bind("127.0.0.1", 0) as held:
+        where = f"127.0.0.1:{held.getsockname()[1]}"
+        opening = asyncio.create_task(listener.open(where, patience=120))
+        await asyncio.sleep(0.3)
+        assert not opening.done()
+    assert await opening == where
+    await listener.close()
 
 
 async def test_an_open_websocket_does_not_keep_it_from_closing(tmp_path: Path) -> None:
