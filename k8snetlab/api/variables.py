@@ -116,7 +116,8 @@ def _texts(data: Mapping[str, str]) -> Iterator[tuple[str, str]]:
 
 
 def _resource(reference: ResourceFieldSelector, pod: Pod, container: Container, snapshot: Snapshot) -> str:
-    """A limit that is not set is what the node has, a request that is not set is 0. Raises LacksError."""
+    """A limit that is not set is what the node's machine has, whose allocatable is more than that; a request that is
+    not set is 0. Raises LacksError."""
     of = reference.containerName
     named = next((one for one in (*pod.spec.containers, *pod.spec.initContainers) if one.name == of), None)
     if of and named is None:
@@ -128,6 +129,6 @@ def _resource(reference: ResourceFieldSelector, pod: Pod, container: Container, 
     amount = amounts.get(name) if isinstance(amounts, Mapping) else None
     if amount is None and kind == "limits":
         node = snapshot.get(Node, pod.spec.nodeName)
-        amount = node.status.allocatable.get(name) if node else None
+        amount = node.status.capacity.get(name) if node else None
     divisor = quantity(reference.divisor) or quantity("1")
     return str(math.ceil(quantity(str(amount or "0")) / divisor))

@@ -124,8 +124,10 @@ def test_a_more_important_pod_takes_the_place_of_a_less_important_one(lab: Lab, 
     made(k, pod("high", "nodeSelector: {zone: a}, priorityClassName: high,", most))
     k.run("wait", "--for=condition=Ready", "pod/high", "--timeout=60s")
     uid = k.json("get", "pod", "high")["metadata"]["uid"]
-    told = k.json("get", "events", "--field-selector=reason=Preempted")["items"]
-    assert [one["message"] for one in told] == [f"Preempted by pod {uid} on node node1"]
+    told = "--field-selector=reason=Preempted"
+    eventually(lambda: k.json("get", "events", told)["items"])
+    (event,) = k.json("get", "events", told)["items"]
+    assert event["message"] == f"Preempted by pod {uid} on node node1"
     assert k.run("get", "pod", "low", "--ignore-not-found") == ""
     gone(k, "high")
 
@@ -171,12 +173,9 @@ def test_a_container_whose_liveness_probe_fails_is_started_again(k: Kubectl) -> 
     made(k, pod("ill", container=f"{WEB}, {probe}, {command}"))
     k.run("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/ill", "--timeout=60s")
     ip = k.json("get", "pod", "ill")["status"]["podIP"]
-    told = events(k, "ill")
     refused = f'Liveness probe failed: Get "http://{ip}:80/healthz": dial tcp {ip}:80: connect: connection refused'
-    assert ("Unhealthy", refused) in told and (
-        "Killing",
-        "Container c failed liveness probe, will be restarted",
-    ) in told
+    killing = "Container c failed liveness probe, will be restarted"
+    eventually(lambda: {("Unhealthy", refused), ("Killing", killing)} <= set(events(k, "ill")))
     shown = described(k, "ill")
     assert "Liveness: http-get http://:web/healthz delay=0s timeout=1s period=1s" in shown, shown
     gone(k, "ill")
@@ -276,7 +275,7 @@ def test_variables_come_from_the_pod_from_config_maps_and_secrets_and_are_waited
     more = "envFrom: [{configMapRef: {name: paint}, prefix: P_}], resources: {requests: {cpu: 10m}}"
     made(k, pod("vars", container=f"{command}, env: [{env}], {more}", labels="app: web"))
     eventually(lambda: k.run("get", "pod", "vars", "--no-headers").split()[2] == "CreateContainerConfigError")
-    assert ("Failed", 'Error: configmap "paint" not found') in events(k, "vars")
+    eventually(lambda: ("Failed", 'Error: configmap "paint" not found') in events(k, "vars"))
     k.run("create", "configmap", "paint", "--from-literal=colour=red")
     k.run("create", "secret", "generic", "hidden", "--from-literal=word=sesame")
     k.run("wait", "--for=condition=Ready", "pod/vars", "--timeout=60s")

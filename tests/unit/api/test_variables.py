@@ -20,7 +20,10 @@ WORLD = """
 apiVersion: v1
 kind: Node
 metadata: {name: node1}
-status: {addresses: [{type: InternalIP, address: 192.168.0.9}]}
+status:
+  addresses: [{type: InternalIP, address: 192.168.0.9}]
+  capacity: {memory: 4Gi}
+  allocatable: {memory: 1Ti}
 ---
 """
 
@@ -63,6 +66,7 @@ def test_resources_are_divided_and_rounded_up() -> None:
         ("requests.cpu", "1m", "1500"),
         ("limits.cpu", "'0'", "2"),
         ("requests.memory", "1Ki", "1024"),
+        ("limits.memory", "1Mi", "4096"),
         ("requests.ephemeral-storage", "'1'", "0"),
     ):
         source = f"resourceFieldRef: {{resource: {resource}, divisor: {divisor}}}"
