@@ -114,6 +114,8 @@ def test_a_probe_has_the_api_servers_defaults_and_the_number_of_the_port_it_name
     assert (asked.httpGet.path, asked.httpGet.scheme, asked.httpGet.port) == ("/", "HTTP", "web")
     (work,) = PodWork.of(found, "n", "/logs").containers
     assert work.liveness is not None and work.liveness.httpGet is not None and work.liveness.httpGet.port == 8080
+    words = pod("args: [sleep, '9'], livenessProbe: {exec: {command: [cat, f]}}")
+    assert PodWork.of(words, "n", "/logs").containers[0].liveness is not None  # it runs, and so can be asked
     grpc = pod("livenessProbe: {grpc: {port: 9}}")
     assert PodWork.of(grpc, "n", "/logs").containers[0].liveness is None
 
