@@ -12,6 +12,7 @@ from k8snetlab.faults.fault import Damage
 _GONE = re.compile(
     r"No such|Cannot find device|Cannot open network namespace|does a matching rule exist|No chain/target/match"
     r"|does not exist|File exists|Cannot assign requested address|Invalid handle|handle of zero|0 flow entries"
+    r"|[Aa]ddress not found"
 )
 """How ip, bridge, tc, iptables, nft and conntrack say that what is to be deleted is not there (with LC_ALL=C)."""
 

@@ -30,7 +30,7 @@ PORTS = ("18080", "18001")
 """Of this machine, on the page: others are taken when it is run."""
 WATCH = "kubectl get pods -l app=client -w >watched.txt & "
 WAITED = {
-    f"{WATCH}sleep 1": f"{WATCH}until grep -q Running watched.txt; do sleep 0.1; done",
+    f"{WATCH}sleep 1": f"{WATCH}until grep -qs Running watched.txt; do sleep 0.1; done",
     "sleep 1": "until [ $(wc -l <watched.txt) -ge 4 ]; do sleep 0.1; done",
 }
 """What a reader gives a second, a busy machine has as long as it takes for."""
