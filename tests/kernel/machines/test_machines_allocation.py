@@ -85,7 +85,8 @@ def rivals(number: int) -> list[tuple[str, str]]:
 
 
 def leader(machines: tuple[Machine, Machine]) -> Machine:
-    held = json.loads(machines[0].run("store", "dump", "/registry/leases/", "-o", "json").splitlines()[-1])
+    lease = "/registry/leases/kube-system/kube-controller-manager"
+    (held,) = map(json.loads, machines[0].run("store", "dump", lease, "-o", "json").splitlines())
     return next(m for m in machines if m.node in held["value"]["spec"]["holderIdentity"])
 
 

@@ -38,13 +38,11 @@ class Server:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        stream = socket.socket()
+        stream, datagram = free_for_both()
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # who reads nothing is noticed soon
-        stream.bind(("127.0.0.1", 0))
         self.port = stream.getsockname()[1]
-        transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: Udp(self.answering), local_addr=("127.0.0.1", self.port)
-        )
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_datagram_endpoint(lambda: Udp(self.answering), sock=datagram)
         server = await asyncio.start_server(Tcp(self.answering).connected, sock=stream)
         try:
             yield
@@ -52,6 +50,21 @@ class Server:
             transport.close()
             server.close()
             await asyncio.sleep(0)  # the loop closes what was closed here
+
+
+def free_for_both() -> tuple[socket.socket, socket.socket]:
+    """A socket of TCP and one of UDP at the same port, which the kernel gives for one of them only."""
+    while True:
+        stream, datagram = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            stream.bind(("127.0.0.1", 0))
+            datagram.bind(stream.getsockname())
+        except OSError:
+            stream.close()
+            datagram.close()
+        else:
+            datagram.setblocking(False)
+            return stream, datagram
 
 
 @pytest.fixture
