@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import socket
 import struct
 
@@ -15,6 +16,9 @@ REFUSED = (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EACCES)
 """What a REJECT is to a socket: of ICMP, of ICMPv6, and of ICMPv6 "port unreachable" by some kernels."""
 
 
+_PORTS = itertools.cycle(range(10000, 32768))
+"""Datagrams' source ports, none of them soon again: conntrack knows an exchange for half a minute, and policies let go
+on what goes on. They are below those that the kernel gives."""
 PATIENCE = 15.0
 """Seconds: whoever may not is told so at once by a REJECT, so silence is a machine that is busy, or a lost packet."""
 
@@ -28,8 +32,8 @@ def passes(source: str, address: str, protocol: str, port: int, local: str = "")
     with sock:
         sock.settimeout(PATIENCE)
         try:
-            if local:
-                sock.bind((local, 0))
+            if local or protocol == "UDP":
+                sock.bind((local, next(_PORTS) if protocol == "UDP" else 0))
             sock.connect((address, port))
             if protocol == "UDP":
                 repeated(sock, b"?", PATIENCE)
