@@ -46,6 +46,10 @@ def _held(paths: LabPaths, create: bool) -> int | None:
         fd = os.open(paths.directory, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         return None if create else -1
+    except FileExistsError:  # a file; or the directory was taken away after it could not be made
+        if os.path.lexists(paths.directory) and not paths.directory.is_dir():
+            raise
+        return None
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(fd), paths.directory.stat()):

@@ -42,6 +42,30 @@ def test_the_second_waits_and_finds_a_directory_of_its_own(paths: LabPaths) -> N
     assert found == [True]
 
 
+def test_a_directory_that_goes_while_it_cannot_be_made_is_made_in_the_next_try(
+    paths: LabPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """mkdir has found it there, and says so when it is there no more."""
+    tries, real = list[Path](), Path.mkdir
+
+    def mkdir(self: Path, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
+        tries.append(self)
+        if len(tries) == 1:
+            raise FileExistsError(17, "File exists", str(self))
+        real(self, mode, parents, exist_ok)
+
+    monkeypatch.setattr(Path, "mkdir", mkdir)
+    with turn(paths, create=True) as there:
+        assert there and len(tries) >= 2
+
+
+def test_a_file_in_its_place_is_not_waited_for(paths: LabPaths) -> None:
+    paths.directory.parent.mkdir(parents=True)
+    paths.directory.touch()
+    with pytest.raises(FileExistsError), turn(paths, create=True):
+        pass
+
+
 def test_a_turn_that_never_comes_is_not_waited_for(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns, "TURN_TIMEOUT", 0.0)
     with (
