@@ -71,7 +71,8 @@ def test_a_pod_that_does_not_fit_says_so_to_kubectl_and_schedule_shows_the_table
         "0/3 nodes are available: 1 node(s) didn't match Pod's node affinity/selector, 2 Insufficient cpu. no new "
         "claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     )
-    assert "Warning FailedScheduling" in described(k, "huge") and words in described(k, "huge")
+    eventually(lambda: "Warning FailedScheduling" in described(k, "huge"))
+    assert words in described(k, "huge")
     shown = lab.run("schedule", "huge")
     assert "node1 ok ok no - - - -" in " ".join(shown.split()) and words in " ".join(shown.split())
     found = lab.json("schedule", "huge", "-o", "json")
