@@ -43,6 +43,8 @@ class Processes:
     async def _kill_pod(self, asked: KillQuestion, snapshot: Snapshot) -> Killed:
         pod = find_pod(snapshot, within(snapshot, asked.name, asked.namespace))
         node, name = pod.spec.nodeName, f"{pod.namespace}/{pod.name}"
+        if asked.node not in ("", node):
+            raise InputError(f"pod {name} runs on {node or 'no node'}, not on {asked.node}", "leave --node out")
         if node in remote_nodes(snapshot, self._agents):
             raise ConflictError(f"pod {name} runs on the machine {node}", f"the same command on {node} kills it")
         running = tuple(one for one in _running_in(pod, self._kubelet.states) if _has_process(pod, one))

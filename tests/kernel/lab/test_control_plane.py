@@ -291,6 +291,7 @@ def test_variables_come_from_the_pod_from_config_maps_and_secrets_and_are_waited
 def test_a_killed_process_comes_back_and_what_has_none_is_named(lab: Lab, k: Kubectl) -> None:
     made(k, pod("worker", container="command: [sleep, infinity]") + pod("plain", container=WEB))
     k.run("wait", "--for=condition=Ready", "pod/worker", "pod/plain", "--timeout=60s")
+    assert "not on node9" in lab.run("process", "kill", "worker", "--node", "node9", code=2)
     done = lab.json("process", "kill", "worker", "-o", "json")
     assert (done["kind"], done["name"], done["containers"]) == ("pod", "default/worker", ["c"])
     k.run("wait", "--for=jsonpath={.status.containerStatuses[0].restartCount}=1", "pod/worker", "--timeout=60s")

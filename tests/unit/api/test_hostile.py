@@ -2,7 +2,7 @@
 
 Either a ManifestError names the place, or what comes out is well-formed: every rule one line that the reader of rules
 takes, every name of a namespace a file's name, every path below the lab's own.
-FUZZ sets how many (`.ci/run`: 8,000; `make fuzz`: 100,000).
+FUZZ sets how many (`.ci/run`: 4,000; `make fuzz`: 100,000).
 """
 
 from __future__ import annotations
