@@ -147,6 +147,21 @@ def exceeded(pod: Pod, now: str) -> Pod:
     return replace(pod, status=replace(pod.status, phase="Failed", conditions=told, reason=DEADLINE, message=TOO_LONG))
 
 
+def stopped(pod: Pod, now: str) -> Pod:
+    """A pod on its way out, once nothing of it runs any more; `now` is an RFC 3339 timestamp.
+
+    Source: Kubernetes pkg/kubelet/kubelet_pods.go (getPhase of a pod that is terminal), pkg/controller/podgc.
+    """
+    if pod.ended:
+        return pod
+    ends = [status.state.terminated for status in pod.status.containerStatuses]
+    well = bool(ends) and all(ended is not None and not ended.exitCode for ended in ends)
+    at = "Succeeded" if well else "Failed"
+    statuses = (*pod.status.initContainerStatuses, *pod.status.containerStatuses)
+    told = _with_times(conditions(pod.spec, at, statuses), pod.status.conditions, now)
+    return replace(pod, status=replace(pod.status, phase=at, conditions=told))
+
+
 def _with_times(new: tuple[Condition, ...], old: tuple[Condition, ...], now: str) -> tuple[Condition, ...]:
     """`new` with the times at which each condition's status changed last."""
     before = {condition.type: condition for condition in old}

@@ -16,6 +16,7 @@ from k8snetlab.api.extensions import CLEANUP, CustomResourceDefinition
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.lines import LINES
 from k8snetlab.api.meta import FOREGROUND, SOURCE, Object, ObjectMeta
+from k8snetlab.api.pod_state import stopped
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.stamps import stamped
@@ -52,6 +53,8 @@ def planned(write: Write, snapshot: Snapshot) -> Planned | None:
     if old is None:
         raise NotFoundError(f"{obj.KIND.lower()} {obj.name!r} not found")
     if write.action == "delete":
+        if write.force and isinstance(old, Pod) and old.metadata.finalizers:
+            old = stopped(old, now())  # whoever waits for its end would wait for ever: its node is no more
         return deletion(old, write.force, foreground=write.foreground, released=write.released)
     if obj.metadata.resourceVersion not in ("", old.metadata.resourceVersion):
         raise ConflictError(f"{obj.KIND.lower()} {obj.name!r} was changed meanwhile")
@@ -86,6 +89,8 @@ def deletion(
         metadata, deletionTimestamp=metadata.deletionTimestamp or now(), deletionGracePeriodSeconds=seconds
     )
     new = msgspec.structs.replace(old, metadata=metadata)
+    if isinstance(new, Pod) and not (new.spec.nodeName and new.ips):
+        new = stopped(new, now())  # nothing of it has ever run
     if isinstance(new, Namespace):
         new = msgspec.structs.replace(new, status=msgspec.structs.replace(new.status, phase="Terminating"))
     return put(store_key(old), new, old)

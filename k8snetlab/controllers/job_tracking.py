@@ -63,7 +63,7 @@ class Tracked(msgspec.Struct, frozen=True):
         tracked = [pod for pod in pods if TRACKING in pod.metadata.finalizers]
         indexed = job.spec.completionMode == "Indexed"
         done = {pod.metadata.uid for pod in tracked if pod.status.phase == "Succeeded" and not indexed}
-        lost = {pod.metadata.uid for pod in tracked if _failed(pod)}
+        lost = {pod.metadata.uid for pod in tracked if _failed(pod, job)}
         succeeded, failed = _uids(job, "succeeded"), _uids(job, "failed")
         over = {
             "succeeded": succeeded & _uids(written, "succeeded") - held,
@@ -74,7 +74,7 @@ class Tracked(msgspec.Struct, frozen=True):
             job.status.failed + len(over["failed"]),
             (succeeded - over["succeeded"]) | (done - failed),
             (failed - over["failed"]) | (lost - succeeded),
-            tuple(released(pod, TRACKING) for pod in tracked if _is_written(pod, written, indexed)),
+            tuple(released(pod, TRACKING) for pod in _written_down(tracked, written, indexed)),
         )
 
 
@@ -88,20 +88,38 @@ def _held(job: Job, stored: Snapshot) -> _Uids:
     return frozenset(pod.metadata.uid for pod in pods if TRACKING in pod.metadata.finalizers)
 
 
-def _is_written(pod: Pod, written: Job | None, indexed: bool) -> bool:
+def _written_down(pods: Iterable[Pod], written: Job | None, indexed: bool) -> Iterator[Pod]:
+    """Those of the pods that the stored Job counts."""
     if written is None:
-        return False
-    if indexed and pod.status.phase == "Succeeded":
-        index, completions = index_of(pod), written.spec.completions or 0
-        if index is None or index >= completions:
-            return True  # one that has lost its number, or is beyond those that the Job has now, is not counted
-        return index in completed(written.status.completedIndexes, completions)
-    return pod.metadata.uid in _uids(written, "succeeded") | _uids(written, "failed")
+        return
+    completions = written.spec.completions or 0
+    numbers = completed(written.status.completedIndexes, completions) if indexed else set[int | None]()
+    uids = _uids(written, "succeeded") | _uids(written, "failed")
+    for pod in pods:
+        if indexed and pod.status.phase == "Succeeded":
+            index = index_of(pod)
+            # One that has lost its number, or is beyond those that the Job has now, is not counted.
+            if index is None or index >= completions or index in numbers:
+                yield pod
+        elif pod.metadata.uid in uids:
+            yield pod
 
 
-def _failed(pod: Pod) -> bool:
-    """One that is deleted before it has succeeded is as good as failed."""
-    return pod.status.phase == "Failed" or (bool(pod.metadata.deletionTimestamp) and pod.status.phase != "Succeeded")
+def _failed(pod: Pod, job: Job) -> bool:
+    """One that is deleted before it has succeeded is as good as failed, where it is replaced at once."""
+    if pod.status.phase == "Failed" or replaces_ended_only(job):
+        return pod.status.phase == "Failed"
+    return bool(pod.metadata.deletionTimestamp) and pod.status.phase != "Succeeded"
+
+
+def replaces_ended_only(job: Job) -> bool:
+    """Whether a pod on its way out is replaced, and counted, only once it has ended."""
+    return job.spec.podReplacementPolicy == "Failed"
+
+
+def terminating(pods: Iterable[Pod]) -> list[Pod]:
+    """Those on their way out that have not ended."""
+    return [pod for pod in pods if pod.metadata.deletionTimestamp and not pod.ended]
 
 
 def _uids(job: Job | None, field: str) -> _Uids:

@@ -35,7 +35,15 @@ from k8snetlab.controllers.changes import (
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import names
 from k8snetlab.controllers.job_backoff import resumes
-from k8snetlab.controllers.job_tracking import TRACKING, completed, index_of, is_of, ranges
+from k8snetlab.controllers.job_tracking import (
+    TRACKING,
+    completed,
+    index_of,
+    is_of,
+    ranges,
+    replaces_ended_only,
+    terminating,
+)
 from k8snetlab.controllers.making import pod_of
 
 COMPONENT = "job-controller"
@@ -64,6 +72,7 @@ class _Turn:
         named = now.select(Pod, by_owner, (job.KIND, *job.key)).values()
         self._pods = [pod for pod in named if is_of(pod, job)]
         self._living = [pod for pod in self._pods if active(pod)]
+        self._leaving = terminating(self._pods)
         done = {index_of(pod) for pod in self._pods if pod.status.phase == "Succeeded"}
         had = completed(job.status.completedIndexes, job.spec.completions)
         self._indexes = had | {one for one in done if one is not None and one < (job.spec.completions or 0)}
@@ -106,7 +115,7 @@ class _Turn:
             status,
             active=len(self._living),
             ready=sum(pod.ready for pod in self._living),
-            terminating=sum(bool(pod.metadata.deletionTimestamp) and not pod.ended for pod in self._pods),
+            terminating=len(self._leaving),
             succeeded=self._succeeded if self._indexed else self._tracked.counted_succeeded,
             failed=self._tracked.counted_failed,
             completedIndexes=ranges(self._indexes) if self._indexed else "",
@@ -117,8 +126,9 @@ class _Turn:
 
     @property
     def _settled(self) -> bool:
-        """Whether every pod that has ended is counted, and none is ending that is to be."""
-        return not self._tracked.uncounted and not any(TRACKING in pod.metadata.finalizers for pod in self._pods)
+        """Whether every pod that has ended is counted, and none is ending still."""
+        held = any(TRACKING in pod.metadata.finalizers for pod in self._pods)
+        return not (held or self._leaving or self._tracked.uncounted)
 
     @property
     def _exceeded(self) -> tuple[str, str] | None:
@@ -181,18 +191,24 @@ class _Turn:
             wanted = min(wanted, max(0, spec.completions - self._succeeded))
         elif self._succeeded:
             wanted = min(wanted, len(self._living))
-        for pod in sorted(self._living, key=lambda one: one.ready)[: max(0, len(self._living) - wanted)]:
+        dispensable = sorted(self._living, key=lambda one: (index_of(one) not in self._indexes, one.ready))
+        for pod in dispensable[: max(0, len(self._living) - wanted)]:
             yield from self._removed(pod)
             self._living.remove(pod)
-        missing = max(0, wanted - len(self._living))
+        missing = max(0, wanted - len(self._living) - len(self._awaited))
         if missing and (again := resumes(self._pods)) > self._time:
             yield from due(self._job, again)
         elif not self._failure:
             yield from self._made(missing)
 
+    @property
+    def _awaited(self) -> list[Pod]:
+        """Pods on their way out that hold their place until they have ended."""
+        return self._leaving if replaces_ended_only(self._job) else []
+
     def _made(self, count: int) -> Iterator[Answer]:
         job = self._job
-        busy = {index_of(pod) for pod in self._pods if not pod.ended}
+        busy = {index_of(pod) for pod in (*self._living, *self._awaited)}
         free_indexes = (n for n in itertools.count() if n not in self._indexes and n not in busy)
         stored = self._now.all(Pod)
         taken: set[str] = set()

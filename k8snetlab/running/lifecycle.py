@@ -12,7 +12,7 @@ from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
-from k8snetlab.api.pod_state import observed
+from k8snetlab.api.pod_state import observed, stopped
 from k8snetlab.api.selection import pods_by_node, pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workload import PodState
@@ -210,6 +210,7 @@ class PodLifecycle:
                 "stop", uids=[pod.metadata.uid], grace=self._given.get(pod.metadata.uid, _grace(pod))
             ):
                 self._tell(pod, state)
+                await self._say_stopped(pod, state)
             await asyncio.to_thread(held.end, self._paths.held(pod))
             await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
             await asyncio.to_thread(forget_account, self._paths.account_of(pod))
@@ -218,6 +219,16 @@ class PodLifecycle:
             pass
         self._ending.pop(pod.metadata.uid, None)
         self._given.pop(pod.metadata.uid, None)
+
+    async def _say_stopped(self, pod: Pod, state: PodState) -> None:
+        """How a pod has ended that finalizers keep: whoever put them there counts it."""
+        stored = self._cluster.snapshot.get(Pod, pod.name, pod.namespace)
+        if stored is not None and stored.metadata.finalizers and not stored.ended:
+            uid = pod.metadata.uid
+            await self._cluster.edit(pod, partial(self._stopped, uid, state))
+
+    def _stopped(self, uid: str, state: PodState, stored: Pod) -> Pod:
+        return stopped(self._observed(uid, state, stored), now()) if stored.metadata.uid == uid else stored
 
     async def _drained_elsewhere(self, remote: Remote, revision: int) -> None:
         """Waits until other machines' kernels have all up to `revision`, and what the controllers made of it."""

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object
+from k8snetlab.api.pod_state import stopped
 from k8snetlab.api.scheme import RESOURCES, decode, encode
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import Workload
@@ -103,6 +104,8 @@ class FakeCluster:
         """Pods that are going go; pods with an address run, and are ready where `ready` says so."""
         for pod in list(self.snapshot.all(Pod).values()):
             if pod.metadata.deletionTimestamp:
+                if pod.metadata.finalizers and not pod.ended:
+                    self.store(pod := stopped(pod, self._now))
                 self.delete(pod, force=True)
             elif pod.ips and pod.status.phase in ("Pending", "Running") and pod.ready != ready(pod):
                 conditions = tuple(c for c in pod.status.conditions if c.type != "Ready")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -99,6 +102,34 @@ def test_a_jobs_commands_run_to_their_end(lab: Lab, tmp_path: Path) -> None:
     job = lab.json("get", "job", "bad")
     assert job["status"]["failed"] == 2 and job["status"]["conditions"][-1]["reason"] == "BackoffLimitExceeded"
     assert job["status"]["conditions"][-1]["lastTransitionTime"] and job["status"]["startTime"]
+
+
+UNHURRIED = JOB.replace("spec:\n", "spec:\n  podReplacementPolicy: Failed\n", 1) % (
+    "unhurried",
+    1,
+    """'trap "sleep 2; exit 0" TERM; echo begun; sleep 3600 & wait'""",
+)
+
+
+def test_a_deleted_pod_of_a_job_that_replaces_ended_ones_only_counts_as_it_ended(lab: Lab, tmp_path: Path) -> None:
+    apply(lab, tmp_path, UNHURRIED)
+    eventually(lambda: _running(lab, "unhurried"))
+    (first,) = _running(lab, "unhurried")
+    eventually(lambda: "begun" in lab.run("logs", first["metadata"]["name"]))
+    began = time.time()
+    lab.run("delete", "pod", first["metadata"]["name"])
+    eventually(lambda: lab.json("get", "job", "unhurried")["status"].get("succeeded") == 1)
+    eventually(lambda: _running(lab, "unhurried"))
+    (second,) = _running(lab, "unhurried")
+    made = datetime.fromisoformat(second["metadata"]["creationTimestamp"]).timestamp()
+    assert second["metadata"]["name"] != first["metadata"]["name"] and made >= began + 1
+    assert not lab.json("get", "job", "unhurried")["status"].get("failed")
+    lab.run("delete", "job", "unhurried")
+
+
+def _running(lab: Lab, job: str) -> list[Any]:
+    pods = lab.json("get", "pods", "-l", f"job-name={job}")["items"]
+    return [pod for pod in pods if pod["status"]["phase"] == "Running" and not pod["metadata"].get("deletionTimestamp")]
 
 
 PATIENT = """

@@ -152,3 +152,15 @@ def test_a_pod_whose_beginning_is_no_time_has_no_deadline() -> None:
 
     assert deadline("2026-01-01T00:00:00Z") == 1767225605.0
     assert deadline("soon") is None and deadline(None) is None
+
+
+@pytest.mark.parametrize(("codes", "phase"), [((), "Failed"), ((0, 0), "Succeeded"), ((0, 143), "Failed")])
+def test_a_pod_on_its_way_out_ends_as_its_containers_did(codes: tuple[int, ...], phase: str) -> None:
+    statuses = tuple(
+        ContainerStatus(name=f"c{number}", state=ContainerState(terminated=ContainerStateTerminated(exitCode=code)))
+        for number, code in enumerate(codes)
+    )
+    pod = Pod(status=PodStatus(phase="Running", containerStatuses=statuses))
+    over = pod_state.stopped(pod, "2026-01-01T00:00:00Z")
+    assert over.status.phase == phase and pod_state.stopped(over, "2027-01-01T00:00:00Z") is over
+    assert {one.type: one.status for one in over.status.conditions}["Ready"] == "False"

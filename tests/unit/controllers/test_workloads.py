@@ -10,8 +10,15 @@ import pytest
 from msgspec.structs import replace
 
 from k8snetlab.api.core import ContainerState, ContainerStateTerminated, ContainerStatus, Pod, Taint
-from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
-from k8snetlab.controllers import Context, work_out
+from k8snetlab.api.workloads import (
+    COMPLETION_INDEX,
+    ControllerRevision,
+    DaemonSet,
+    Job,
+    ReplicationController,
+    StatefulSet,
+)
+from k8snetlab.controllers import Context, job_tracking, work_out
 from k8snetlab.controllers.job_tracking import TRACKING, completed, ranges
 from k8snetlab.errors import ForbiddenError
 from k8snetlab.testing.fake_cluster import FakeCluster
@@ -270,6 +277,55 @@ def test_a_pod_that_is_deleted_before_it_has_ended_has_failed_and_one_that_is_no
     assert only(cluster, Job).status.failed == 1 and len(cluster.pods()) == 1
     cluster.apply(workload("Job", "completions: 5\nparallelism: 1\nsuspend: true")).run()
     assert only(cluster, Job).status.failed == 1 and cluster.pods() == []
+
+
+@pytest.mark.parametrize("mode", ["NonIndexed", "Indexed"])
+@pytest.mark.parametrize("policy", ["TerminatingOrFailed", "Failed"])
+def test_a_pod_on_its_way_out_is_replaced_at_once_or_once_it_has_ended(policy: str, mode: str) -> None:
+    text = f"completions: 3\nparallelism: 3\ncompletionMode: {mode}\npodReplacementPolicy: {policy}"
+    cluster = world(workload("Job", text)).run()
+    cluster.delete(cluster.pods()[0])
+    cluster.settle()
+    going = [pod for pod in cluster.pods() if pod.metadata.deletionTimestamp]
+    later = policy == "Failed"
+    status = only(cluster, Job).status
+    assert len(going) == 1 and len(cluster.pods()) == (3 if later else 4)
+    assert (status.active, status.terminating, status.failed) == ((2, 1, 0) if later else (3, 1, 1))
+    cluster.run().later(10).run()
+    status = only(cluster, Job).status
+    assert (len(cluster.pods()), status.active, status.terminating, status.failed) == (3, 3, 0, 1)
+    numbers = sorted(pod.metadata.annotations.get(COMPLETION_INDEX, "") for pod in cluster.pods())
+    assert numbers == (["0", "1", "2"] if mode == "Indexed" else ["", "", ""])
+    ended(cluster, "Succeeded")
+    job = only(cluster.run(), Job)
+    assert (job.over, job.status.succeeded, job.status.failed) == (True, 3, 1)
+
+
+def test_a_job_is_complete_when_the_last_of_its_pods_has_ended() -> None:
+    cluster = world(workload("Job", "completions: 2\nparallelism: 2")).run()
+    cluster.delete(cluster.pods()[0])
+    cluster.settle()
+    ended(cluster, "Succeeded", *(pod.name for pod in cluster.pods() if not pod.metadata.deletionTimestamp))
+    going = [pod for pod in cluster.settle().pods() if pod.metadata.deletionTimestamp]
+    assert going and not only(cluster, Job).over
+    assert only(cluster.run(), Job).over
+
+
+def test_what_a_large_indexed_job_has_written_is_read_once_however_many_pods_have_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cluster = world(workload("Job", "completions: 40\nparallelism: 40\ncompletionMode: Indexed"), nodes=1).run()
+    ended(cluster, "Succeeded")
+    read: list[str] = []
+
+    def counted(text: str, completions: int | None) -> set[int | None]:
+        read.append(text)
+        return completed(text, completions)
+
+    monkeypatch.setattr(job_tracking, "completed", counted)
+    job, pods = only(cluster, Job), cluster.pods()
+    job_tracking.Tracked.of(job, pods, cluster.snapshot)
+    assert len(pods) == 40 and len(read) == 1
 
 
 @pytest.mark.parametrize("seed", range(20))
