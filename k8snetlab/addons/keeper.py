@@ -48,15 +48,16 @@ class Run(msgspec.Struct, frozen=True):
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """Which programs are to run, and where: in `place`, or in that of the pod that they name, where there is such a
-    one."""
+    """Which programs are to run, and where: in `place`, or in that of the pod or the host outside that they name, where
+    there is such a one."""
 
     programs: tuple[Program, ...]
     place: Place
     pods: Mapping[str, Place] = {}
 
     def place_of(self, program: Program) -> Place | None:
-        return self.pods.get(program.pod) if program.pod else self.place
+        elsewhere = program.pod or program.host
+        return self.pods.get(elsewhere) if elsewhere else self.place
 
 
 class Keeper:
@@ -144,7 +145,8 @@ class Keeper:
     def _bring(self, program: Program, place: Place | None, held: dict[str, PodState]) -> None:
         """Files first, then the process; a configuration that is refused is raised when the old one goes on."""
         if place is None:
-            raise NotFoundError(f"{program.title}: pod {program.pod} has no namespace on {self._node} now")
+            what = f"pod {program.pod}" if program.pod else "it"
+            raise NotFoundError(f"{program.title}: {what} has no namespace on {self._node} now")
         files = Configuration(_directory(program, place))
         own, refused = uid(program, place), _replaced(program, files, place)
         if refused and not files.current:

@@ -18,7 +18,9 @@ CONF = "conf"
 """Below a program's directory: its files as they are now."""
 GUEST = "guest."
 """What the name of a guest's program begins with: so it is never that of an add-on."""
-_LABEL = re.compile(r"(guest\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+HOST = "host."
+"""What the name of the responder of a host outside begins with."""
+_LABEL = re.compile(r"((guest|host)\.)?[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _FILE = re.compile(r"(?!\.)[-._A-Za-z0-9]{1,255}")
 
 
@@ -36,11 +38,13 @@ class Program(msgspec.Struct, frozen=True):
     A guest is the user's: it begins in `directory`, not in its own, and where it fails the node's agent does not. With
     a `pod`, NAMESPACE/NAME, it runs in the namespaces of that one instead. `access` is its way to the API.
     `package` is Debian's that brings it.
+    With `ports` it is no program: the kubelet itself answers on these TCP ports, in the namespace of the lab's `host`,
+    which has these `addresses`.
     Raises InputError for a name that is no DNS label, and for a file's that is not just one.
     """
 
     name: str
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = ()
     files: Mapping[str, str] = {}
     check: tuple[str, ...] = ()
     reload: signal.Signals | None = None
@@ -52,6 +56,9 @@ class Program(msgspec.Struct, frozen=True):
     pod: str = ""
     access: Access | None = None
     package: str = ""
+    ports: tuple[int, ...] = ()
+    host: str = ""
+    addresses: tuple[str, ...] = ()
 
     @property
     def is_guest(self) -> bool:
@@ -60,6 +67,8 @@ class Program(msgspec.Struct, frozen=True):
     @property
     def title(self) -> str:
         """As a message names it."""
+        if self.host:
+            return f"host {self.host}"
         return f"guest {self.name.removeprefix(GUEST)}" if self.is_guest else self.name
 
     def __post_init__(self) -> None:
@@ -99,6 +108,8 @@ def uid(program: Program, place: Place) -> str:
     how = repr((program.argv, sorted(program.env.items()), program.grace, place.number))
     if program.directory:
         how += program.directory
+    if program.ports:
+        how += repr((program.ports, program.addresses))
     return f"{uids_of(place.node)}{program.name}/{hashlib.sha256(how.encode()).hexdigest()[:12]}"
 
 
@@ -107,15 +118,16 @@ def work(program: Program, place: Place) -> PodWork:
     directory = f"{place.directory}/{program.name}"
     begins = program.directory or directory
     env = {KUBECONFIG_VARIABLE: f"{directory}/{KUBECONFIG}", **program.env} if program.access else dict(program.env)
-    container = ContainerWork(program.name, program.argv, env=env, workingDir=begins)
+    ports = tuple((port, "TCP") for port in program.ports)
+    container = ContainerWork(program.name, program.argv, ports=ports, env=env, workingDir=begins)
     return PodWork(
         uid=uid(program, place),
         namespace="",
-        name=program.name,
-        node=place.node,
+        name=program.host or program.name,
+        node="" if program.host else place.node,
         netns=place.netns,
         hostname=place.hostname or place.node,
-        ips=(),
+        ips=program.addresses,
         containers=(container,),
         log_directory=f"{directory}/log",
         grace=program.grace,

@@ -15,7 +15,7 @@ from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.worker import Worker
 from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import HOST_NETNS
+from k8snetlab.dataplane.names import HOST_NETNS, node_netns
 from k8snetlab.errors import DaemonError
 from k8snetlab.kernel import netns
 from k8snetlab.render.node import Part
@@ -136,8 +136,13 @@ def _names(wish: Wish) -> tuple[str, ...]:
 
 
 def _places(wanted: Sequence[Program], own: Place, snapshot: Snapshot, home: Home) -> dict[str, Place]:
-    """Where the programs of pods run, by NAMESPACE/NAME of the pod; nothing of one without a namespace."""
+    """Where the programs of pods and of hosts outside run, by NAMESPACE/NAME of the pod and by the host's name; nothing
+    of one without a namespace."""
     found: dict[str, Place] = {}
+    for host in {program.host for program in wanted if program.host}:
+        namespace = node_netns(snapshot.lab.name, host)
+        if number := netns.number(namespace):
+            found[host] = home.place_in_pod(own.node, namespace, number, host)
     for name in {program.pod for program in wanted if program.pod}:
         namespace, _, short = name.partition("/")
         pod = snapshot.get(Pod, short, namespace)

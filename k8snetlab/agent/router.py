@@ -1,4 +1,4 @@
-"""The agent of the underlay: the router's namespace and the outside host's."""
+"""The agent of the underlay: the router's namespace and those of hosts outside."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class RouterAgent:
         self._keeper.prepare((desired.node, *desired.pods))
         try:
             count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)
-            (beyond,) = own
+            beyond = names.node_netns(read.lab.name, names.OUTSIDE)
             self.health = HealthWork(beyond, {}, names=addon.outside(read.lab))
             recreated = tuple(self._keeper.known.recreated)
         except Exception:

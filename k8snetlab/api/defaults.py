@@ -353,7 +353,8 @@ def expand(spec: LabSpec) -> LabSpec:
         return replace(spec, nodes=nodes)
     if not underlay.router:
         underlay = replace(underlay, router=",".join(str(cidr[1]) for cidr in cidrs))
-    taken = {ip for text in (underlay.router, *(node.address for node in nodes)) for ip in _readable(text)}
+    given = (underlay.router, *(node.address for node in nodes), *(host.address for host in spec.outside.hosts))
+    taken = {ip for text in given for ip in _readable(text)}
     free = [node_addresses(cidr, taken) for cidr in cidrs]
     if not spec.machines:
         nodes = tuple(n if n.address else replace(n, address=_next_of(free)) for n in nodes)

@@ -114,6 +114,36 @@ class Network(Value):
         return addressing.subnet_range(cidr, self.ipv6SubnetLen, self.ipv6SubnetMin, self.ipv6SubnetMax)
 
 
+class OutsideHost(Value):
+    """A machine that is none of the cluster's: with an `address` of the underlay it stands beside the nodes, else
+    beyond the router. It answers on its TCP `ports` as a pod without a command does; `address` may hold one for each
+    family, separated by a comma.
+    """
+
+    name: str
+    address: str
+    ports: tuple[Port, ...] = ()
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return tuple(addressing.split(self.address))
+
+    def is_beside(self, underlay: Underlay) -> bool:
+        """Whether it stands in the network of the nodes."""
+        try:
+            networks = addressing.parse_networks(underlay.cidr)
+            own = [addressing.address(text) for text in self.addresses]
+        except ValueError:
+            return False
+        return any(one in network for one in own for network in networks if network.version == one.version)
+
+
+class Outside(Value):
+    """The world around the cluster, besides the host at `underlay.outside`: databases, other people's servers."""
+
+    hosts: tuple[OutsideHost, ...] = ()
+
+
 class Proxy(Value):
     """kube-proxy on every node. `iptables` chooses the variant ("auto": whichever the host's `iptables` is).
 
@@ -180,6 +210,12 @@ class LabSpec(Value):
     dns: Dns = Dns()
     networkPolicy: LabNetworkPolicy = LabNetworkPolicy()
     maxPods: MaxPods = always(110)
+    outside: Outside = Outside()
+
+    @property
+    def hosts(self) -> tuple[OutsideHost, ...]:
+        """Those outside that the lab makes: none beside machines."""
+        return () if self.machines else self.outside.hosts
 
     @property
     def daemon(self) -> Daemon:

@@ -148,6 +148,10 @@ def _lab(lab: Lab) -> Problems:
         yield from _address("spec.underlay.router", router)
     for node in spec.nodes if isinstance(spec.nodes, tuple) else ():
         yield from _said("spec.nodes.name", dns_subdomain(node.name))
+    for host in spec.outside.hosts:
+        yield from _said("spec.outside.hosts.name", dns_label(host.name))
+        for address in split(host.address):
+            yield from _address("spec.outside.hosts.address", address)
 
 
 def _guest(guest: Guest) -> Problems:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface
 
-from k8snetlab.api import addressing, valid_dns
+from k8snetlab.api import addressing, valid_dns, valid_outside
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
@@ -43,6 +43,7 @@ def lab(report: Report, lab: Lab) -> None:
             missing = "spec.underlay.cidr" if network in pods else "spec.podCIDR"
             report.error(lab, ("spec",), f"{network} needs an IPv{network.version} range in {missing} too")
     _nodes(report, lab, underlay, pods)
+    valid_outside.outside(report, lab, underlay, {"spec.podCIDR": pods, "spec.serviceCIDR": services})
     _mtu(report, lab, underlay)
     _backend(report, lab)
     _policies(report, lab)

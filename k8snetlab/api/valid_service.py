@@ -40,6 +40,8 @@ def service(report: Report, service: Service, world: Snapshot) -> None:
     _policies(report, service)
     for number, text in enumerate(spec.externalIPs):
         outside_address(report, service, ("spec", "externalIPs", number), text)
+        if holder := next((host.name for host in world.lab.spec.hosts if text in host.addresses), ""):
+            report.error(service, ("spec", "externalIPs", number), f"{text} is the address of host {holder} outside")
     ranges, written = _source_ranges(service)
     for number, text in enumerate(ranges):
         path: Path = (*written, number) if written[0] == "spec" else written

@@ -195,7 +195,7 @@ def complete_logged(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def complete_place(ctx: typer.Context, incomplete: str) -> list[str]:
     """Where a command can run or a packet can start: pods, nodes, the outside host."""
-    return _matching(lambda: [*_names(ctx, "pods", "nodes"), "outside"], incomplete)
+    return _matching(lambda: [*_names(ctx, "pods", "nodes", "hosts"), "outside"], incomplete)
 
 
 def complete_point(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -203,12 +203,12 @@ def complete_point(ctx: typer.Context, incomplete: str) -> list[str]:
     place, colon, _ = incomplete.partition(":")
     if colon:
         return _matching(lambda: [f"{place}:{device}" for device in _devices(ctx, place)], incomplete)
-    return _matching(lambda: [*_names(ctx, "pods", "nodes"), "outside", "router"], incomplete)
+    return _matching(lambda: [*_names(ctx, "pods", "nodes", "hosts"), "outside", "router"], incomplete)
 
 
 def complete_target(ctx: typer.Context, incomplete: str) -> list[str]:
     """What a packet can be sent to: Services, pods, nodes."""
-    return _matching(lambda: [*_names(ctx, "services", "pods", "nodes"), "outside"], incomplete)
+    return _matching(lambda: [*_names(ctx, "services", "pods", "nodes", "hosts"), "outside"], incomplete)
 
 
 def complete_service(ctx: typer.Context, incomplete: str) -> list[str]:

@@ -24,7 +24,7 @@ from k8snetlab.policies.matrix import At
 from k8snetlab.policies.sentences import EndpointReason, Where, sides
 from k8snetlab.policies.shapes import End, Resolved
 from k8snetlab.policies.verdict import Decision, Verdict, allowed
-from k8snetlab.policies.world import OUTSIDE, World
+from k8snetlab.policies.world import World
 from k8snetlab.render.proxy import Endpoint, Port, Settings, choose, endpoints_of, ports_of
 
 
@@ -68,9 +68,9 @@ def of_service(world: World, source: End, service: Service, at: At, address: str
     family: Family = family_of(address or service.clusterIPs[0]) if _has_address(service) else "ipv4"
     if not _has_address(service):
         return [direct(source, target, at, version) for target, version in _headless(world, service)]
-    if source.name == OUTSIDE:
+    if world.is_outside(source):
         raise InputError(
-            f"{title(service)}: outside reaches no cluster IP", "name a node and its NodePort: node1:30080/TCP"
+            f"{title(service)}: {source.name} reaches no cluster IP", "name a node and its NodePort: node1:30080/TCP"
         )
     port = _port(world.snapshot, service, at, family)
     settings = Settings.of(world.snapshot, source.node, family)
@@ -99,7 +99,9 @@ def _through(world: World, source: End, node: End, at: At, door: tuple[Service, 
     if not own and seen.node:
         seen = replace(seen, senders=())  # by the underlay, from node to node
     settings = Settings.of(world.snapshot, node.node, family)
-    cluster = own and source.name != OUTSIDE  # externalTrafficPolicy Local: pods and the node itself use all endpoints
+    cluster = own and not world.is_outside(
+        source
+    )  # externalTrafficPolicy Local: pods and the node itself use all endpoints
     local = port.external_local and not cluster
     for endpoint in _endpoints(world.snapshot, service, port, settings, local=local):
         target, number = _target(world, service, endpoint)

@@ -158,6 +158,9 @@ def _places(snapshot: Snapshot) -> Iterator[tuple[Where, tuple[str, ...]]]:
         outside = tuple(part.partition("/")[0] for part in split(lab.spec.underlay.outside))
         for name, addresses in ((names.ROUTER, ()), (names.OUTSIDE, outside)):
             yield Where(names.node_netns(lab.name, name), name, name, names.ROUTER), addresses
+        for host in lab.spec.hosts:
+            netns = names.node_netns(lab.name, host.name)
+            yield Where(netns, host.name, names.OUTSIDE, names.ROUTER), host.addresses
     for node in snapshot.all(Node).values():
         tunnels = (str(network(cidr).network_address) for cidr in node.podCIDRs)
         own = names.node_netns(lab.name, node.name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.lab import OutsideHost
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane import names
@@ -30,7 +31,7 @@ class Place(msgspec.Struct, frozen=True):
 
 
 def all_places(snapshot: Snapshot) -> list[Place]:
-    """Every pod, every node and, where nodes are namespaces, the outside host."""
+    """Every pod, every node and, where nodes are namespaces, the hosts outside."""
     lab = snapshot.lab
     found = [
         Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName, pod.ips)
@@ -42,12 +43,14 @@ def all_places(snapshot: Snapshot) -> list[Place]:
         for _, name in snapshot.all(Node)
     ]
     if not lab.spec.machines:
-        found.append(Place(names.OUTSIDE, "outside", names.node_netns(lab.name, names.OUTSIDE)))
+        hosts = (names.OUTSIDE, *(host.name for host in lab.spec.hosts))
+        found += [Place(name, "outside", names.node_netns(lab.name, name)) for name in hosts]
     return found
 
 
 def find_place(snapshot: Snapshot, name: str) -> Place:
-    """A place by name: "pod", "namespace/pod", a node, "router", "outside", or a Deployment for its first pod."""
+    """A place by name: "pod", "namespace/pod", a node, "router", "outside", a host outside, or a Deployment for its
+    first pod. A pod of that very name goes before a host outside, which "outside/NAME" always means."""
     lab = snapshot.lab
     if name in (names.ROUTER, names.OUTSIDE) and lab.spec.machines:
         raise NotFoundError(f"there is no {name} in a lab of machines", "name a pod or a node")
@@ -55,8 +58,18 @@ def find_place(snapshot: Snapshot, name: str) -> Place:
         return Place(name, "router" if name == names.ROUTER else "outside", names.node_netns(lab.name, name))
     if snapshot.get(Node, name) is not None:
         return Place(name, "node", names.namespace_of(lab.name, name, lab.spec.machines), name)
+    if host := outside_host(snapshot, name):
+        return Place(host.name, "outside", names.node_netns(lab.name, host.name))
     pod = find_pod(snapshot, name)
     return Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName, pod.ips)
+
+
+def outside_host(snapshot: Snapshot, name: str) -> OutsideHost | None:
+    """The host outside that a name means: "outside/NAME", or its name alone where that is no pod's in "default"."""
+    said, slash, plain = name.rpartition("/")
+    if (slash and said != names.OUTSIDE) or (not slash and snapshot.get(Pod, plain, "default") is not None):
+        return None
+    return next((host for host in snapshot.lab.spec.hosts if host.name == plain), None)
 
 
 def find_pod(snapshot: Snapshot, name: str) -> Pod:
@@ -76,6 +89,8 @@ def within(snapshot: Snapshot, name: str, namespace: str) -> str:
     kind, slash, rest = name.partition("/")
     prefix, bare = (f"{kind}/", rest) if slash and kind in (*POD_WORDS, *SERVICE_WORDS) else ("", name)
     alone = not prefix and (snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE))
+    if not any(snapshot.get(named, name, namespace) for named in (Pod, Service)):
+        alone = alone or outside_host(snapshot, name) is not None
     if not namespace or alone or "/" in bare or is_address(bare):
         return name
     if "." in bare and not any(snapshot.get(named, bare, namespace) for named in (Pod, Service)):

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service
+from k8snetlab.api.lab import OutsideHost
 from k8snetlab.api.selection import pods_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane.families import is_address
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, find_pod, without_kind
+from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, find_pod, outside_host, without_kind
 from k8snetlab.messages.probe import TargetKind
 
 ICMP = "ICMP"
@@ -31,13 +32,15 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def all_targets(snapshot: Snapshot, protocols: Iterable[str] = ("TCP", "UDP")) -> list[Target]:
-    """Every container port of every pod, every ClusterIP, NodePort on every node, and external IP."""
+    """Every container port of every pod, every ClusterIP, NodePort on every node, external IP, and port outside."""
     found: list[Target] = []
     for pod in snapshot.all(Pod).values():
         if pod.ready:
             found += _pod_targets(pod)
     for service in snapshot.all(Service).values():
         found += _service_targets(snapshot, service)
+    for host in snapshot.lab.spec.hosts:
+        found += [Target(host.name, "outside", ip, port, "TCP") for ip in host.addresses for port in host.ports]
     wanted = {p.upper() for p in protocols}
     if ICMP in wanted:
         found += _pingable(snapshot)
@@ -45,7 +48,8 @@ def all_targets(snapshot: Snapshot, protocols: Iterable[str] = ("TCP", "UDP")) -
 
 
 def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str) -> list[Target]:
-    """What `name` means as a target: an address, a node (with a NodePort), a Service or a pod.
+    """What `name` means as a target: an address, a node (with a NodePort), a Service, a host outside or a
+    pod.
 
     A Service may be "name", "namespace/name", "name.namespace" (with or without .svc.cluster.local) or "svc/name". Of a
     pod and a Service of one name the pod is meant where it has the port, and where "pod/name" says so.
@@ -66,9 +70,19 @@ def find_targets(snapshot: Snapshot, name: str, port: int | None, protocol: str)
     if meant and not services:
         known = nearby.hint(snapshot, rest, (Service,), "`k8snetlab get services -A` lists them")
         raise NotFoundError(f"no Service is called {rest!r}", known)
+    host = outside_host(snapshot, name)
+    if host and (not services or "/" in name):
+        return [_of_host(host, port, protocol)]
     if services and (meant or port is None or not _pod_has(snapshot, name, port)):
         return _service_choice(snapshot, services, port, protocol)
     return _of_pod(snapshot, name, port, protocol)
+
+
+def _of_host(host: OutsideHost, port: int | None, protocol: str) -> Target:
+    """The host's port; without a number its first."""
+    if port is None and not host.ports:
+        raise InputError(f"host {host.name} has no ports", f"name one: {host.name}:80")
+    return Target(host.name, "outside", host.addresses[0], host.ports[0] if port is None else port, protocol)
 
 
 def _of_pod(snapshot: Snapshot, name: str, port: int | None, protocol: str) -> list[Target]:
@@ -95,6 +109,8 @@ def _pinged(snapshot: Snapshot, name: str) -> Target:
         return Target(name, "node", node.addresses[0], 0, ICMP)
     if is_address(name):
         return Target(name, "address", name, 0, ICMP)
+    if (host := outside_host(snapshot, name)) and ("/" in name or not _services(snapshot, name)):
+        return Target(host.name, "outside", host.addresses[0], 0, ICMP)
     plain = without_kind(name, POD_WORDS)
     namespace, _, short = plain.rpartition("/")
     if plain == name and snapshot.get(Pod, short, namespace or "default") is None:
@@ -107,7 +123,7 @@ def _pinged(snapshot: Snapshot, name: str) -> Target:
 
 
 def _pingable(snapshot: Snapshot) -> Iterator[Target]:
-    """Every pod and every node: what has its address on a device."""
+    """Every pod, node and host outside: what has its address on a device."""
     for pod in snapshot.all(Pod).values():
         if pod.ready and not pod.spec.hostNetwork:
             for ip in pod.ips:
@@ -115,6 +131,9 @@ def _pingable(snapshot: Snapshot) -> Iterator[Target]:
     for node in snapshot.all(Node).values():
         for ip in node.addresses:
             yield Target(node.name, "node", ip, 0, ICMP)
+    for host in snapshot.lab.spec.hosts:
+        for ip in host.addresses:
+            yield Target(host.name, "outside", ip, 0, ICMP)
 
 
 def _pod_targets(pod: Pod) -> list[Target]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from k8snetlab.api.core import Node
 from k8snetlab.api.machines import other_machines
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.explain.places import Place, find_place, within
+from k8snetlab.explain.places import Place, find_place, outside_host, within
 from k8snetlab.running.agents import Agents
 
 
@@ -15,5 +15,7 @@ def remote_nodes(snapshot: Snapshot, agents: Agents) -> set[str]:
 
 
 def place_of(snapshot: Snapshot, name: str, namespace: str) -> Place:
-    """A node, the router or the outside host; else a pod, of `namespace` where the name does not say."""
+    """A node, the router or a host outside; else a pod, of `namespace` where the name does not say."""
+    if outside_host(snapshot, name):
+        return find_place(snapshot, name)
     return find_place(snapshot, within(snapshot, name, namespace))

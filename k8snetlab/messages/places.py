@@ -21,6 +21,8 @@ class Names(msgspec.Struct, frozen=True):
     """All of them."""
     services: tuple[str, ...]
     """All of them."""
+    hosts: tuple[str, ...] = ()
+    """Those outside, as NAME."""
 
 
 class Resolve(msgspec.Struct, frozen=True):

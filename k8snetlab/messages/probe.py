@@ -12,7 +12,7 @@ from k8snetlab.messages.timeouts import LONG
 from k8snetlab.messages.verb import All, Call, OfPlace
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
-TargetKind = Literal["pod", "clusterIP", "nodePort", "externalIP", "node", "address"]
+TargetKind = Literal["pod", "clusterIP", "nodePort", "externalIP", "node", "outside", "address"]
 Expected = Literal["answered", "closed", "either"]
 Seen = Literal["answered", "refused", "unreachable", "silent", "not tried"]
 Verdict = Literal["as intended", "closed on purpose", "broken"]

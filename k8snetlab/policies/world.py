@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -23,7 +23,7 @@ HTTP: At = ("TCP", 80)
 
 
 class World(msgspec.Struct, frozen=True, eq=False):
-    """`pods` are all that have not ended, `others` the nodes and the host outside; `held` is each by its addresses,
+    """`pods` are all that have not ended, `others` the nodes and the hosts outside; `held` is each by its addresses,
     where several have one a node, else a pod that is not in its node's network."""
 
     snapshot: Snapshot
@@ -31,6 +31,10 @@ class World(msgspec.Struct, frozen=True, eq=False):
     pods: tuple[End, ...]
     others: tuple[End, ...]
     held: Mapping[str, End]
+
+    def is_outside(self, end: End) -> bool:
+        """Whether it is the host outside, or one of the lab's others."""
+        return any(end is other and not other.node for other in self.others)
 
     @property
     def ports(self) -> tuple[At, ...]:
@@ -94,7 +98,7 @@ def without_effect(snapshot: Snapshot) -> str:
 def world(snapshot: Snapshot) -> World:
     resolved = Resolver().update(snapshot)
     nodes = [_node(snapshot, node) for _, node in sorted(snapshot.all(Node).items())]
-    pods, others = tuple(resolved.pods.values()), (*nodes, _outside(snapshot))
+    pods, others = tuple(resolved.pods.values()), (*nodes, *_outside(snapshot))
     inside = sorted(pods, key=lambda pod: not pod.host)
     held = {address: end for end in (*inside, *others) for address in end.addresses}
     found = World(snapshot, resolved, pods, others, held)
@@ -111,9 +115,11 @@ def _node(snapshot: Snapshot, node: Node) -> End:
     return End(node.name, own, None, node.name, True, senders=_one_a_family(senders))
 
 
-def _outside(snapshot: Snapshot) -> End:
-    text = snapshot.lab.spec.underlay.outside
-    return End(OUTSIDE, _one_a_family(one.strip().partition("/")[0] for one in text.split(",")))
+def _outside(snapshot: Snapshot) -> Iterator[End]:
+    spec = snapshot.lab.spec
+    yield End(OUTSIDE, _one_a_family(one.strip().partition("/")[0] for one in spec.underlay.outside.split(",")))
+    for host in spec.hosts:
+        yield End(host.name, host.addresses)
 
 
 def _one_a_family(addresses: Iterable[str]) -> tuple[str, ...]:

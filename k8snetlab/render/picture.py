@@ -82,6 +82,26 @@ class Alarm(msgspec.Struct, frozen=True):
     object: str = ""
 
 
+class HostBox(msgspec.Struct, frozen=True):
+    """A host of `spec.outside`."""
+
+    name: str
+    """Its name."""
+    addresses: tuple[str, ...]
+    """Its IP addresses."""
+    ports: tuple[int, ...]
+    """The TCP ports that it answers on."""
+    beside: bool
+    """Whether it stands beside the nodes; else beyond the router."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """As a box says it."""
+        ports = f", TCP {', '.join(map(str, self.ports))}" if self.ports else ""
+        where = "beside the nodes" if self.beside else "beyond the router"
+        return (self.name, *self.addresses, f"{where}{ports}")
+
+
 class Picture(msgspec.Struct, frozen=True):
     """A lab as a picture, before anybody draws it."""
 
@@ -103,6 +123,8 @@ class Picture(msgspec.Struct, frozen=True):
     """All Services."""
     alarms: tuple[str, ...] = ()
     """What a diagnosis finds broken, in sentences."""
+    hosts: tuple[HostBox, ...] = ()
+    """The other hosts outside."""
 
 
 def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
@@ -135,6 +157,7 @@ def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
             _service(service, tuple(sorted(ends[service.key], key=order)), drawn, hurt) for service in services
         ),
         alarms=tuple(dict.fromkeys([*(alarm.message for alarm in alarms), *_unscheduled(snapshot)])),
+        hosts=tuple(HostBox(h.name, h.addresses, h.ports, h.is_beside(spec.underlay)) for h in spec.hosts),
     )
 
 

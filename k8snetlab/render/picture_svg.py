@@ -60,7 +60,9 @@ class _Drawing:
         self._node_width = inner + 2 * GAP
         per_row = min(NODES_IN_A_ROW, max(1, len(picture.nodes)))
         nodes = per_row * self._node_width + (per_row - 1) * 2 * GAP + 4 * MARGIN
-        beside = max(map(text_width, _router(picture))) / 2 + GAP + max(map(text_width, _backend(picture))) + MARGIN
+        hosts = [line for host in picture.hosts for line in host.lines]
+        widest = max(map(text_width, (*_backend(picture), *hosts)))
+        beside = max(map(text_width, _router(picture))) / 2 + 2 * GAP + widest + MARGIN
         self._width = max(nodes, 2 * beside)
         self._label = Box(0, 0, 0, 0)
 
@@ -82,8 +84,21 @@ class _Drawing:
         label = _plain(_backend(picture))
         center = self._width - MARGIN - max(text_width(text) for text, _ in label) / 2
         self._label = self._canvas.framed("tunnel" if picture.tunnelled else "chip", center, top, label)
-        self._canvas.wire((middle, box.bottom), (middle, box.bottom + 20))
-        return box.bottom + 20
+        bottom = max(box.bottom, self._hosts(box))
+        self._canvas.wire((middle, box.bottom), (middle, bottom + 20))
+        return bottom + 20
+
+    def _hosts(self, router: Box) -> float:
+        """The other hosts outside, below each other at the router's side; returns their lowest point."""
+        bottom = router.y
+        for host in self._picture.hosts:
+            center = MARGIN + max(map(text_width, host.lines)) / 2 + PAD
+            text = [(host.name, True), *_plain(host.lines[1:])]
+            box = self._canvas.framed("world", center, bottom, text)
+            level = min(box.y + PAD, router.bottom - PAD / 2)
+            self._canvas.wire((box.right, box.y + PAD), (router.x, level))
+            bottom = box.bottom + GAP
+        return bottom - GAP if self._picture.hosts else 0.0
 
     # --- nodes ---
 

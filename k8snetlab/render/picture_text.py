@@ -17,6 +17,7 @@ def mermaid(picture: Picture) -> str:
     text = ["flowchart TB"]
     world = f"outside[{label(('outside', *picture.outside))}] --- " if picture.outside else ""
     text.append(f"  {world}router[{label(_router(picture))}]")
+    text += [f"  host{n}[{label(host.lines)}] --- router" for n, host in enumerate(picture.hosts)]
     for n, node in enumerate(picture.nodes):
         text.append(f"  subgraph node{n}[{label((node.name,))}]")
         text.append(f"    node{n}eth0[{label((_port(node),))}]")
@@ -51,6 +52,8 @@ def dot(picture: Picture) -> str:
     text.append(f"  router [label={label(_router(picture))}];")
     if picture.outside:
         text += [f"  outside [label={label(('outside', *picture.outside))}];", "  outside -- router;"]
+    for n, host in enumerate(picture.hosts):
+        text += [f"  host{n} [label={label(host.lines)}];", f"  host{n} -- router;"]
     for n, node in enumerate(picture.nodes):
         text.append(f"  subgraph cluster_node{n} {{")
         text.append(f"    label={label((node.name,))};")

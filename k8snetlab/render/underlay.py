@@ -22,16 +22,18 @@ from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
+from k8snetlab.render import outside as outside_hosts
 from k8snetlab.render.pods import DAD, NO_DAD, NO_IPV6
 
 
 def render(snapshot: Snapshot) -> NodeDataplane:
-    """The router's namespace, with the outside host's as its only "pod"."""
+    """The router's namespace, with those of the host outside and of the hosts of `spec.outside` as its "pods"."""
     lab, underlay = snapshot.lab, snapshot.lab.spec.underlay
     outside = split(underlay.outside)
     nodes = tuple(snapshot.all(Node).values())
     no_ipv6 = NO_IPV6 if not pick(underlay.cidr, "ipv6") else {}
-    external = tuple(_external_routes(snapshot, nodes))
+    taken = outside_hosts.addresses(lab)
+    external = tuple(r for r in _external_routes(snapshot, nodes) if r.dst.partition("/")[0] not in taken)
     bridge_addresses = tuple(
         Address(names.UNDERLAY_BRIDGE, with_length(pick(underlay.router, f) or gateway(cidr), cidr), f == "ipv4")
         for f in FAMILIES
@@ -59,12 +61,14 @@ def render(snapshot: Snapshot) -> NodeDataplane:
                 peer_mac=next((names.pod_mac(address.partition("/")[0]) for address in outside), ""),
                 mtu=underlay.mtu,
             ),
+            *outside_hosts.ports(lab),
         ),
         addresses=(
             *bridge_addresses,
             *(Address(names.OUTSIDE, _gateway(a), family_of(a) == "ipv4") for a in outside),
+            *outside_hosts.router_addresses(lab),
         ),
-        routes=external,
+        routes=(*external, *outside_hosts.router_routes(lab)),
         networks=tuple(split(lab.spec.podCIDR)),
         learns=lab.spec.network.routed,
     )
@@ -77,7 +81,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         addresses=tuple(Address(ETH0, a, family_of(a) == "ipv4") for a in outside),
         routes=tuple(_routes_beyond(lab, external, outside)),
     )
-    return NodeDataplane(node=router, pods=(beyond,))
+    return NodeDataplane(node=router, pods=(beyond, *outside_hosts.namespaces(lab, external)))
 
 
 def _mac(addresses: Iterable[Address]) -> str:
@@ -116,7 +120,7 @@ def _routes_beyond(lab: Lab, external: tuple[Route, ...], outside: list[str]) ->
     """
     for address in outside:
         family, router = family_of(address), _gateway(address).partition("/")[0]
-        known = (pick(lab.spec.underlay.cidr, family), *(route.dst for route in external))
+        known = (*outside_hosts.ways_to(lab, address, family), *(route.dst for route in external))
         yield from (Route(dst, dev=ETH0, via=router) for dst in known if dst and family_of(dst) == family)
 
 

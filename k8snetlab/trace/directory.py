@@ -72,6 +72,8 @@ def _networks(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         if (outside := pick(spec.underlay.outside, family)) and not spec.machines:
             yield str(network(outside)), "the world outside"
             yield outside.partition("/")[0], "the host outside"
+    for host in spec.hosts:
+        yield from ((address, f"host {host.name} outside") for address in host.addresses)
 
 
 def _services(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

@@ -210,7 +210,7 @@ class _Checker:
             if unlikely(count, len(results), even):
                 why = f"{called(who)} answered {count} of {len(results)}: no chance of {even:.1%} does that"
                 raise _WrongError(said, why)
-        missing = [name for name in listed(expectation.answeredBy) if not self._pods_of(name) & set(counts)]
+        missing = [name for name in listed(expectation.answeredBy) if not {name, *self._pods_of(name)} & set(counts)]
         if missing and unlikely(0, len(results), even):
             raise _WrongError(said, f"{' and '.join(missing)} never answered")
 

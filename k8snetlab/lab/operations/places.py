@@ -53,6 +53,7 @@ class Places:
             tuple(node.name for node in snapshot.all(Node).values()),
             tuple(pod.short_name for pod in snapshot.all(Pod).values()),
             tuple(service.short_name for service in snapshot.all(Service).values()),
+            tuple(host.name for host in snapshot.lab.spec.hosts),
         )
 
     @answers(RESOLVE)

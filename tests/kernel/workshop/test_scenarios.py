@@ -17,6 +17,8 @@ DAMAGES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("exec", "node1", "--", "ip", "neigh", "flush", "dev", "flannel.1"),
     ),
     "network-policy": (("delete", "networkpolicy", "allow-nginxclient"),),
+    "outside-database": (("delete", "endpoints", "mysql"),),
+    "mysql-and-myweb": (("delete", "service", "mysql"),),
     "three-tiers": (("delete", "networkpolicy", "app", "-n", "shop"),),
 }
 
