@@ -49,6 +49,7 @@ __all__ = [
     "reference",
     "renewal",
     "requirements",
+    "reserved",
     "schema",
     "scheme",
     "selection",

@@ -19,6 +19,7 @@ from k8snetlab.cluster.fencing import Fence, FencedError, gives
 from k8snetlab.controllers import Write, returning
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.returning import Return
+from k8snetlab.dataplane.holds import NONE, Holds, named
 from k8snetlab.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -51,6 +52,7 @@ class Cluster:
     def __init__(self, store: Store, informer: Informer, shared: bool = False) -> None:
         self._store, self._informer, self._shared = store, informer, shared
         self._controllers: ControllerLoop | None = None
+        self._held: Holds = NONE
         self._door = asyncio.Lock()
         self._bulks = 0
         self._returns = 0
@@ -396,6 +398,7 @@ class Cluster:
     async def run_controllers(self) -> None:
         """Runs the controllers after each change, until they have nothing left to write."""
         self._controllers = ControllerLoop(self)
+        self._controllers.hold(named(self._held, "controller"))
         try:
             await self._controllers.run()
         finally:
@@ -406,6 +409,17 @@ class Cluster:
     def failing(self) -> tuple[Failing, ...]:
         """What controllers fail at and try again; nothing if another machine runs them."""
         return self._controllers.failing if self._controllers else ()
+
+    @property
+    def behind(self) -> dict[str, float]:
+        """The controllers that hang, and the seconds for which they have not looked at what changed."""
+        return self._controllers.behind if self._controllers else {}
+
+    def hold(self, held: Holds) -> None:
+        """Lets the controllers hang that are held, and no others, those that begin later among them."""
+        self._held = held
+        if self._controllers:
+            self._controllers.hold(named(held, "controller"))
 
     async def settled(self) -> Snapshot:
         """The snapshot once the controllers have nothing left to write that they can; at once where another machine

@@ -86,6 +86,10 @@ class ControllerLoop:
         self._controlled: Snapshot | None = None
         self._wake, self._turn = asyncio.Event(), asyncio.Event()
         self._ended, self._rests = False, Rests()
+        self._anew = False
+        """Whether all is to be looked at again, whatever has changed."""
+        self._behind: dict[str, float] = {}
+        """Since when a controller has not looked at what changed (seconds, monotonic)."""
         identity = f"{platform.node()}_{uuid.uuid4()}"
         self._context = Context(
             architecture(),
@@ -100,6 +104,18 @@ class ControllerLoop:
     @property
     def failing(self) -> tuple[Failing, ...]:
         return tuple(held.failing for held in self._held.values())
+
+    @property
+    def behind(self) -> dict[str, float]:
+        """The controllers that have not looked at what changed, and the seconds for which they have not."""
+        return {name: time.monotonic() - since for name, since in self._behind.items()}
+
+    def hold(self, stuck: frozenset[str]) -> None:
+        """Lets these controllers hang, and no others: those that do no more look at everything."""
+        if self._context.stuck - stuck:
+            self._anew, self._controlled = True, None
+        self._context = replace(self._context, stuck=stuck)
+        self._wake.set()
 
     def end(self) -> None:
         """Wakes those who wait until it is idle."""
@@ -123,8 +139,8 @@ class ControllerLoop:
             returns = self._door.returns
             while not listening.done():
                 snapshot = self._door.snapshot
-                if returns != self._door.returns:
-                    previous, returns = None, self._door.returns
+                if returns != self._door.returns or self._anew:
+                    previous, returns, self._anew = None, self._door.returns, False
                 if previous is not None and failing.frame(snapshot) != failing.frame(previous):
                     for held in self._held.values():
                         held.due = 0.0  # a change of these ends most refusals
@@ -157,6 +173,8 @@ class ControllerLoop:
 
     async def _once(self, snapshot: Snapshot, previous: Snapshot | None, returns: int) -> None:
         context, rest = replace(self._context, failures=self._refused(), time=time.time()), 0.0
+        now = time.monotonic()
+        self._behind = {name: self._behind.get(name, now) for name in context.stuck}
         if len(snapshot.all(Pod)) < MANY:
             outcome = work_out(snapshot, previous, context)
         else:

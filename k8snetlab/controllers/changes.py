@@ -65,6 +65,8 @@ class Context(msgspec.Struct, frozen=True):
     """What this machine has, and what pods may request of a node, as a Node's status says it: {"cpu": "2", …}."""
     identity: str = ""
     """Who runs them, as holders of Leases are called; "" takes none."""
+    stuck: frozenset[str] = frozenset()
+    """The controllers that hang: they look at nothing."""
 
 
 NOTHING = Context()

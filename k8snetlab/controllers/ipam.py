@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from k8snetlab.api.addressing import IPNetwork, address, parse_network, split
 from k8snetlab.api.core import Node, Pod, PodIP
 from k8snetlab.api.reading import LAST_RESERVED
+from k8snetlab.api.reserved import Reserved, reserved
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers.changes import Answer, active, each, put, record
@@ -42,9 +43,13 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
 
 
 def _moved(name: str, now: Snapshot, before: Snapshot | None) -> bool:
-    """Whether a node came, or its own address or its pods' subnets became others."""
+    """Whether a node came, or its own address, its pods' subnets or what is reserved there became others."""
     new, old = now.get(Node, name), before.get(Node, name) if before else None
-    return new is not None and (old is None or (new.podCIDRs, new.addresses) != (old.podCIDRs, old.addresses))
+    return new is not None and (old is None or _pool(new) != _pool(old))
+
+
+def _pool(node: Node) -> tuple[object, ...]:
+    return node.podCIDRs, node.addresses, reserved(node)
 
 
 def _nodes_of(keys: Iterable[tuple[str, str]], now: Snapshot, before: Snapshot | None) -> Iterator[str]:
@@ -76,13 +81,13 @@ def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Answer]:
     subnets = [parse_network(cidr) for cidr in node.podCIDRs]
     moving = {pod.key for pod in waiting}
     used = {ip for pod in now.select(Pod, pods_by_node, node.name).values() if pod.key not in moving for ip in pod.ips}
-    last = {subnet: _last(node, subnet) for subnet in subnets}
+    last, leaked = {subnet: _last(node, subnet) for subnet in subnets}, reserved(node)
     message = "" if subnets else f"{node.name} has no pod subnet"
     for pod in waiting:
         if pod.spec.hostNetwork:
             yield from _addressed(pod, node.addresses, node)
             continue
-        given = {} if message else {subnet: _next(subnet, last[subnet], used) for subnet in subnets}
+        given = {} if message else {subnet: _next(subnet, last[subnet], used, leaked) for subnet in subnets}
         if None in given.values():
             full = ", ".join(str(subnet) for subnet, offset in given.items() if offset is None)
             message = f"no free address in {full}"
@@ -96,9 +101,9 @@ def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Answer]:
         ips = tuple(str(subnet[offset]) for subnet, offset in last.items())
         used.update(ips)
         yield from _addressed(pod, ips, node)
-    reserved = ",".join(str(subnet[offset]) for subnet, offset in last.items() if offset)
-    if reserved and reserved != node.metadata.annotations.get(LAST_RESERVED):
-        annotations = {**node.metadata.annotations, LAST_RESERVED: reserved}
+    latest = ",".join(str(subnet[offset]) for subnet, offset in last.items() if offset)
+    if latest and latest != node.metadata.annotations.get(LAST_RESERVED):
+        annotations = {**node.metadata.annotations, LAST_RESERVED: latest}
         yield put(replace(node, metadata=replace(node.metadata, annotations=annotations)))
 
 
@@ -127,12 +132,14 @@ def _last(node: Node, subnet: IPNetwork) -> int:
     return 0
 
 
-def _next(subnet: IPNetwork, last: int, used: set[str]) -> int | None:
-    """The offset of the next free address; at most as many are in the way as are used."""
+def _next(subnet: IPNetwork, last: int, used: set[str], leaked: Reserved) -> int | None:
+    """The offset of the next free address; at most as many are in the way as are used or leaked."""
     first, end = 2, subnet.num_addresses - (1 if subnet.version == 4 else 0)
     offset = last
-    for _ in range(min(end - first, len(used) + 1)):
+    for _ in range(min(end - first, len(used) + 2 * len(leaked.ranges) + 1)):
         offset = offset + 1 if first <= offset + 1 < end else first
-        if str(subnet[offset]) not in used:
+        if (until := leaked.until(subnet[offset])) is not None:
+            offset = int(until) - int(subnet.network_address)
+        elif str(subnet[offset]) not in used:
             return offset
     return None

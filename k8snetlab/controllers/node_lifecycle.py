@@ -63,6 +63,12 @@ def without_lease(node: Node, now: str) -> Node:
     return with_condition(node, Condition(type=_NETWORK, status="True", reason=_EXPIRED, message=message), now)
 
 
+def leased_again(node: Node) -> Node:
+    """The node without what `without_lease` said of it."""
+    kept = tuple(c for c in node.status.conditions if (c.type, c.reason) != (_NETWORK, _EXPIRED))
+    return node if kept == node.status.conditions else replace(node, status=replace(node.status, conditions=kept))
+
+
 def network_up(node: Node, now: str) -> Node:
     """The node, when it holds its subnet lease, in flannel's words."""
     message = "Flannel is running on this node"

@@ -134,9 +134,10 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
     notes: dict[tuple[type[Object], Key], dict[str, Note]] = {}
     bugs: dict[tuple[str, type[Object] | None, Key], Bug] = {}
     dues: dict[tuple[type[Object], Key], float] = {}
+    running = {name: run for name, run in CONTROLLERS.items() if name not in context.stuck}
     for _ in range(ROUNDS):
         start = now
-        for name, run in CONTROLLERS.items():
+        for name, run in running.items():
             changes: list[Change] = []
             for answer in _answers(run, now, before, context):
                 match answer:

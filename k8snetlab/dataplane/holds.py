@@ -17,7 +17,9 @@ from k8snetlab.dataplane.operations import Item
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleDelta
 
-Kind = Literal["link", "address", "route", "neighbour", "fdb", "sysctl", "chain", "jump", "misses", "agent"]
+Kind = Literal[
+    "link", "address", "route", "neighbour", "fdb", "sysctl", "chain", "jump", "misses", "agent", "lease", "controller"
+]
 WHOLE = "*"
 """In the place of a chain's name: every chain of the table."""
 I = TypeVar("I", bound=Item)  # noqa: E741
@@ -28,7 +30,8 @@ class Hold(msgspec.Struct, frozen=True):
     "flannel.1 10.244.2.0", "net.ipv4.ip_forward", "nat KUBE-SERVICES", "nat PREROUTING" (the jumps in that chain).
 
     `misses` are the answers to what the kernel of a node asks, `agent` is all that a node's agent does: there `object`
-    is the node's name.
+    is the node's name. Two are of no namespace (""): the `lease` of a node's pod subnet, which nobody renews, and a
+    `controller`, by its name, which looks at nothing.
     """
 
     netns: str
@@ -53,6 +56,11 @@ def of_item(netns: str, item: Item) -> Hold:
             return Hold(netns, "fdb", f"{item.dev} {item.lladdr}")
         case _:
             return Hold(netns, "link", item.name)
+
+
+def named(holds: Iterable[Hold], kind: Kind) -> frozenset[str]:
+    """The objects of one kind that are held, in whatever namespace."""
+    return frozenset(hold.object for hold in holds if hold.kind == kind)
 
 
 def within(holds: Iterable[Hold], netns: str) -> Holds:

@@ -1,6 +1,7 @@
 """Findings: what is wrong with a network, from values alone."""
 
 __all__ = [
+    "connections",
     "emptiness",
     "events",
     "finding",
@@ -12,6 +13,7 @@ __all__ = [
     "pods",
     "policed",
     "policy_rules",
+    "pools",
     "resolving",
     "routing",
     "rules",

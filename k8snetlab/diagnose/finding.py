@@ -17,6 +17,7 @@ TIERS = (
     "address",
     "sysctl",
     "qdisc",
+    "lease",
     "route",
     "neighbour",
     "fdb",
@@ -32,11 +33,13 @@ TIERS = (
     "service",
     "networkpolicy",
     "resolver",
+    "pool",
     "pod",
     "path",
     "kubelet",
     "guest",
     "agent",
+    "controller",
     "daemon",
     "store",
 )
@@ -146,12 +149,22 @@ def _causes(cause: Finding, effect: Finding) -> bool:
             return cause.object == "net.ipv4.ip_forward" and bool(_FORWARDING.fullmatch(effect.object))
         case "resolver" | "service":
             return _leaves_names(cause, effect)
-        case "endpoint":
-            return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
-        case "table":
-            return effect.kind in ("hook", "rule", "chain", "endpoint") and effect.object.startswith(cause.object)
+        case "pool" | "endpoint" | "table":
+            return _holds(cause, effect)
         case _:
             return False
+
+
+def _holds(cause: Finding, effect: Finding) -> bool:
+    """Whether `effect` is of something that is in what `cause` tells of, or that it leads to."""
+    match cause.kind:
+        case "pool":
+            full = f"no free address in {cause.object}"
+            return (effect.kind, effect.node) == ("pod", cause.node) and full in effect.message
+        case "endpoint":
+            return effect.kind == "conntrack" and effect.object.rpartition(" ")[2] in cause.message
+        case _:
+            return effect.kind in ("hook", "rule", "chain", "endpoint") and effect.object.startswith(cause.object)
 
 
 def _leaves_names(cause: Finding, effect: Finding) -> bool:

@@ -133,6 +133,10 @@ def _done(rule: str) -> str:
             return "packets that match it never come to the rules that follow, kube-proxy's among them"
         case "MARK":
             return "packets that match it are marked, and treated as if kube-proxy had meant them"
+        case "NOTRACK":
+            return (
+                "conntrack knows nothing of packets that match it: no Service translates them, and answers are INVALID"
+            )
         case _:
             return "packets that match it are not treated as the lab's rules would"
 

@@ -11,7 +11,10 @@ from k8snetlab.dataplane.families import parted
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken, of_stop
 
-_NEVER = ("conntrack", "variant", "policy", "store", "daemon", "qdisc", "guest", "agent", "resolver")
+_NEVER = {
+    *("agent", "conntrack", "controller", "daemon", "guest", "lease"),
+    *("policy", "pool", "qdisc", "resolver", "store", "variant"),
+}
 """Kinds that no walk can show as the reason: they concern packets that it does not send."""
 _ONLY = {
     "hairpin": "hairpin",
@@ -66,10 +69,14 @@ def attributed(
     return [*findings, *more.values()], met
 
 
+_SILENT = (("agent", "misses"), ("conntrack", "full"))
+"""Findings that lose packets, and that no walk knows of."""
+
+
 def laid_to(found: list[Finding], lost: list[Finding], unread: list[Finding]) -> list[Finding]:
     """`found` with what real packets `lost`, laid to what may be the reason on the node where they were lost: an agent
-    that does not answer what its kernel asks, or rules that cannot be read."""
-    suspects = [finding for finding in found if (finding.kind, finding.fault) == ("agent", "misses")]
+    that does not answer what its kernel asks, conntrack's table that is full, or rules that cannot be read."""
+    suspects = [finding for finding in found if (finding.kind, finding.fault) in _SILENT]
     known, rest = [finding for finding in found if finding not in suspects], list[Finding]()
     suspects += unread
     for one in lost:
@@ -198,6 +205,34 @@ def idle(node: str, behind: float, deaf: bool) -> Iterator[Finding]:
             message=f"{node}: nobody answers what its kernel asks of its tunnel",
             consequence="pods of this node reach those of other nodes only where the kernel still knows the way",
             show=f"k8snetlab misses {node}",
+        )
+
+
+_CONTROLLERS = {
+    "endpoint-slice-controller": (
+        "Services keep the endpoints that they had, whatever becomes of their pods",
+        "k8snetlab get pods,endpointslices -A",
+    ),
+    "default-scheduler": ("new pods get no node, and stay Pending", "k8snetlab get pods -A"),
+    "replicaset-controller": (
+        "no pod is made or taken away for a ReplicaSet, whatever is asked of it",
+        "k8snetlab get rs,pods -A",
+    ),
+}
+
+
+def hanging(behind: Mapping[str, float]) -> Iterator[Finding]:
+    """Controllers, by name, with the seconds for which they have not looked at what changed."""
+    for name, seconds in behind.items():
+        consequence, show = _CONTROLLERS.get(name, ("what it does for objects is not done", "k8snetlab get events -A"))
+        yield Finding(
+            kind="controller",
+            fault="stuck",
+            node="",
+            object=name,
+            message=f"{name} hangs: for {seconds:.0f} s it has not looked at what changed",
+            consequence=consequence,
+            show=show,
         )
 
 

@@ -49,7 +49,8 @@ class Desired(msgspec.Struct, frozen=True):
     file or its endpoints; `problems` are stored values that cannot be read, by key; `failures` are the
     daemon's tasks that fail, by name, with a sentence each; `failing` is what controllers fail at. `untouched` are
     namespaces of which the kernel has told the agents no change since they were made, as they were made.
-    `overflowed` says how many seconds ago a neighbour table was full."""
+    `overflowed` says how many seconds ago a neighbour table was full, `behind` for how many seconds controllers, by
+    their names, have not looked at what changed."""
 
     snapshot: Snapshot | None
     agents: Mapping[str, AgentNow]
@@ -63,6 +64,7 @@ class Desired(msgspec.Struct, frozen=True):
     failing: tuple[Failing, ...] = ()
     untouched: Mapping[str, Netns] = {}
     overflowed: Mapping[Family, float] = {}
+    behind: Mapping[str, float] = {}
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

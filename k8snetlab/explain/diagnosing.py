@@ -17,11 +17,13 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.diagnose import (
+    connections,
     guests,
     neighbours,
     objects,
     pods,
     policed,
+    pools,
     routing,
     sampling,
     shaped,
@@ -31,7 +33,7 @@ from k8snetlab.diagnose import (
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
-from k8snetlab.diagnose.verdict import attributed, failing, idle, laid_to, notes_on_agents, processes, store
+from k8snetlab.diagnose.verdict import attributed, failing, hanging, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain import daemons, drift, listening, matrix
 from k8snetlab.explain.both_families import Kernels
@@ -41,6 +43,7 @@ from k8snetlab.explain.naming import Names
 from k8snetlab.explain.observing import observed
 from k8snetlab.explain.settling import SETTLE, Resting, stand, unsettled
 from k8snetlab.iptables.patch import CommandLine
+from k8snetlab.kernel import sysctl
 from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
 from k8snetlab.kernel.neighbours import lifting, limit, overflows
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts, ReportedFinding
@@ -164,6 +167,7 @@ class _Look:
             asked = Names(snapshot, kernel, ask=self._asks_names)
             found += self._held(snapshot, kernel, whole=True)
             found += self._without_listener(snapshot, kernel)
+            found += connections.full(self._connections(kernel))
             found += [*asked.here(), *asked.beyond()[0]]
         return found
 
@@ -197,6 +201,7 @@ class _Look:
 
     def _agents(self) -> Iterator[Finding]:
         yield from failing(self.desired.failures)
+        yield from hanging(self.desired.behind)
         for one in self.desired.failing:
             where = f" -n {one.namespace}" if one.namespace else ""
             yield Finding(
@@ -253,6 +258,7 @@ class _Look:
         found = [*beside, *held]
         found += shaped.shaped(snapshot)
         found += self._without_listener(snapshot, kernel)
+        found += connections.full(self._connections(kernel))
         found += [*asked.here(), *asked.of_lab()]
         strange, notes = drift.plugged(snapshot, kernel)
         found += strange
@@ -260,7 +266,7 @@ class _Look:
         self.notes += guests.notes(snapshot)
         found += self._elsewhere(kernel)
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
-        found += unmeant.unmeant(snapshot)
+        found += [*unmeant.unmeant(snapshot), *pools.leaked(snapshot), *pools.unleased(snapshot)]
         self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
         self.notes += filter(None, [without_effect(snapshot)])
         self.notes += objects.lonely(snapshot)
@@ -293,6 +299,13 @@ class _Look:
         self.passed_by += sampling.of_namespaces(len(unread), sum(kernel.wheres[name].kind == "pod" for name in states))
         yield from drift.of_namespaces(states, kernel, self.tell, unread)
         yield from drift.of_rules(snapshot, kernel, self.tell)
+
+    def _connections(self, kernel: Kernels) -> Iterator[connections.Table]:
+        """conntrack's tables of this machine's nodes and of the router."""
+        for where in (w for w in kernel.wheres.values() if w.kind in ("node", "router")):
+            with contextlib.suppress(K8sNetLabError, ValueError, KeyError):
+                values = sysctl.read(kernel.own_name(where.netns), connections.KEYS)
+                yield connections.Table(where, *(int(values[key]) for key in connections.KEYS))
 
     def _without_listener(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
         """Pods that do not listen, where it is not the kubelet that they lack."""
@@ -384,6 +397,8 @@ class _Look:
 def _blamed(snapshot: Snapshot, broken: Broken) -> Finding | None:
     """The process or the endpoint that is to blame for a path, where the objects tell."""
     flow, way = broken.path.flow, broken.way
+    if lease := pools.without_lease(snapshot, broken):
+        return lease
     endpoint = way.endpoint or end(flow.dst, flow.dport)
     if broken.nobody_listens:
         found = objects.no_listener(snapshot, broken.path.service, endpoint, broken.reason)

@@ -14,8 +14,8 @@ DETECTED, NODE, OBJECT, CAUSE, REPAIRED, TIME = 10, 10, 15, 25, 25, 15
 """Points at most, 100 together."""
 HINT, RETRY = 5, 2
 """Points that a hint costs, and each answer after the first."""
-UNSUITED = frozenset({"nat-flushed"})
-"""Faults that no person mends by hand in time."""
+UNSUITED = frozenset({"nat-flushed", "pool-leaked"})
+"""Faults that no person mends by hand in time, or that show in what comes later alone."""
 
 
 class Answer(msgspec.Struct, frozen=True):

@@ -45,15 +45,20 @@ class Command(msgspec.Struct, frozen=True):
 
 class Edit(msgspec.Struct, frozen=True):
     """A change to an object, as a user may make it. `before` is its content until then, None where there was no such
-    object; `after` is its content from then on, or all of a new object."""
+    object; `after` is its content from then on, or all of a new object. With an `annotation` both are the value of that
+    one, None for none, and nothing else of the object changes."""
 
     kind: str
     namespace: str
     name: str
     before: Any
     after: Any
+    annotation: str = ""
 
     def __str__(self) -> str:
+        if self.annotation:
+            value = f"={self.after}" if self.after is not None else "-"
+            return f"kubectl annotate {self.kind.lower()} {self.name} {self.annotation}{value}"
         return (
             f"kubectl {'create' if self.before is None else 'edit'} {self.kind.lower()} {self.name} -n {self.namespace}"
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
-from k8snetlab.dataplane.names import FLANNEL_FWD, FLANNEL_POSTRTG, KUBE_POSTROUTING
+from k8snetlab.dataplane.names import FLANNEL_FWD, FLANNEL_POSTRTG, KUBE_FORWARD, KUBE_POSTROUTING
+from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.faults.fault import Class, Command, Damage, Fault, Said, Seen
-from k8snetlab.faults.scene import Scene, named, port_of
+from k8snetlab.faults.scene import LacksError, Scene, named, port_of
 from k8snetlab.faults.typed import across, back, chain, inserted, iptables
 
 
@@ -37,6 +39,16 @@ def _invalid(scene: Scene) -> Damage:
     rule = "-p tcp --tcp-flags SYN,ACK SYN,ACK -j DROP"
     do, undo = inserted(scene, scene.netns, "filter", "FORWARD", rule)
     return Damage("filter FORWARD 1", across(scene), (do,), (undo,))
+
+
+def _untracked(scene: Scene) -> Damage:
+    """As somebody who spares conntrack's table, one way only: the first packet is kept from it, so that the second one
+    begins a connection, which none may, and kube-proxy's rule drops what is INVALID."""
+    line = f"-p tcp -d {pick(scene.far.ips, 'ipv4')} --dport {port_of(scene.far)} -j NOTRACK"
+    do, undo = inserted(scene, scene.netns, "raw", "PREROUTING", line)
+    if not any("INVALID" in rule for rule in scene.proxy.chains.get(ChainKey("filter", KUBE_FORWARD), ())):
+        raise LacksError("kube-proxy drops nothing here that is INVALID", "conntrack: {tcpBeLiberal: false}")
+    return Damage("raw PREROUTING 1", across(scene), (do,), (undo,))
 
 
 def _other_variant(scene: Scene) -> Damage:
@@ -134,6 +146,16 @@ def faults() -> Iterator[Fault]:
         symptom="connections of pods hang",
         said=Said("rule", "foreign"),
         make=_invalid,
+    )
+    yield Fault(
+        name="invalid-dropped",
+        title="conntrack knows one direction only: answers are INVALID, and dropped",
+        level=3,
+        group=group,
+        touches="raw PREROUTING",
+        symptom="connections to one pod hang, and pings to it do not",
+        said=Said("rule", "foreign"),
+        make=_untracked,
     )
     yield Fault(
         name="both-variants",

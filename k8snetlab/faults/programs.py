@@ -9,6 +9,8 @@ from k8snetlab.faults.fault import Damage, Fault, Said
 from k8snetlab.faults.scene import LacksError, Scene
 from k8snetlab.faults.typed import across, ip
 
+CONTROLLERS = ("endpoint-slice-controller", "default-scheduler", "replicaset-controller")
+
 
 def _stuck(scene: Scene) -> Damage:
     node = scene.node.name
@@ -24,6 +26,12 @@ def _misses(scene: Scene) -> Damage:
     does = (ip(scene.netns, "neigh", "flush", "dev", dev, "nud", "all"),)
     seen = across(scene)
     return Damage(node, seen, does, holds=(Hold(scene.netns, "misses", node),))
+
+
+def _controller(scene: Scene) -> Damage:
+    """One of those whose work shows in the network."""
+    name = scene.one(CONTROLLERS, "controller")
+    return Damage(name, across(scene, "late"), holds=(Hold("", "controller", name),))
 
 
 def faults() -> Iterator[Fault]:
@@ -46,4 +54,14 @@ def faults() -> Iterator[Fault]:
         symptom="pods of this node reach none of another node",
         said=Said("agent", "misses"),
         make=_misses,
+    )
+    yield Fault(
+        name="controller-stuck",
+        title="a controller hangs: what is changed of objects has no consequence",
+        level=3,
+        group="programs",
+        touches="a controller",
+        symptom="pods come and go, and what follows from it does not happen",
+        said=Said("controller", "stuck"),
+        make=_controller,
     )

@@ -125,6 +125,11 @@ class Scene:
         """Those of the node that have a network of their own."""
         return self._on(self.node.name)
 
+    @property
+    def all_pods(self) -> list[Pod]:
+        """All that are bound to the node, whatever their state."""
+        return [pod for pod in self.snapshot.all(Pod).values() if pod.spec.nodeName == self.node.name]
+
     @cached_property
     def client(self) -> Pod:
         """A pod of the node to probe from, best one that no Service has."""

@@ -26,6 +26,16 @@ _DESTINATION = {"ipv4": 2, "ipv6": 4}
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 
 _PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP", socket.IPPROTO_SCTP: "SCTP"}
+_FILTER, _ORIGINAL_FLAGS, _REPLY_FLAGS, _BY_PROTOCOL = 25, 1, 2, 1 << 3
+"""CTA_FILTER and what is in it (Linux 5.8; before that the kernel passes it by, and all entries are told)."""
+_UDP_ALONE = attribute(
+    _ORIGINAL, attribute(_PROTOCOL, attribute(_NUMBER, bytes([socket.IPPROTO_UDP])), nested=True), nested=True
+) + attribute(
+    _FILTER,
+    attribute(_ORIGINAL_FLAGS, struct.pack("=I", _BY_PROTOCOL)) + attribute(_REPLY_FLAGS, struct.pack("=I", 0)),
+    nested=True,
+)
+"""A table may hold hundreds of thousands of entries, of TCP most of them."""
 Destination = tuple[str, int]
 """Address and port."""
 
@@ -122,7 +132,7 @@ def stale(connection: Connection, serving: Mapping[Destination, Collection[str]]
 
 
 def _udp(netfilter: Nfnetlink, family: Family) -> Iterator[Connection]:
-    for data in netfilter.dump(_GET, FAMILIES[family]):
+    for data in netfilter.dump(_GET, FAMILIES[family], _UDP_ALONE):
         entry = attributes(data)
         original = attributes(entry[_ORIGINAL])
         protocol = attributes(original[_PROTOCOL])

@@ -11,7 +11,7 @@ from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import InputError, KernelError, UnsupportedError
 from k8snetlab.kernel import fault, netns, sysctl
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds that one command may take."""
 
 

@@ -134,7 +134,7 @@ class Daemon:
             Guests(cluster, agents, self._paths),
             Attaching(cluster, self._ledger),
             Linking(cluster, agents),
-            faulting := Faulting(cluster, agents, self._paths),
+            faulting := Faulting(cluster, agents, leases, self._paths),
             Drilling(self._paths, faulting, explaining.looked),
             Standing(
                 cluster,

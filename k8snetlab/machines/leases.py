@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 
 import msgspec
@@ -19,7 +19,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers import node_lifecycle
-from k8snetlab.errors import K8sNetLabError, NotFoundError, StoreError
+from k8snetlab.errors import ConflictError, K8sNetLabError, NotFoundError, StoreError
 from k8snetlab.machines.election import DURATION, Election
 from k8snetlab.machines.following import RETRY, Followed
 from k8snetlab.machines.leased import SOON
@@ -34,6 +34,8 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
+LOSING = 10.0
+"""Seconds that a store may take until a lease is gone, or is there again."""
 SETTLE = 1.0
 """Seconds for which a key must be gone before its node counts as lost: one that lives puts it back at once."""
 
@@ -67,6 +69,10 @@ class Leases:
         self._changed = asyncio.Event()
         self._mirrored, self._turn = Snapshot(), asyncio.Event()
         """What of the mirror has its end; only a lab of namespaces has one."""
+        self.lost: frozenset[str] = frozenset()
+        """Nodes whose leases nobody renews, from the beginning on; `lose` changes that later."""
+        self._without: frozenset[str] | None = None
+        """The nodes that the mirror has left out, as the store has it."""
         self._wakers.append(self._changed.set)
         self._registration: Registration | None = None
         self._election: Election | None = None
@@ -140,6 +146,19 @@ class Leases:
                 return True
         return False
 
+    async def lose(self, nodes: frozenset[str]) -> None:
+        """Lets the leases of these nodes end, and of no others; returns once the store and the Nodes have it, or after
+        some seconds where the store does not answer. In a lab of namespaces."""
+        if nodes == self.lost:
+            return
+        self.lost = nodes
+        self._wake()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOSING):
+                while self._without != nodes:
+                    self._turn.clear()
+                    await self._turn.wait()
+
     @property
     def work(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
         """What is to run for ever, by name: registers this machine once the Lab is there, keeps its leases, manages the
@@ -191,17 +210,28 @@ class Leases:
                 for node in nodes
             }
             self._files.write({name: one.env for name, one in values.items()})
+            lost = self.lost
             try:
                 await self._subnets.write_config(snapshot)
-                wanted = {name: (one.key, one.value) for name, one in values.items()}
+                wanted = {name: (one.key, one.value) for name, one in values.items() if name not in lost}
                 settled = await self._subnets.mirror(snapshot, wanted)
+                await self._tell_lost(nodes, lost)
             except StoreError:
                 await self._pause(RETRY)
                 continue
             if settled:
-                self._mirrored = snapshot
+                self._mirrored, self._without = snapshot, lost
                 self._turn.set()
             await self._pause(self._subnets.due if settled else SOON)
+
+    async def _tell_lost(self, nodes: Iterable[Node], lost: Collection[str]) -> None:
+        """As the leader of a lab of machines: the Node says that its lease has ended, or no more. Raises StoreError."""
+        for node in nodes:
+            if (node.name in lost) == node.network_available:
+                ended = partial(node_lifecycle.without_lease, now=now())
+                change = ended if node.name in lost else node_lifecycle.leased_again
+                with contextlib.suppress(NotFoundError, ConflictError):
+                    await self._cluster.edit(node, change)
 
     # --- in a lab of machines, as leader ------------------------------------------------------------------------------
 

@@ -20,6 +20,10 @@ BEFORE_ROUTING = ("PREROUTING", "OUTPUT")
 ACTING = ("ACCEPT", "DROP", "REJECT", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "MARK", "NOTRACK")
 
 
+NOWHERE = "/"
+"""In the place of the namespace that remembers a connection: none does."""
+
+
 class Tracked(msgspec.Struct, frozen=True):
     """A connection that `netns` remembers: the packet as it came, the answer it waits for, and who owns the rule that
     translated it."""
@@ -116,8 +120,14 @@ def _passed(view: View, owners: Owners, flow: Flow, outcome: Outcome, connection
         unrouted=ended and last == "PREROUTING",
         reject=(reject.option("reject-with") or "") if reject else "",
         endpoint=outcome.endpoint,
-        tracked=None if connection else Tracked(view.netns, flow, left.turned(), _translator(before + after)),
+        tracked=None if connection else _remembered(view.netns, flow, left, outcome, _translator(before + after)),
     )
+
+
+def _remembered(netns: str, flow: Flow, left: Flow, outcome: Outcome, owner: str) -> Tracked:
+    """What conntrack makes of a packet. Of one that a rule kept from it no namespace remembers anything: the answer is
+    told by its kind alone (a SYN-ACK before any SYN is INVALID)."""
+    return Tracked(NOWHERE if outcome.packet.state == "UNTRACKED" else netns, flow, left.turned(), owner)
 
 
 def _translator(decisions: Iterable[Decision]) -> str:

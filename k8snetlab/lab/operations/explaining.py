@@ -246,6 +246,7 @@ class Explaining:
             self._cluster.failing,
             {name: state for task in list(self._agents.tasks) for name, state in task.agent.untouched().items()},
             {family: ago for family in FAMILIES if (ago := self._overflows.ago(family)) is not None},
+            self._cluster.behind,
         )
 
 

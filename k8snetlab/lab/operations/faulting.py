@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME, decode, to_dict
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.dataplane.holds import named
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
 from k8snetlab.faults import catalogue
 from k8snetlab.faults.drill import may_be_hidden
@@ -23,6 +25,7 @@ from k8snetlab.faults.injected import Injected, gone_already, held
 from k8snetlab.faults.scene import number
 from k8snetlab.kernel import typed
 from k8snetlab.lab.table import answers
+from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, InjectedFault, InjectedFaults, InjectQuestion
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.running.agents import Agents
@@ -37,10 +40,13 @@ SETTLING = 10.0
 class Faulting:
     """What is injected stands in the lab's directory before it is done; agents leave it alone until it is cleared."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths) -> None:
-        """To be made before the agents run: they are told what to leave alone."""
-        self._cluster, self._agents, self._paths, self._faults = cluster, agents, paths, Kept(paths)
+    def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, paths: LabPaths) -> None:
+        """To be made before any of them runs: they are told what to leave alone."""
+        self._cluster, self._agents, self._leases, self._paths = cluster, agents, leases, paths
+        self._faults = Kept(paths)
         agents.held = held(self._faults.all)
+        cluster.hold(agents.held)
+        leases.lost = named(agents.held, "lease")
         self.turn = asyncio.Lock()
         """Held while faults come or go."""
 
@@ -74,7 +80,7 @@ class Faulting:
         """What a drill is to hide. Raises K8sNetLabError."""
         if self._faults.all:
             raise InputError("a fault is injected already", "`k8snetlab fault clear` first")
-        return msgspec.structs.replace(self._chosen(InjectQuestion(seed=seed, level=level), may_be_hidden), hidden=True)
+        return replace(self._chosen(InjectQuestion(seed=seed, level=level), may_be_hidden), hidden=True)
 
     @property
     def concealed(self) -> tuple[Injected, ...]:
@@ -87,7 +93,7 @@ class Faulting:
         begun = 0
         self._faults.put(fault)
         try:
-            await self._agents.hold(held(self._faults.all))
+            await self._hold()
             for step in self._steps(fault.damage):
                 begun += 1
                 await step()
@@ -111,9 +117,16 @@ class Faulting:
                 self._faults.replace(fault, _left(fault))
             else:
                 self._faults.drop(fault)
-        await self._agents.hold(held(self._faults.all))
+        await self._hold()
         await self._reached()
         return (*refused, *(await self._mended() if faults else ()))
+
+    async def _hold(self) -> None:
+        """Tells all who keep something what to leave as it is, and what no more."""
+        holds = held(self._faults.all)
+        self._cluster.hold(holds)
+        await self._leases.lose(named(holds, "lease"))
+        await self._agents.hold(holds)
 
     def _back(self, damage: Damage) -> Iterator[Callable[[], Awaitable[None]]]:
         yield from (partial(asyncio.to_thread, self._run, command) for command in damage.undo)
@@ -165,20 +178,25 @@ class Faulting:
 
     async def _edited(self, edit: Edit) -> None:
         type_ = BY_NAME[edit.kind.lower()].type
-        if edit.before is None:
+        if edit.before is None and not edit.annotation:
             await self._cluster.create(decode(type_, msgspec.json.encode(edit.after)))
         else:
-            await self._cluster.edit(self._cluster.current(type_, edit.name, edit.namespace), _with(edit.after))
+            await self._cluster.edit(self._cluster.current(type_, edit.name, edit.namespace), _with(edit, edit.after))
 
     async def _put_back(self, edit: Edit) -> None:
         """What somebody else has changed since is left as it is."""
         type_ = BY_NAME[edit.kind.lower()].type
         with contextlib.suppress(NotFoundError):
             now = self._cluster.current(type_, edit.name, edit.namespace)
-            if edit.before is None:
+            if edit.annotation:
+                is_ours = now.metadata.annotations.get(edit.annotation) == edit.after
+            elif edit.before is None:
                 await self._cluster.delete(now)
-            elif content(to_dict(now)) == edit.after:
-                await self._cluster.edit(now, _with(edit.before))
+                return
+            else:
+                is_ours = content(to_dict(now)) == edit.after
+            if is_ours:
+                await self._cluster.edit(now, _with(edit, edit.before))
 
     async def _reached(self, edits: tuple[Edit, ...] = ()) -> None:
         """Until what was changed of objects is in the kernels, and new pods run; not for ever, as an agent may hang."""
@@ -205,12 +223,12 @@ def _part(fault: Injected, steps: int) -> Injected:
     """The fault, of which only the first steps are to be undone."""
     damage = fault.damage
     undo, edits = damage.undo if steps > 0 else (), damage.edits[: max(0, steps - len(damage.does))]
-    return msgspec.structs.replace(fault, damage=msgspec.structs.replace(damage, undo=undo, edits=edits))
+    return replace(fault, damage=replace(damage, undo=undo, edits=edits))
 
 
 def _left(fault: Injected) -> Injected:
     """A fault that could not be taken out altogether: nobody hides it, and nothing is kept from agents any more."""
-    return msgspec.structs.replace(fault, hidden=False, damage=msgspec.structs.replace(fault.damage, holds=()))
+    return replace(fault, hidden=False, damage=replace(fault.damage, holds=()))
 
 
 async def _drift(task: Any) -> list[str]:
@@ -221,9 +239,13 @@ async def _drift(task: Any) -> list[str]:
         return [error.message]
 
 
-def _with(written: Any) -> Any:
+def _with(edit: Edit, written: Any) -> Any:
     def changed(stored: Object) -> Object:
-        return decode(type(stored), msgspec.json.encode(to_dict(stored) | written))
+        if not edit.annotation:
+            return decode(type(stored), msgspec.json.encode(to_dict(stored) | written))
+        others = {key: value for key, value in stored.metadata.annotations.items() if key != edit.annotation}
+        annotations = others if written is None else others | {edit.annotation: written}
+        return replace(stored, metadata=replace(stored.metadata, annotations=annotations))
 
     return changed
 

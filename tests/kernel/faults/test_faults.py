@@ -123,8 +123,8 @@ def drift(client: Client) -> list[str]:
 
 
 @contextlib.contextmanager
-def injected(client: Client, name: str) -> Iterator[InjectedFault]:
-    [fault] = client.call(INJECT, InjectQuestion(name, "node1")).faults
+def injected(client: Client, name: str, seed: str = "") -> Iterator[InjectedFault]:
+    [fault] = client.call(INJECT, InjectQuestion(name, "node1", seed)).faults
     try:
         yield fault
     finally:
@@ -165,11 +165,11 @@ def check(lab: Lab, name: str) -> None:
         if mended_by_hand(lab, mend) and name not in LATE:
             eventually(lambda: WHOLE[symptom](lab, fault.probe))
     assert drift(lab.client) == []
-    if name not in LATE and "kubectl create" not in fault.commands[0]:
+    if name not in LATE and "kubectl create" not in "".join(fault.commands[:1]):
         eventually(lambda: WHOLE[symptom](lab, fault.probe))
 
 
-LATE = {"udp-stale", "agent-stuck"}
+LATE = {"udp-stale", "agent-stuck", "pool-leaked", "controller-stuck"}
 """Of which a probe sees something in tests of their own."""
 
 
@@ -208,6 +208,44 @@ def test_what_is_changed_does_not_reach_a_node_whose_agent_hangs(lab: Lab) -> No
         assert not asked(lab.client, "k8snetlab probe client1 far").reached
         assert fault.object == "node1"
     eventually(lambda: asked(lab.client, "k8snetlab probe client1 far").reached)
+
+
+def test_a_new_pod_gets_no_address_where_all_of_the_pool_are_leaked(lab: Lab, tmp_path: Path) -> None:
+    late = write_pod(tmp_path, "late", "node1")
+    with injected(lab.client, "pool-leaked") as fault:
+        lab.run("apply", "-f", str(late), code=None)
+        eventually(lambda: "no free address in 10.244.1.0/24" in lab.run("get", "events"))
+        assert "kubectl annotate node node1 k8snetlab/reserved-ips-" in named_first(lab.client, fault)
+        assert len(diagnosed(lab.client).findings) == 1, "the pod is the pool's consequence"
+    eventually(lambda: asked(lab.client, "k8snetlab probe client1 pod/late:8080").reached)
+    lab.run("delete", "pod", "late")
+
+
+def test_what_changes_has_no_consequence_where_a_controller_hangs(lab: Lab, tmp_path: Path) -> None:
+    """Which one it is the seed says: here the one of EndpointSlices."""
+    more = write_pod(tmp_path, "more", "node1", app="near")
+    with injected(lab.client, "controller-stuck", seed="a") as fault:
+        assert fault.object == "endpoint-slice-controller" and diagnosed(lab.client).findings == ()
+        lab.run("apply", "-f", str(more))
+        named_first(lab.client, fault)
+        assert endpoints(lab, "near") == 1
+    eventually(lambda: endpoints(lab, "near") == 2)
+    lab.run("delete", "pod", "more")
+    eventually(lambda: endpoints(lab, "near") == 1)
+
+
+def write_pod(directory: Path, name: str, node: str, **labels: str) -> Path:
+    containers = [{"name": "c", "ports": [{"name": "http", "containerPort": 8080}]}]
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}}
+    file = directory / f"{name}.json"
+    file.write_text(json.dumps(pod | {"spec": {"nodeName": node, "containers": containers}}))
+    return file
+
+
+def endpoints(lab: Lab, service: str) -> int:
+    """How many endpoints a Service's slices have."""
+    slices = lab.client.list("endpointslices", "default")
+    return sum(len(one["endpoints"]) for one in slices if one["metadata"]["name"].startswith(f"{service}-"))
 
 
 @pytest.mark.parametrize("name", sorted(ELSEWHERE))

@@ -19,6 +19,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import controlling, events
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers import EndpointMemory, endpoint_slices, reconcile
+from k8snetlab.dataplane.holds import Hold
 from k8snetlab.running.followed import Followed
 from k8snetlab.store.embedded import EmbeddedStore
 from k8snetlab.store.informer import Informer
@@ -64,6 +65,23 @@ async def until(cluster: Cluster, condition: Callable[[], bool]) -> None:
 
 def replica_set(cluster: Cluster, prefix: str) -> ReplicaSet:
     return next(rs for rs in cluster.snapshot.all(ReplicaSet).values() if rs.name.startswith(prefix))
+
+
+def test_a_controller_that_hangs_looks_at_nothing_and_then_at_everything() -> None:
+    async def test(cluster: Cluster) -> None:
+        await apply(cluster, LAB % 2 + deployment("web", 2) + service("web"))
+        assert len(cluster.snapshot.all(EndpointSlice)) == 1
+        cluster.hold(frozenset({Hold("", "controller", "endpoint-slice-controller")}))
+        assert cluster.behind == {}, "nothing has changed since"
+        await apply(cluster, deployment("api", 1) + service("api"))
+        assert len(cluster.snapshot.all(Pod)) == 3, "the others go on"
+        assert len(cluster.snapshot.all(EndpointSlice)) == 1
+        assert [*cluster.behind] == ["endpoint-slice-controller"]
+        cluster.hold(frozenset())
+        assert len((await cluster.settled()).all(EndpointSlice)) == 2
+        assert cluster.behind == {}
+
+    in_cluster(test)
 
 
 def test_a_refused_pod_is_its_replica_sets_alone() -> None:

@@ -12,6 +12,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import SOURCE
+from k8snetlab.api.reserved import RESERVED
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import reconcile
 from k8snetlab.controllers.ipam import LAST_RESERVED
@@ -461,6 +462,29 @@ def test_a_full_subnet_leaves_pods_pending_until_one_goes() -> None:
     world.run()
     assert world.pods()[-1].ips == ("10.244.9.4",)
     assert world.pods()[-1].status.message == ""
+
+
+@pytest.mark.parametrize(
+    ("kept", "given"),
+    [
+        ("10.244.9.2-10.244.9.5", "10.244.9.6"),
+        ("10.244.9.6,10.244.9.2-10.244.9.4", "10.244.9.5"),
+        ("10.244.9.2-10.244.9.6", ""),
+        ("::-ffff::,10.244.9.9-10.244.9.1,nonsense", "10.244.9.2"),
+        ("0.0.0.0-255.255.255.255", ""),
+    ],
+)
+def test_what_is_reserved_is_given_to_no_pod_until_it_is_free_again(kept: str, given: str) -> None:
+    world = FakeCluster(LAB % "[{name: a, podCIDR: 10.244.9.0/29}]").run()
+    node = world.snapshot.all(Node)[("", "a")]
+    world.store(replace(node, metadata=replace(node.metadata, annotations={RESERVED: kept})))
+    world.apply(POD % ("p", "")).run()
+    assert world.pods()[0].status.podIP == given
+    node = world.snapshot.all(Node)[("", "a")]
+    others = {key: value for key, value in node.metadata.annotations.items() if key != RESERVED}
+    world.store(replace(node, metadata=replace(node.metadata, annotations=others)))
+    world.run()
+    assert world.pods()[0].status.podIP == (given or "10.244.9.2")
 
 
 def test_pods_of_the_host_network_have_the_nodes_address() -> None:

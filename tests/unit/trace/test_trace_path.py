@@ -126,6 +126,17 @@ def test_a_service_is_translated_and_the_answer_turned_back() -> None:
     assert [hop.packet.src for hop in way.back if hop.interface] == ["10.244.1.3", "10.244.1.3", VIP, VIP]
 
 
+@pytest.mark.parametrize(("liberal", "fate"), [(False, "lost"), (True, "answered")])
+def test_the_answer_to_a_packet_that_conntrack_was_kept_from_is_invalid(liberal: bool, fate: str) -> None:
+    """A SYN-ACK before any SYN begins no connection (nf_conntrack_proto_tcp)."""
+    chains = {ChainKey("raw", "PREROUTING"): ("-d 10.244.1.3/32 -p tcp -m tcp --dport 8080 -j NOTRACK",)}
+    if not liberal:
+        chains |= {ChainKey("filter", "FORWARD"): ("-m conntrack --ctstate INVALID -j DROP",)}
+    way = only(World(node1={"chains": chains}))
+    assert way.fate == fate
+    assert ("DROP: filter FORWARD, rule 1" in way.reason) is not liberal
+
+
 def test_without_br_netfilter_the_answer_passes_conntrack_by() -> None:
     off = {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
     way = only(World(node1={"sysctls": off}), VIP, 80)

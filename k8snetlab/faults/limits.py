@@ -1,0 +1,86 @@
+"""Faults of what runs out or ends: room in conntrack's table, addresses of a pool, the lease of a subnet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from k8snetlab.api.reserved import RESERVED, all_but
+from k8snetlab.dataplane.families import pick
+from k8snetlab.dataplane.holds import Hold
+from k8snetlab.faults.fault import Command, Damage, Edit, Fault, Said
+from k8snetlab.faults.scene import LacksError, Scene
+from k8snetlab.faults.typed import across, back
+
+MOST = 1 << 19
+"""Connections in a table that is filled: each takes 300 octets of the kernel's memory."""
+_FLOOD = "198.51.100.1"
+"""Where the connections lead that fill it, in an example's network (RFC 5737)."""
+_FILL = (
+    "m=$(cat /proc/sys/net/netfilter/nf_conntrack_max); "
+    f'[ "$m" -le {MOST} ] || {{ echo "a table of $m connections is too large to be filled"; exit 1; }}; '
+    'conntrack -F >/dev/null 2>&1; seq 0 $m | awk \'{p = 1024 + $1 % 60000; s = "192.0.2." 1 + int($1 / 60000); '
+    f'print "-A -p tcp -s " s " -d {_FLOOD} --sport " p " --dport 9 -r {_FLOOD} -q " s " --reply-port-src 9 '
+    '--reply-port-dst " p " -t 86400 -u SEEN_REPLY,ASSURED --state ESTABLISHED"}\' | conntrack -R - >/dev/null 2>&1; '
+    '[ "$(conntrack -C)" -ge $((m * 99 / 100)) ]'
+)
+"""As clients would that never end what they began. The kernel throws out no connection that was answered."""
+_EMPTY = f"conntrack -D -p tcp -d {_FLOOD} 2>&1 >/dev/null"
+
+
+def _full(scene: Scene) -> Damage:
+    """The kernel counts a namespace's connections by themselves, and other nodes and labs have room as ever."""
+    do, undo = (Command(scene.netns, ("sh", "-c", script)) for script in (_FILL, _EMPTY))
+    return Damage("net.netfilter.nf_conntrack_count", across(scene, "sometimes"), (do,), (undo,))
+
+
+def _leaked(scene: Scene) -> Damage:
+    """As after a crash of the runtime that was told of no pod's end."""
+    node = scene.node
+    used = [ip for pod in scene.all_pods for ip in pod.ips if "." in ip]
+    kept = all_but(scene.subnet, used) if pick(node.podCIDRs, "ipv4") else None
+    if kept is None or not kept.ranges or RESERVED in node.metadata.annotations:
+        raise LacksError(f"{node.name} has no free addresses to lose")
+    return Damage(
+        scene.subnet, across(scene, "late"), edits=(Edit("Node", "", node.name, None, str(kept), annotation=RESERVED),)
+    )
+
+
+def _lease(scene: Scene) -> Damage:
+    """As after a store's loss, or a flanneld that hung for longer than its lease: the others forget the node."""
+    name = scene.node.name
+    if scene.snapshot.lab.spec.network.routed:
+        raise LacksError("routes follow from no lease in this lab", "network: {backend: vxlan}, or host-gw")
+    return Damage(scene.subnet, back(scene), holds=(Hold("", "lease", name),))
+
+
+def faults() -> Iterator[Fault]:
+    yield Fault(
+        name="conntrack-full",
+        title="conntrack's table is full: the kernel drops what begins a connection",
+        level=3,
+        group="services",
+        touches="conntrack",
+        symptom="nothing new comes about with this node, while what is open goes on",
+        said=Said("conntrack", "full"),
+        make=_full,
+    )
+    yield Fault(
+        name="pool-leaked",
+        title="all free addresses of a node's pool are reserved for pods that are no more",
+        level=2,
+        group="addresses",
+        touches="a node's pool of addresses",
+        symptom="new pods of one node stay ContainerCreating",
+        said=Said("pool", "leaked"),
+        make=_leaked,
+    )
+    yield Fault(
+        name="lease-lost",
+        title="nobody renews the lease of a node's pod subnet",
+        level=2,
+        group="programs",
+        touches="a subnet's lease in the store",
+        symptom="no other node reaches the pods of one node",
+        said=Said("lease", "lost"),
+        make=_lease,
+    )
