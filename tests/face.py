@@ -30,6 +30,7 @@ from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.powering import Powering
 from k8snetlab.lab.operations.processes import Processes
 from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.scheduling import Scheduling
@@ -192,6 +193,7 @@ ANSWERING = (
     Guests,
     Linking,
     Pausing,
+    Powering,
     Places,
     Processes,
     Reaching,

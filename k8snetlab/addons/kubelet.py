@@ -31,9 +31,10 @@ class Kubelet:
         """Returns once it runs, or is known not to start."""
         return self._ask(KubeletRequest(1, "run", pods=(work,)))[0]
 
-    def stop(self, uids: Iterable[str]) -> None:
+    def stop(self, uids: Iterable[str], grace: float | None = None) -> None:
+        """Within `grace` seconds: their own where that is None, without a SIGTERM where it is less than 0."""
         if uids := tuple(uids):
-            self._ask(KubeletRequest(1, "stop", uids=uids, keep=True))
+            self._ask(KubeletRequest(1, "stop", uids=uids, keep=True, grace=grace))
 
     def signal(self, uid: str, number: signal.Signals) -> None:
         self._ask(KubeletRequest(1, "signal", uids=(uid,), signal=int(number)))

@@ -35,6 +35,8 @@ class RouterAgent:
         self._keeper = NamespaceKeeper(around.owner, names.ROUTER)
         self._team = Team(names.ROUTER, [AddOns("add-ons", None, around), Routing("routing", None, around)])
         self._concern = Concern()
+        self.without: frozenset[str] = frozenset()
+        """Namespaces of nodes without power: no cable leads to them."""
 
     @property
     def statuses(self) -> tuple[ManagerStatus, ...]:
@@ -77,7 +79,7 @@ class RouterAgent:
         links = tuple(
             link
             for link in desired.node.links
-            if not isinstance(link, Veth) or link.peer_netns in own or netns.exists(link.peer_netns)
+            if not isinstance(link, Veth) or link.peer_netns in own or self._takes(link.peer_netns)
         )
         before = self._team.begin()
         self._keeper.prepare((desired.node, *desired.pods))
@@ -103,7 +105,12 @@ class RouterAgent:
 
     def drift(self, snapshot: Snapshot) -> list[str]:
         desired = underlay.render(snapshot)
-        return [str(operation) for operation in self._keeper.drift(desired.node, desired.pods)]
+        links = [one for one in desired.node.links if not isinstance(one, Veth) or one.peer_netns not in self.without]
+        node = msgspec.structs.replace(desired.node, links=tuple(links))
+        return [str(operation) for operation in self._keeper.drift(node, desired.pods)]
+
+    def _takes(self, namespace: str) -> bool:
+        return namespace not in self.without and netns.exists(namespace)
 
     def pause(self) -> None:
         self._team.each(lambda manager: manager.pause())

@@ -191,6 +191,13 @@ class ApiSpec(Value):
     rbac: bool = False
 
 
+class ControlPlane(Value):
+    """A node whose Lease is not renewed for `nodeMonitorGracePeriod` seconds is NotReady, as with that option of
+    kube-controller-manager; in a lab of machines those are 40."""
+
+    nodeMonitorGracePeriod: Annotated[int, Meta(ge=1, le=3600)] = always(40)
+
+
 class LabSpec(Value):
     """`nodes` is a list, or a number N that stands for node1 … nodeN.
 
@@ -209,6 +216,7 @@ class LabSpec(Value):
     api: ApiSpec = ApiSpec()
     dns: Dns = Dns()
     networkPolicy: LabNetworkPolicy = LabNetworkPolicy()
+    controlPlane: ControlPlane = ControlPlane()
     maxPods: MaxPods = always(110)
     outside: Outside = Outside()
 

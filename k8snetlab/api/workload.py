@@ -269,7 +269,8 @@ class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     keep: bool = False
     """Whether what stopped pods have written stays: they are to be run again."""
     grace: float | None = None
-    """Seconds that stopped pods have, None for their own; those that are stopped already end within it, too."""
+    """Seconds that stopped pods have, None for their own; those that are stopped already end within it, too.
+    Less than 0: they are killed, and asked nothing before."""
     health: HealthWork | None = None
     signal: int = 0
     lab: str = ""

@@ -15,12 +15,12 @@ from k8snetlab.cli.options import (
     InsecureOption,
     KeyOption,
     LabOption,
+    NodeArgument,
     OutputOption,
     TimeoutOption,
     Wait,
     WaitOption,
     client_of,
-    complete_node,
     complete_scenario,
     example,
     need_root,
@@ -34,8 +34,6 @@ from k8snetlab.wording import counted
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
     from k8snetlab.messages.changes import Outcome, Up
-
-NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
 
 
 def register(app: typer.Typer) -> None:

@@ -1,4 +1,4 @@
-"""node join, node leave: this machine as a node of a lab that other machines share."""
+"""node join, leave: this machine as a node of a lab that others share; node stop, start: the power of a namespace."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from k8snetlab.cli.options import (
     InsecureOption,
     KeyOption,
     LabOption,
+    NodeArgument,
     OutputOption,
     client_of,
     example,
@@ -35,13 +36,15 @@ Json = dict[str, Any]
 
 def register(app: typer.Typer) -> None:
     node = typer.Typer(
-        help="This machine as a node of a lab that several machines share.",
+        help="This machine as a node of a lab that several machines share; the power of nodes that are namespaces.",
         no_args_is_help=True,
         rich_markup_mode=None,
         epilog=example("node join 192.168.56.11:2378 --token TOKEN --discovery-token-ca-cert-hash HASH"),
     )
     node.command(epilog=example("node join 192.168.56.11:2378 --token TOKEN --discovery-token-ca-cert-hash HASH"))(join)
     node.command(epilog=example("node leave"))(leave)
+    node.command(epilog=example("node stop node2"))(stop)
+    node.command(epilog=example("node start node2"))(start)
     app.add_typer(node, name="node")
 
 
@@ -186,6 +189,36 @@ def leave(
         print_json(Left(name, node, round(time.monotonic() - began, 3)))
         return
     screen.say(f"{node or 'this machine'} has left lab {name} in {time.monotonic() - began:.2f} s")
+
+
+def stop(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
+    """Take a node's power away: its agent, its pods and its links end at once, and nobody says goodbye.
+
+    After `spec.controlPlane.nodeMonitorGracePeriod` (40 s) it is NotReady; its pods leave when they tolerate that no
+    longer (300 s, where they do not say otherwise).
+    """
+    need_root("node stop")
+    from k8snetlab.messages.nodes import STOP, NodeName
+
+    done = client_of(lab).call(STOP, NodeName(node))
+    if output:
+        print_json(done)
+        return
+    screen.say(f"{node} {'has no power already' if done.already else 'is off'} (`k8snetlab node start {node}`)")
+
+
+def start(node: NodeArgument, lab: LabOption = None, output: OutputOption = None) -> None:
+    """Give a stopped node its power back: it boots, and its pods are run anew."""
+    need_root("node start")
+    from k8snetlab.messages.nodes import START, NodeName
+
+    done = client_of(lab).call(START, NodeName(node))
+    if output:
+        print_json(done)
+        return
+    if done.warning:
+        screen.say(f"warning: {done.warning}", err=True)
+    screen.say(f"{node} {'is on already' if done.already else 'is on, and its pods are run anew'}")
 
 
 def is_here(files: list[tuple[str, str]], lab: str | None) -> bool:

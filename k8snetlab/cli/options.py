@@ -173,6 +173,9 @@ def complete_node(ctx: typer.Context, incomplete: str) -> list[str]:
     return _matching(lambda: _names(ctx, "nodes"), incomplete)
 
 
+NodeArgument = Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node)]
+
+
 def complete_pod(ctx: typer.Context, incomplete: str) -> list[str]:
     return _matching(lambda: _names(ctx, "pods"), incomplete)
 

@@ -192,7 +192,7 @@ def _nodes(nodes: Sequence[NodeStatus]) -> str:
     for node in nodes:
         agent = node.agent
         doing = "paused" if node.paused else "synced" if agent.synced else "drifted" if agent.drift else "syncing"
-        doing = doing if node.answers else "unknown"
+        doing = "off" if node.off else doing if node.answers else "unknown"
         rows.append(
             [
                 node.name,

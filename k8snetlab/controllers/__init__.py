@@ -21,6 +21,7 @@ __all__ = [
     "identity",
     "leaders",
     "namespaces",
+    "node_leases",
     "node_lifecycle",
     "nodes",
     "reconcile",

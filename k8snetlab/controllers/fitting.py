@@ -98,7 +98,7 @@ class Room:
 
 def is_cordoned(pod: Pod, node: Node) -> bool:
     """Whether the node takes no new pods, and the pod is no exception."""
-    return node.spec.unschedulable and not any(_tolerates(one, _CORDONED) for one in pod.spec.tolerations)
+    return node.spec.unschedulable and not any(tolerates(one, _CORDONED) for one in pod.spec.tolerations)
 
 
 def is_repelled(pod: Pod, node: Node) -> bool:
@@ -112,14 +112,14 @@ def is_repelled(pod: Pod, node: Node) -> bool:
 def tolerates_node(pod: Pod, node: Node, effects: Collection[str] = ("NoSchedule", "NoExecute")) -> bool:
     """Whether the pod tolerates all taints of the node that have one of these effects."""
     return all(
-        any(_tolerates(one, taint) for one in pod.spec.tolerations)
+        any(tolerates(one, taint) for one in pod.spec.tolerations)
         for taint in node.spec.taints
         if taint.effect in effects
     )
 
 
-def _tolerates(toleration: Toleration, taint: Taint) -> bool:
-    """Source: k8s.io/component-helpers scheduling/corev1 (ToleratesTaint)."""
+def tolerates(toleration: Toleration, taint: Taint) -> bool:
+    """Whether it is one of that taint. Source: k8s.io/component-helpers scheduling/corev1 (ToleratesTaint)."""
     if toleration.effect not in ("", taint.effect) or toleration.key not in ("", taint.key):
         return False
     if toleration.operator == "Exists":
@@ -154,7 +154,7 @@ def holds_on(term: NodeSelectorTerm, node: Node) -> bool:
 def unwelcome(pod: Pod, node: Node) -> int:
     """How many taints of effect PreferNoSchedule the pod does not tolerate."""
     taints = [taint for taint in node.spec.taints if taint.effect == "PreferNoSchedule"]
-    return sum(not any(_tolerates(one, taint) for one in pod.spec.tolerations) for taint in taints)
+    return sum(not any(tolerates(one, taint) for one in pod.spec.tolerations) for taint in taints)
 
 
 def _limit(node: Node) -> int:

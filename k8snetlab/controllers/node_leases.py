@@ -15,8 +15,10 @@ from k8snetlab.api.renewal import EVERY
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.changes import Answer, put
 
-DURATION, PERIOD = 40, 10
-"""kubelet's nodeLeaseDurationSeconds, and the seconds between two renewals, a quarter of it."""
+
+def period(duration: int) -> int:
+    """Seconds between two renewals of a lease of so many (kubelet's nodeLeaseDurationSeconds, 40): a quarter of it."""
+    return max(1, duration // 4)
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
@@ -26,17 +28,17 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
             if lease is not None and EVERY in lease.metadata.annotations:
                 yield Lease, lease.key, None
         elif lease is None and not is_machine(node):
-            yield put(_lease(node))
+            yield put(_lease(node, now.lab.spec.controlPlane.nodeMonitorGracePeriod))
 
 
-def _lease(node: Node) -> Lease:
+def _lease(node: Node, duration: int) -> Lease:
     owner = OwnerReference(apiVersion=node.API_VERSION, kind=node.KIND, name=node.name, uid=node.metadata.uid)
     return Lease(
         metadata=ObjectMeta(
             name=node.name,
             namespace=NODE_LEASES,
-            annotations={EVERY: str(PERIOD)},
+            annotations={EVERY: str(period(duration))},
             ownerReferences=(owner,),
         ),
-        spec=LeaseSpec(holderIdentity=node.name, leaseDurationSeconds=DURATION),
+        spec=LeaseSpec(holderIdentity=node.name, leaseDurationSeconds=duration),
     )

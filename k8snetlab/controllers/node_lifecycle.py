@@ -1,13 +1,12 @@
 """Nodes that send no heartbeat any more, and their pods: what their objects then say.
 
 Source: Kubernetes pkg/controller/nodelifecycle (tryUpdateNodeHealth), pkg/controller/util/node (MarkPodsNotReady,
-SetPodTerminationReason), and the toleration of 300 s that every pod has by default.
+SetPodTerminationReason).
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from datetime import datetime
 
 from msgspec.structs import replace
 
@@ -17,9 +16,8 @@ from k8snetlab.api.pod_state import UNREACHABLE
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 
-TOLERATION = 300
-"""Seconds that pods stay bound to an unreachable node: then they are deleted, and others take their place."""
 _NETWORK = "NetworkUnavailable"
+_POSTED = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
 _NOT_POSTING = "Kubelet stopped posting node status."
 _UNKNOWN = "NodeStatusUnknown"
 _EXPIRED = "FlannelLeaseExpired"
@@ -42,19 +40,14 @@ def health_changes(
             yield from (dead for pod in _running(node, snapshot) if (dead := unreachable(pod, node.name)) != pod)
 
 
-def pods_to_evict(snapshot: Snapshot, silent: Collection[str], now: str) -> Iterator[Pod]:
-    """Pods that have been bound to a silent node for longer than they tolerate it."""
-    for node in snapshot.all(Node).values():
-        ready = _condition(node, "Ready")
-        if node.name not in silent or ready is None or ready.status != "Unknown" or not ready.lastTransitionTime:
-            continue
-        if _seconds(now) - _seconds(ready.lastTransitionTime) >= TOLERATION:
-            yield from (pod for pod in _running(node, snapshot) if not pod.metadata.deletionTimestamp)
-
-
 def silent_node(node: Node, now: str) -> Node:
-    """The node, when its kubelet posts nothing any more."""
-    return with_condition(node, Condition(type="Ready", status="Unknown", reason=_UNKNOWN, message=_NOT_POSTING), now)
+    """The node, when its kubelet posts nothing any more: nothing that it has said holds."""
+    said = {condition.type for condition in node.status.conditions}
+    for type_ in _POSTED:
+        if type_ in said or type_ == "Ready":
+            unknown = Condition(type=type_, status="Unknown", reason=_UNKNOWN, message=_NOT_POSTING)
+            node = with_condition(node, unknown, now)
+    return node
 
 
 def without_lease(node: Node, now: str) -> Node:
@@ -101,7 +94,3 @@ def _running(node: Node, snapshot: Snapshot) -> Iterator[Pod]:
     for pod in snapshot.select(Pod, pods_by_node, node.name).values():
         if not pod.ended:
             yield pod
-
-
-def _seconds(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()

@@ -14,6 +14,7 @@ __all__ = [
     "policed",
     "policy_rules",
     "pools",
+    "power",
     "resolving",
     "routing",
     "rules",

@@ -12,6 +12,7 @@ _SOURCE = re.compile(r", (\S+:\d+)$")
 _FORWARDING = re.compile(r"net\.ipv4\.conf\.[^.]+\.forwarding")
 """What the kernel sets for every device when net.ipv4.ip_forward is changed."""
 TIERS = (
+    "node",
     "namespace",
     "link",
     "address",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterator
 from msgspec.structs import replace
 
 from k8snetlab.api.core import KUBERNETES, Node, Pod, Service
+from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
@@ -24,6 +25,7 @@ from k8snetlab.diagnose import (
     pods,
     policed,
     pools,
+    power,
     routing,
     sampling,
     shaped,
@@ -50,6 +52,7 @@ from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.policies.world import without_effect
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.power import Power
 from k8snetlab.trace.path import predict
 from k8snetlab.trace.tracer import Followed, all_of
 
@@ -145,6 +148,7 @@ class _Look:
         self.turn = turn
         self.desired, self.paths, self.question, self.tell, self.remote = desired, paths, question, tell, remote
         self.machines: list[str] = []
+        self.off = Power(paths.power).off
         self.findings: list[Finding] = []
         self.closed: list[Finding] = []
         self.notes: list[str] = []
@@ -284,12 +288,12 @@ class _Look:
         if not self.question.predictOnly and not any(f.broken for f in found):
             found = laid_to(found, self._tried(snapshot, kernel), [*self._unread(kernel)])
         if not self.question.predictOnly and not any(f.broken for f in found):
-            left = matrix.Left(kernel.elsewhere, self._unanswered(snapshot))
+            left = matrix.Left({*kernel.elsewhere, *self.off}, self._unanswered(snapshot))
             more, tried, passed_by = matrix.broken(snapshot, left, self.tell, self.turn)
             found = matrix.laid(found, more)
             self.tried += tried
             self.passed_by += passed_by
-        return found
+        return power.laid(found, {name: names.node_netns(snapshot.lab.name, name) for name in kernel.nodes}, self.off)
 
     def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
         """What namespaces and rules hold; `whole`: no namespace is passed by."""
@@ -329,9 +333,12 @@ class _Look:
                 )
 
     def _unanswered(self, snapshot: Snapshot) -> Collection[str]:
-        """The addresses at which the daemon answers pods, while there is none: that is a finding already."""
+        """The addresses at which the daemon answers pods, while there is none, and those of nodes without power and of
+        their pods: that is a finding already."""
+        silent = [address for one in self.off if (node := snapshot.get(Node, one)) for address in node.addresses]
+        silent += [ip for one in self.off for pod in snapshot.select(Pod, pods_by_node, one).values() for ip in pod.ips]
         api = snapshot.get(Service, KUBERNETES[1], KUBERNETES[0])
-        return () if api is None or self.desired.daemon == "runs" else api.clusterIPs
+        return silent if api is None or self.desired.daemon == "runs" else [*silent, *api.clusterIPs]
 
     # --- what packets do --------------------------------------------------------------------------------------------
 

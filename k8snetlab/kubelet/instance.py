@@ -69,8 +69,9 @@ class Instance:
         return Exit(code) if code >= 0 else Exit(128 - code, -code)
 
     async def stop(self, grace: float) -> Exit:
-        """SIGTERM to the command and its group of processes, SIGKILL to all after `grace` seconds."""
-        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0)):
+        """SIGTERM to the command and its group of processes, SIGKILL to all after `grace` seconds; SIGKILL alone where
+        that is less than none."""
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0))[grace < 0 :]:
             if self._process.poll() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.killpg(self._process.pid, number)

@@ -44,6 +44,7 @@ from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
 from k8snetlab.lab.operations.places import Places
+from k8snetlab.lab.operations.powering import Powering
 from k8snetlab.lab.operations.processes import Processes
 from k8snetlab.lab.operations.reaching import Reaching
 from k8snetlab.lab.operations.scheduling import Scheduling
@@ -64,6 +65,7 @@ from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.lifecycle import PodLifecycle
 from k8snetlab.running.overflows import Overflows
+from k8snetlab.running.switching import Switching
 from k8snetlab.running.works import Works
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.machine import read as read_machine
@@ -121,6 +123,7 @@ class Daemon:
             changing := Changing(cluster, agents, leases, remote),
             Snapshotting(cluster, agents, self._paths, changing.writing),
             Pausing(cluster, agents),
+            Powering(cluster, agents, switching := Switching(cluster, agents, self._lifecycle, self._paths)),
             explaining := Explaining(
                 cluster,
                 agents,
@@ -165,6 +168,7 @@ class Daemon:
         connections = Connections(api, PeerProtocol)
         tasks: Tasks = {
             **leases.work,
+            **switching.work,
             "controllers": partial(leases.while_leading, cluster.run_controllers),
             "agents": agents.run,
             "line to the kubelet": kubelet.run,

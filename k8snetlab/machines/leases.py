@@ -246,7 +246,7 @@ class Leases:
             await asyncio.sleep(SETTLE / 2)
 
     async def _judge(self) -> None:
-        """Marks nodes that send no heartbeat, and evicts their pods."""
+        """Marks nodes that send no heartbeat; their taints, and what these drive away, are the controllers'."""
         if self._cluster.informer.lost:
             self._trusted = time.monotonic()
             return
@@ -265,9 +265,6 @@ class Leases:
                     await self._cluster.edit(obj, partial(_judged, silent=silent, unleased=unleased, moment=moment))
                 else:
                     await self._cluster.edit(obj, partial(node_lifecycle.unreachable, node=obj.spec.nodeName))
-        for pod in list(node_lifecycle.pods_to_evict(snapshot, silent, moment)):
-            with contextlib.suppress(NotFoundError):
-                await self._cluster.delete(pod)
 
     def _is_gone(self, followed: Followed, key: str) -> bool:
         """Whether the store itself says that a key went; of one that was never seen, only after some time."""

@@ -7,6 +7,7 @@ from typing import Annotated
 import msgspec
 
 from k8snetlab.messages.progress import Warning
+from k8snetlab.messages.timeouts import LONG
 from k8snetlab.messages.verb import All, Call, OfNode, Stream
 
 
@@ -26,6 +27,21 @@ class Paused(msgspec.Struct, frozen=True, omit_defaults=True):
     """Whether nothing is repaired there."""
     warning: str = ""
     """Why something may be repaired nevertheless; left out for nothing."""
+
+
+class Powered(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is so now."""
+
+    node: str
+    """The node."""
+    on: bool
+    """Whether it has power."""
+    since: float = 0.0
+    """Of one that has none: since when, in epoch seconds; left out where it has."""
+    already: bool = False
+    """True where it was so before."""
+    warning: str = ""
+    """What of it is not up yet, and why; left out for nothing."""
 
 
 class MissesQuestion(msgspec.Struct, frozen=True):
@@ -110,6 +126,8 @@ class Reached(msgspec.Struct, frozen=True):
 
 PAUSE: Call[NodeName, Paused] = Call("pause", "POST", "nodes/{node}/pause", NodeName, Paused, OfNode())
 RESUME: Call[NodeName, Paused] = Call("resume", "POST", "nodes/{node}/resume", NodeName, Paused, OfNode())
+STOP: Call[NodeName, Powered] = Call("node stop", "POST", "nodes/{node}/stop", NodeName, Powered, silence=LONG)
+START: Call[NodeName, Powered] = Call("node start", "POST", "nodes/{node}/start", NodeName, Powered, silence=LONG)
 MISSES: Stream[MissesQuestion, MissEvent] = Stream(
     "misses", "GET", "misses", MissesQuestion, MissEvent, OfNode(otherwise=All()), group=True, silence=None
 )

@@ -65,6 +65,8 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """How many are scheduled to it."""
     proxy: str = "iptables"
     """Who writes its rules of Services: iptables, the lab's own kube-proxy, or external, a guest."""
+    off: float = 0.0
+    """Since when it has no power (epoch seconds); 0 where it has."""
     answers: bool = True
     """False for a node of another machine whose daemon does not answer."""
     agent: AgentStatus

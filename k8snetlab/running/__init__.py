@@ -11,6 +11,7 @@ __all__ = [
     "logs",
     "overflows",
     "standins",
+    "switching",
     "turning",
     "works",
 ]

@@ -153,12 +153,12 @@ class AgentTask:
 
     async def stop(self) -> None:
         """Ends the task and leaves the kernel as it is."""
-        await self._halt()
+        await self.halt()
         await self._in_thread(self.agent.close)
 
     async def remove(self) -> None:
         """Ends the task and deletes the node's namespaces; may be tried again when it is refused (K8sNetLabError)."""
-        await self._halt()
+        await self.halt()
         try:
             async with self._work:
                 await self._in_thread(self.agent.remove)
@@ -167,7 +167,8 @@ class AgentTask:
             self._failed(time.monotonic(), error)
             raise
 
-    async def _halt(self) -> None:
+    async def halt(self) -> None:
+        """Ends the task, once what was begun has its end."""
         task, self._task = self._task, None
         if task is not None:
             asyncio.get_running_loop().remove_reader(self.agent.monitors.fileno())

@@ -24,7 +24,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.holds import NONE, Holds
-from k8snetlab.dataplane.names import ROUTER
+from k8snetlab.dataplane.names import ROUTER, node_netns
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel.maker import Maker
 from k8snetlab.render.proxy import Shared
@@ -33,6 +33,7 @@ from k8snetlab.running.looks import Looks
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.power import Power
 from k8snetlab.store.keys import Keys
 from k8snetlab.supervision import Supervisor
 
@@ -72,6 +73,7 @@ class Agents:
     ) -> None:
         self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced
         self._supervisor, self._machine, self._keys = supervisor, machine, keys
+        self.power = Power(paths.power)
         self._shared = Shared()
         self.misses = MissResponder(supervisor)
         self._maker = Maker(partial(let_begin, ledger=ledger, role="maker"))
@@ -103,8 +105,8 @@ class Agents:
         return self._machine.node if self._machine else ""
 
     def local(self, snapshot: Snapshot) -> set[str]:
-        """The names of the nodes that this machine carries: all, or, as a machine among others, itself."""
-        names = {name for _, name in snapshot.all(Node)}
+        """The names of the nodes that this machine carries: all with power, or, as a machine among others, itself."""
+        names = {name for _, name in snapshot.all(Node)} - self.power.off.keys()
         if not any(lab.spec.machines for lab in snapshot.all(Lab).values()):
             return names if self._machine is None else set()
         return names & {self._machine.node} if self._machine else set()
@@ -116,11 +118,24 @@ class Agents:
             for task in self.tasks:
                 await task.hold(held)
 
+    async def unplug(self, name: str) -> None:
+        """Ends the work of a node without power, and pulls its cable; `follow` takes the rest of it away."""
+        async with self._keeping:
+            if task := self.nodes.get(name):
+                await task.halt()
+            if self.router:
+                self._without_power(self.router)
+                await self.router.sync()
+
+    def _without_power(self, router: AgentTask) -> None:
+        if isinstance(router.agent, RouterAgent):
+            router.agent.without = frozenset(node_netns(self._paths.lab, name) for name in self.power.off)
+
     async def run(self) -> None:
         async for _ in self._cluster.changes():
-            await self._follow()
+            await self.follow()
 
-    async def _follow(self) -> None:
+    async def follow(self) -> None:
         """Keeps the agents in step with the snapshot, and wakes them."""
         async with self._keeping:
             snapshot = await self._cluster.whole()
@@ -152,6 +167,8 @@ class Agents:
     async def _keep(self, snapshot: Snapshot, names: list[str]) -> None:
         if self.router is None and self._machine is None:
             self.router = self._task(RouterAgent(self._around(ROUTER)))
+        if self.router:
+            self._without_power(self.router)
         new = [name for name in names if name not in self.nodes]
         for name in [name for name in self.nodes if name not in names and name not in self._going]:
             self._going.add(name)
@@ -226,4 +243,4 @@ class Agents:
         await self.nodes[name].remove()
         del self.nodes[name]
         self._going.discard(name)
-        await self._follow()
+        await self.follow()

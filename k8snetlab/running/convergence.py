@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from itertools import chain, islice
 from operator import is_
 from typing import NamedTuple
@@ -146,7 +146,7 @@ class _Waiting:
             t for t in self._agents.tasks if t.state.failures >= FAILURE_THRESHOLD and t.state.failed >= self._since
         ]
         look = _Look(snapshot, self._followed.nodes(snapshot), failing)
-        silent = self._pace.silent if self._pace else {}
+        silent = self._silent()
         stands.follow(pods, snapshot, silent, {*self._refusing(), *(task.name for task in failing)})
         awaited = [*islice(chain(stands["ending"].values(), stands["coming"].values()), LINES)]
         look.reasons = [f"pod {pod.namespace}/{pod.name}: {doing(pod)}" for pod in awaited]
@@ -215,7 +215,7 @@ class _Waiting:
 
     def ending(self, look: _Look) -> tuple[list[ChangeEvent], K8sNetLabError | None]:
         """The events to send when the wait is over, and what was refused of the request's own."""
-        silent = self._pace.silent.values() if self._pace else ()
+        silent = self._silent().values()
         events: list[ChangeEvent] = [Warning(f"{why}; it was not waited for") for why in silent]
         events += self._of_paused_nodes(look)
         events += [
@@ -237,6 +237,11 @@ class _Waiting:
                 hint = f" ({failure.hint})" if failure.hint else ""
                 events.append(Warning(f"{failure.name}: its agent fails: {failure.error}{hint}"))
         return events, refused
+
+    def _silent(self) -> Mapping[str, str]:
+        """Nodes that do not answer, and why."""
+        off = {name: f"{name} has no power (`k8snetlab node start {name}`)" for name in self._agents.power.off}
+        return {**off, **self._pace.silent} if self._pace else off
 
     def _ordered(self, stand: Stand) -> list[Pod]:
         """The pods that stand so, in the order of the request."""

@@ -38,6 +38,8 @@ from k8snetlab.supervision import Supervisor
 log = logging.getLogger(__name__)
 BATCH = 100
 """Statuses written in one go; reads are answered in between."""
+AT_ONCE = -1.0
+"""The grace of what has no time even for a SIGTERM."""
 DRAIN = 5.0
 """Seconds for which a terminating pod waits, at most, until no node's rules name it."""
 
@@ -87,6 +89,19 @@ class PodLifecycle:
         async with self._busy:
             await self._answer_health(ROUTER, recreated)
 
+    async def lost_power(self, node: str) -> None:
+        """Ends what runs for a node's pods at once; nobody is told, as nobody is left there to tell it."""
+        pods = self._cluster.snapshot.select(Pod, pods_by_node, node).values()
+        uids = [pod.metadata.uid for pod in pods]
+        for uid in uids:
+            self._given.pop(uid, None)
+            if ending := self._ending.pop(uid, None):
+                ending.cancel()
+        async with self._busy:
+            self._seen.pop(node, None)
+            if running := [uid for uid in uids if uid in self._kubelet.states]:
+                await self._kubelet.request("stop", uids=running, keep=True, grace=AT_ONCE)
+
     def states_changed(self, states: tuple[PodState, ...]) -> None:
         """The kubelet reports that containers ended or started by themselves."""
         self._supervisor.finish("states of pods", partial(self._report, states))
@@ -105,6 +120,8 @@ class PodLifecycle:
     async def _advance(self, node: str, recreated: frozenset[str]) -> None:
         """Looks at the pods that changed since the last time; at all of the node's where something was lost."""
         task = self._agents.node(node)
+        if node in self._agents.power.off:
+            return
         async with self._busy:
             # Not the newest snapshot: only what the agent has synced has sandboxes to run in.
             snapshot = task.state.sandboxes if task else None
@@ -240,7 +257,12 @@ class PodLifecycle:
 
     async def _report(self, states: tuple[PodState, ...]) -> None:
         snapshot = self._cluster.snapshot
-        told = [(pod, state) for state in states for pod in snapshot.select(Pod, pods_by_uid, state.uid).values()]
+        told = [
+            (pod, state)
+            for state in states
+            for pod in snapshot.select(Pod, pods_by_uid, state.uid).values()
+            if pod.spec.nodeName not in self._agents.power.off
+        ]
         await self._write_statuses([(pod, self._kubelet.states.get(state.uid, state)) for pod, state in told])
         lost: set[str] = set()
         for pod, state in told:

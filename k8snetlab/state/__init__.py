@@ -9,6 +9,7 @@ __all__ = [
     "ledger",
     "machine",
     "paths",
+    "power",
     "rights",
     "scenarios",
     "snapshots",

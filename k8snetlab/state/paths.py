@@ -56,6 +56,7 @@ class LabPaths:
         self.etcs = self.directory / "etc"
         self.addons = self.directory / "addons"
         self.faults = self.directory / "faults.json"
+        self.power = self.directory / "power.json"
         self.drill = self.directory / "drill.sealed"
         self.drill_key = self.directory / "drill.key"
         self.xtables_locks = self.directory / "xtables"

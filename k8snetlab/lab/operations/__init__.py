@@ -12,6 +12,7 @@ __all__ = [
     "machine",
     "pausing",
     "places",
+    "powering",
     "processes",
     "reaching",
     "scheduling",

@@ -16,6 +16,7 @@ import msgspec
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.view import View
@@ -82,11 +83,11 @@ class Explaining:
 
         snapshot, every = self._cluster.snapshot, 0
         if question.source:
-            place = place_of(snapshot, question.source, question.namespace)
+            place = place_of(snapshot, question.source, question.namespace, self._agents.power.off)
             to = within(snapshot, question.target, question.namespace)
             pairs = [(place, t) for t in find_targets(snapshot, to, question.port, question.asked[0])]
         else:
-            targets, others = all_targets(snapshot, question.asked), remote_nodes(snapshot, self._agents)
+            targets, others = all_targets(snapshot, question.asked), self._unasked(snapshot)
             places = [place for place in all_places(snapshot) if place.node not in others]
             pairs, every = matrix.everyone(places, targets), len(places) * len(targets)
         return ProbeResults(tuple(await probe.probe(snapshot, pairs)), every or len(pairs))
@@ -96,7 +97,7 @@ class Explaining:
         from k8snetlab.explain import lookup
 
         snapshot = self._cluster.snapshot
-        place = place_of(snapshot, question.source, question.namespace)
+        place = place_of(snapshot, question.source, question.namespace, self._agents.power.off)
         return await asyncio.to_thread(lookup.dig, snapshot, place, question.name, question.type, question.library)
 
     @answers(MISSES)
@@ -122,7 +123,12 @@ class Explaining:
 
     @answers(TRACE)
     async def trace(self, question: TraceQuestion) -> Trace:
+        place_of(self._cluster.snapshot, question.source, question.namespace, self._agents.power.off)
         return await asyncio.to_thread(self._traced, question, self._beyond())
+
+    def _unasked(self, snapshot: Snapshot) -> set[str]:
+        """Nodes from which nothing is asked here."""
+        return {*remote_nodes(snapshot, self._agents), *self._agents.power.off}
 
     def _traced(self, question: TraceQuestion, beyond: RemoteKernels | None) -> Trace:
         from k8snetlab.explain import tracing

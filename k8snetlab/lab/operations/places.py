@@ -62,7 +62,7 @@ class Places:
 
     def _resolved(self, name: str, namespace: str) -> Resolved:
         snapshot = self._cluster.snapshot
-        place = place_of(snapshot, name, namespace)
+        place = place_of(snapshot, name, namespace, self._agents.power.off)
         space, _, short = place.name.rpartition("/")
         pod = snapshot.get(Pod, short, space or "default") if place.kind == "pod" else None
         if pod is not None and pod.ended:
@@ -106,7 +106,8 @@ class Places:
                 f"unable to forward port because pod is not running. Current status={pod.status.phase}",
                 "`k8snetlab diagnose` says what keeps it",
             )
-        place = place_of(self._cluster.snapshot, f"pod/{asked.namespace}/{asked.name}", asked.namespace)
+        name, off = f"pod/{asked.namespace}/{asked.name}", self._agents.power.off
+        place = place_of(self._cluster.snapshot, name, asked.namespace, off)
         return forward.run(place.netns, asked.port, body)
 
     @answers(LOGS)

@@ -75,6 +75,7 @@ class Standing:
         nodes = await asyncio.gather(*(self._node_status(node) for node in snapshot.all(Node).values()))
         router = self._agents.router
         problems = [f"{node.name}: {node.agent.error}" for node in nodes if node.agent.error]
+        problems += [f"{n.name}: it has no power (`k8snetlab node start {n.name}`)" for n in nodes if n.off]
         if router is not None and router.state.error:
             problems.append(f"router: {router.state.error}")
         problems += [f"{task.name}: {warning}" for task in self._agents.tasks for warning in task.state.warnings]
@@ -172,6 +173,7 @@ class Standing:
     async def _node_status(self, node: Node) -> NodeStatus:
         task, here = self._agents.node(node.name), node.name not in remote_nodes(self._cluster.snapshot, self._agents)
         pods = self._cluster.snapshot.select(Pod, pods_by_node, node.name)
+        off = self._agents.power.off.get(node.name, 0.0)
         return NodeStatus(
             name=node.name,
             address=",".join(node.addresses),
@@ -180,8 +182,9 @@ class Standing:
             paused=bool(task and task.state.paused) if here else is_paused(node),
             pods=len(pods),
             proxy="external" if is_proxied_by_guest(self._cluster.snapshot, node.name) else "iptables",
+            off=off,
             answers=here,
-            agent=await self._agent_status(task, "no agent" if here else ""),
+            agent=await self._agent_status(task, "no agent" if here and not off else ""),
         )
 
     async def _agent_status(self, task: AgentTask | None, why: str) -> AgentStatus:

@@ -68,7 +68,7 @@ class Tables:
     async def tables(self, asked: TablesQuestion) -> TableList:
         """What ip and bridge print inside a place: one kind of table, or ("") all."""
         snapshot = self._cluster.snapshot
-        place = place_of(snapshot, asked.name, asked.namespace)
+        place = place_of(snapshot, asked.name, asked.namespace, self._agents.power.off)
         return await asyncio.to_thread(inspect.tables, snapshot, place, asked.table)
 
     @answers(ROUTING)

@@ -37,7 +37,7 @@ from k8snetlab.messages.guests import GUESTS, GuestState
 from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.links import LINK, LINKS
 from k8snetlab.messages.machines import Down, Joined, Left
-from k8snetlab.messages.nodes import PAUSE, RESUME, AnsweredMiss
+from k8snetlab.messages.nodes import PAUSE, RESUME, START, STOP, AnsweredMiss
 from k8snetlab.messages.probe import PROBE
 from k8snetlab.messages.processes import KILL
 from k8snetlab.messages.routing import ROUTING
@@ -127,6 +127,8 @@ PRINTED = (
     Printed("misses", AnsweredMiss, "an object a line"),
     Printed("node join", Joined, _OF_A_LAB),
     Printed("node leave", Left),
+    Printed("node start", START.answer),
+    Printed("node stop", STOP.answer),
     Printed("pause", PAUSE.answer),
     Printed("policy explain", PolicyExplanation),
     Printed("policy lint", PolicySurprises),
