@@ -21,12 +21,12 @@ class Home:
         cgroup: Path | None,
         keys: Keys | None = None,
     ) -> None:
-        self._files, self.kubelet, self._flannel, self._cgroup = files, kubelet, flannel, cgroup
+        self.files, self.kubelet, self._flannel, self._cgroup = files, kubelet, flannel, cgroup
         self.keys = keys
         """By which guests show who they are."""
 
     def directory(self, node: str) -> Path:
-        return self._files / node
+        return self.files / node
 
     def group(self, node: str) -> str:
         """The control group of all of a node's programs, "" where there is none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k8snetlab.addons import outside, routing
+from k8snetlab.addons import balancing, outside, routing
 from k8snetlab.addons.access import access_of
 from k8snetlab.addons.program import GUEST, Program
 from k8snetlab.api.guest import Guest
@@ -13,7 +13,8 @@ from k8snetlab.api.snapshot import Snapshot
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     """Those of one node."""
     guests = (_guest(guest, snapshot, node) for guest in guests_of(snapshot, node))
-    return (*routing.programs(snapshot, node), *outside.programs(snapshot, node), *guests)
+    own = (*routing.programs(snapshot, node), *outside.programs(snapshot, node), *balancing.programs(snapshot, node))
+    return (*own, *guests)
 
 
 def _guest(guest: Guest, snapshot: Snapshot, node: str) -> Program:

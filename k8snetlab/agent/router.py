@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from k8snetlab.agent.addons import AddOns
+from k8snetlab.agent.balancing import LoadBalancers
 from k8snetlab.agent.concern import Concern
 from k8snetlab.agent.namespaces import NamespaceKeeper
-from k8snetlab.agent.protocol import Surroundings
+from k8snetlab.agent.protocol import Make, Surroundings
 from k8snetlab.agent.report import Report
 from k8snetlab.agent.routing import Routing
 from k8snetlab.agent.team import Team
@@ -23,9 +26,12 @@ from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
 
+MANAGERS: Mapping[str, Make] = {"add-ons": AddOns, "routing": Routing, "load-balancers": LoadBalancers}
+
 
 class RouterAgent:
-    """As a node's agent, with two managers: those of add-ons and of the routes that routing daemons make."""
+    """As a node's agent, with managers for add-ons, for the routes that routing daemons make, and for the addresses of
+    load balancers."""
 
     name = names.ROUTER
     variant = ""
@@ -33,7 +39,7 @@ class RouterAgent:
 
     def __init__(self, around: Surroundings) -> None:
         self._keeper = NamespaceKeeper(around.owner, names.ROUTER)
-        self._team = Team(names.ROUTER, [AddOns("add-ons", None, around), Routing("routing", None, around)])
+        self._team = Team(names.ROUTER, [make(name, None, around) for name, make in MANAGERS.items()])
         self._concern = Concern()
         self.without: frozenset[str] = frozenset()
         """Namespaces of nodes without power: no cable leads to them."""

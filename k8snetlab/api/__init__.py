@@ -35,6 +35,7 @@ __all__ = [
     "lines",
     "link_settings",
     "load",
+    "load_balancer",
     "machines",
     "merging",
     "meta",

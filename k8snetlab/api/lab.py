@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from k8snetlab.api import addressing
 from k8snetlab.api.dns import Dns
+from k8snetlab.api.load_balancer import LoadBalancer
 from k8snetlab.api.meta import Object, Port, Value, always
 
 MaxPods = Annotated[int, Meta(ge=1, le=1023)]
@@ -217,6 +218,7 @@ class LabSpec(Value):
     dns: Dns = Dns()
     networkPolicy: LabNetworkPolicy = LabNetworkPolicy()
     controlPlane: ControlPlane = ControlPlane()
+    loadBalancer: LoadBalancer = LoadBalancer()
     maxPods: MaxPods = always(110)
     outside: Outside = Outside()
 

@@ -11,6 +11,7 @@ from k8snetlab.api.core import Endpoints, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.load_balancer import CLASS
 from k8snetlab.api.meta import Labels, Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import Workload
@@ -45,6 +46,16 @@ def services_by_label(service: Service) -> Iterable[Pair]:
         return ()
     key = max(selector, key=lambda k: (len(selector[k]), k))
     return ((service.namespace, key, selector[key]),)
+
+
+def balanced(service: Service) -> Iterable[bool]:
+    """The group of the Services that the lab's load balancer serves: of that type, and of no other's class."""
+    return (True,) if service.spec.type == "LoadBalancer" and service.spec.loadBalancerClass in (None, CLASS) else ()
+
+
+def unbalanced(service: Service) -> Iterable[bool]:
+    """The group of the Services of another type that have an address of a load balancer."""
+    return (True,) if service.spec.type != "LoadBalancer" and service.status.loadBalancer.ingress else ()
 
 
 def services_by_ip(service: Service) -> Iterable[str]:

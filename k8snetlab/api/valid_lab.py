@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface
 
-from k8snetlab.api import addressing, valid_dns, valid_outside
+from k8snetlab.api import addressing, valid_dns, valid_load_balancer, valid_outside
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
@@ -50,6 +50,7 @@ def lab(report: Report, lab: Lab) -> None:
     _store(report, lab)
     _api(report, lab)
     valid_dns.dns(report, lab, services)
+    valid_load_balancer.load_balancer(report, lab, underlay, (*pods, *services))
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:

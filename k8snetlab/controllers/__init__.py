@@ -20,6 +20,7 @@ __all__ = [
     "filters",
     "identity",
     "leaders",
+    "load_balancers",
     "namespaces",
     "node_leases",
     "node_lifecycle",

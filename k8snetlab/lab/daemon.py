@@ -62,6 +62,7 @@ from k8snetlab.running import standins, turning
 from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
+from k8snetlab.running.announcements import Announcements
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.lifecycle import PodLifecycle
 from k8snetlab.running.overflows import Overflows
@@ -180,6 +181,7 @@ class Daemon:
             "configuration of pods": self._lifecycle.follow_configuration,
             "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
+            "announcements": Announcements(cluster, self._paths.addons).follow,
         }
         if remote and machine:
             tasks["end of the lab"] = partial(leave_when_ended, self._lab, cluster, machine)

@@ -4,6 +4,7 @@ __all__ = [
     "bridge",
     "canvas",
     "hostports",
+    "lb",
     "netpol",
     "node",
     "nodelocal",

@@ -13,7 +13,7 @@ from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.selection import slices_by_service
+from k8snetlab.api.selection import balanced, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, family_of, gateway, host, pick, with_length
@@ -132,8 +132,10 @@ def published(service: Service) -> Iterable[bool]:
 
 def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Route]:
     seen = set()
+    led = snapshot.lab.spec.loadBalancer.mode != "none"
     for service in snapshot.select(Service, published, True).values():
-        vips = [i.ip for i in service.status.loadBalancer.ingress if i.here]
+        announced = led and bool(balanced(service))  # a node says by ARP or NDP that it is there, or haproxy listens
+        vips = [] if announced else [i.ip for i in service.status.loadBalancer.ingress if i.here]
         for ip in (*(service.spec.externalIPs if snapshot.proxy.external_ips else ()), *vips):
             node = _entry_node(snapshot, service, nodes)
             via = pick(node.addresses, family_of(ip)) if node else ""

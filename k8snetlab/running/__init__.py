@@ -4,6 +4,7 @@ __all__ = [
     "accounts",
     "agent_task",
     "agents",
+    "announcements",
     "convergence",
     "followed",
     "kubelet_link",

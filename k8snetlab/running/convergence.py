@@ -28,6 +28,7 @@ from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.followed import Followed
 from k8snetlab.running.stands import DONE, Stand, Stands, doing, why
+from k8snetlab.running.unserved import unserved
 
 FAILURE_THRESHOLD = 3
 """Syncs in a row that an agent fails before it is not waited for any more."""
@@ -222,6 +223,7 @@ class _Waiting:
             Warning(f"pod {pod.namespace}/{pod.name} {never_ready(pod) or f'has failed: {why(pod)}'}")
             for pod in self._ordered("over")
         ]
+        events += [Warning(sentence) for sentence in unserved(look.snapshot, self._followed.services)]
         for pod in [*self._ordered("failed"), *look.misfits]:
             message = f"pod {pod.namespace}/{pod.name}: {why(pod)}"
             events.append(Failed(pod.namespace, pod.name, message))

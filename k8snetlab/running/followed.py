@@ -36,6 +36,8 @@ class Followed:
         self._namespaces: dict[str, str] = {}
         """Those that are to go, with their uids."""
         self._guests: list[Guest] = []
+        self.services: dict[Key, None] = {}
+        """Those of the request that are to come."""
         self._seen: dict[Key, Pod] = {}
         self._selected = _Selected()
         self._everywhere = False
@@ -47,6 +49,8 @@ class Followed:
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
         if isinstance(obj, Guest):
             self._guests.append(obj)
+        elif isinstance(obj, Service):
+            self.services[obj.key] = None
         elif isinstance(obj, Pod):
             self._pods[obj.key] = ""
         elif isinstance(obj, MAKERS):

@@ -1,0 +1,88 @@
+"""Whether the addresses of load balancers are in use: a part of the router's agent."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+
+from k8snetlab.addons.announcers import announcers
+from k8snetlab.agent.protocol import Manager, Surroundings
+from k8snetlab.agent.worker import Worker
+from k8snetlab.api.core import Node
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.errors import KernelError
+from k8snetlab.render.lb import candidates
+from k8snetlab.render.node import Part
+
+PATIENCE = 20.0
+"""Seconds for which somebody is waited for who announces an address."""
+SOON, RARELY = 0.05, 1.0
+"""Seconds between two looks: while an address is waited for, and else."""
+
+
+class LoadBalancers(Manager):
+    """It makes nothing: `up` waits for it, and it names an address that nobody announces for long."""
+
+    def __init__(self, name: str, part: Part | None, around: Surroundings) -> None:
+        super().__init__(name, part, around)
+        self._worker = Worker(f"{name} of {self.node}", self._turn)
+        self._wanted: Mapping[str, tuple[str, ...]] = {}
+        self._nodes: tuple[str, ...] = ()
+        self._missing: tuple[str, ...] = ()
+        self._since = math.inf
+        self._told = False
+
+    def settled(self, snapshot: Snapshot, namespace: str) -> None:
+        l2 = snapshot.lab.spec.loadBalancer.mode == "l2" and self.around.addons is not None
+        announced = candidates.announced(snapshot) if l2 else {}
+        self._wanted = {address: order for address, order in announced.items() if order}
+        self._nodes = tuple(node.name for node in snapshot.all(Node).values()) if self._wanted else ()
+        self._look()
+        if self._wanted:
+            self._worker.poke()
+        if self._missing and time.monotonic() - self._since > PATIENCE:
+            self._told = True
+            address = self._missing[0]
+            more = f" and {len(self._missing) - 1} more" if len(self._missing) > 1 else ""
+            raise KernelError(
+                f"nobody announces {address}{more}; {self._wanted[address][0]} should",
+                f"the log of its speaker is in {self._log(address)}",
+            )
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        return () if self._told else tuple(f"address {one}: nobody announces it yet" for one in self._missing[:1])
+
+    def noticed_change(self) -> bool:
+        """Its patience is at its end."""
+        return not self._told and time.monotonic() - self._since > PATIENCE
+
+    def close(self) -> None:
+        self._worker.end()
+
+    def remove(self) -> None:
+        self._worker.end()
+
+    def _log(self, address: str) -> str:
+        home = self.around.addons
+        return str(home.directory(self._wanted[address][0]) / "speaker" / "log") if home else ""
+
+    def _look(self) -> bool:
+        """Whether other addresses are missing than before."""
+        home = self.around.addons
+        found = announcers(home.files, self._nodes) if home and self._wanted else {}
+        before, self._missing = self._missing, tuple(one for one in self._wanted if one not in found)
+        if not self._missing:
+            self._since, self._told = math.inf, False
+        elif self._missing != before:
+            self._since, self._told = time.monotonic(), False
+        return self._missing != before
+
+    def _turn(self) -> float | None:
+        """One of the thread's: seconds to the next."""
+        if not self._wanted:
+            return None
+        if self._look():
+            self.around.wake()
+        return SOON if self._missing and not self._told else RARELY

@@ -1,0 +1,35 @@
+"""Services of type LoadBalancer whose addresses are not in use, and why: what `up` and `apply` end with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from k8snetlab.api.core import Service
+from k8snetlab.api.selection import balanced
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.controllers import load_balancers
+from k8snetlab.render.lb import candidates
+
+
+def unserved(snapshot: Snapshot, keys: Iterable[Key]) -> Iterator[str]:
+    """A sentence for each of these; none in a lab without load balancers, where a status is the user's own."""
+    mode = snapshot.lab.spec.loadBalancer.mode
+    services = [service for key in keys if (service := snapshot.all(Service).get(key)) is not None]
+    services = [one for one in services if one.spec.type == "LoadBalancer"]
+    if mode == "none" or not services:
+        return
+    failures = load_balancers.failures(snapshot)
+    for service in services:
+        if why := _why(service, snapshot, failures.get(service.key, "")):
+            yield f"service {service.namespace}/{service.name}: {why}"
+
+
+def _why(service: Service, snapshot: Snapshot, failure: str) -> str:
+    if not balanced(service):
+        return f"its loadBalancerClass {service.spec.loadBalancerClass} is another's; this lab gives it no address"
+    if failure:
+        return f"it has no address: {failure}"
+    addresses = ", ".join(one.ip for one in service.status.loadBalancer.ingress)
+    if addresses and snapshot.lab.spec.loadBalancer.mode == "l2" and (why := candidates.lacking(service, snapshot)):
+        return f"{addresses}: {why}"
+    return ""

@@ -1,0 +1,5 @@
+"""`python -m k8snetlab.speaker`."""
+
+from k8snetlab.speaker.main import main
+
+main()
