@@ -94,3 +94,6 @@ def _taken(lab: Lab) -> Iterator[tuple[str, str]]:
     for node in expanded_nodes(lab.spec):
         for text in split(node.address):
             yield node.name, text
+    for host in lab.spec.hosts:
+        for text in host.addresses:
+            yield host.name, text
