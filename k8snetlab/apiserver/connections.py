@@ -14,15 +14,13 @@ from urllib.parse import parse_qs
 import uvicorn
 from uvicorn.server import ServerState
 
-from k8snetlab.apiserver.protocol import IDLE, Protocol, refused
+from k8snetlab.apiserver.protocol import HEAD, IDLE, Protocol, refused
 from k8snetlab.messages.verb import SERVER
 
 HANDSHAKE = 10.0
 """Seconds that a client has for that of TLS."""
 LAST = 1.0
 """Seconds that clients have to take their last answers, once all are given."""
-HEAD = 1 << 15
-"""Bytes of all headers of a request."""
 
 
 def _is_bad(record: logging.LogRecord) -> bool:
@@ -132,7 +130,10 @@ def _wrong(scope: Any) -> tuple[int, str, str] | None:
         return 505, "BadRequest", f"HTTP/{scope['http_version']} is not spoken here, HTTP/1.1 is"
     if sum(len(name) + len(value) for name, value in scope["headers"]) > HEAD:
         return 431, "BadRequest", f"the headers of the request have more than {HEAD >> 10} KiB"
-    if {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}:
+    codings = [value.lower() for name, value in scope["headers"] if name == b"transfer-encoding"]
+    if codings and codings != [b"chunked"]:
+        return 501, "BadRequest", "of the codings of Transfer-Encoding chunked is read here, alone"
+    if codings and any(name == b"content-length" for name, _ in scope["headers"]):
         # Others before us might have read it otherwise (RFC 9112, 6.3), so nothing behind it is read.
         return 400, "BadRequest", "Content-Length and Transfer-Encoding do not go together"
     return None

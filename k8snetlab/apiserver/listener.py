@@ -10,8 +10,9 @@ import socket
 import ssl
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
-import h11
+import httptools
 
 from k8snetlab.apiserver.access import ANONYMOUS, AUTHENTICATED, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.connections import Connections
@@ -51,12 +52,14 @@ class TlsProtocol(Protocol):
     def _should_upgrade(self) -> bool:
         return self._get_upgrade() == SPDY or super()._should_upgrade()
 
-    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+    def handle_websocket_upgrade(self) -> None:
         if self._get_upgrade() != SPDY:
-            super().handle_websocket_upgrade(event)
+            super().handle_websocket_upgrade()
             return
         self.connections.discard(self)
-        upgraded = SpdyConnection(self.app, dict(self.scope), self.server_state)
+        url = httptools.parse_url(self.url)
+        path = {"path": unquote(url.path.decode("ascii")), "raw_path": url.path, "query_string": url.query or b""}
+        upgraded = SpdyConnection(self.app, {**self.scope, **path}, self.server_state)
         upgraded.connection_made(self.transport)
         self.transport.set_protocol(upgraded)
 

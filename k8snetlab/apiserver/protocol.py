@@ -6,14 +6,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from http import HTTPStatus
 from typing import Any, cast
 
-import h11
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 log = logging.getLogger(__name__)
 MOST = 1 << 16
 """Bytes that wait to be sent, in a turn and for a client that reads more slowly than it is told."""
+HEAD = 1 << 15
+"""Bytes of all headers of a request."""
 FIRST = 30.0
 """Seconds that a client has for the first request, and for each later one that has begun."""
 IDLE = 95
@@ -75,7 +77,7 @@ class Gathering:
         self._transport.abort()
 
 
-class Protocol(H11Protocol):
+class Protocol(HttpToolsProtocol):
     """uvicorn's, with limits on what a client may keep waiting."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -84,11 +86,42 @@ class Protocol(H11Protocol):
         self._seen: Any = None
         self._unread: asyncio.TimerHandle | None = None
         self._waiting = self.loop.call_later(FIRST, self._look)
+        self._arriving = self._went_on = False
+        self._still = 0
+        """Octets since the request went on: since its head was whole, a piece of its body came, or it ended."""
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._waiting.cancel()
         self.resume_writing()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._went_on = False
+        super().data_received(data)
+        self._still = 0 if self._went_on else self._still + len(data)
+        if self._still > HEAD and not self.transport.is_closing():
+            self._refuse(431, f"the headers of the request have more than {HEAD >> 10} KiB")
+
+    def on_message_begin(self) -> None:
+        self._arriving = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._went_on = True
+        super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            self.cycle.send = _Unframed(self.cycle).send  # type: ignore[method-assign]
+
+    def on_chunk_header(self) -> None:
+        self._went_on = True
+
+    def on_body(self, body: bytes) -> None:
+        self._went_on = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._went_on, self._arriving = True, False
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         if self._unread is None:
@@ -103,12 +136,20 @@ class Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered where nothing is yet; nothing behind it is read."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            body = refused(400, "BadRequest", msg)
+        self._refuse(400, msg)
+
+    def _refuse(self, code: int, message: str) -> None:
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete or not cycle.response_started:
+            body = refused(code, "BadRequest", message)
             headers = [*self.server_state.default_headers, (b"content-type", b"application/json")]
             headers += [(b"content-length", str(len(body)).encode()), (b"connection", b"close")]
-            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=body), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+            lines = [b"HTTP/1.1 %d %s" % (code, HTTPStatus(code).phrase.encode())]
+            lines += [b"%s: %s" % pair for pair in headers]
+            self.transport.write(b"\r\n".join([*lines, b"", body]))
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
         self.transport.close()
 
     def _cut(self) -> None:
@@ -118,10 +159,7 @@ class Protocol(H11Protocol):
 
     def _asks(self) -> bool:
         """Whether a request has begun, or none ever has, that nobody answers."""
-        if self.cycle is None:
-            return True
-        begun = bool(self.conn.trailing_data[0]) or self.conn.their_state is h11.SEND_BODY
-        return begun and self.cycle.response_complete
+        return self.cycle is None or (self._arriving and self.cycle.response_complete)
 
     def _look(self) -> None:
         """Who is in the middle of a request as at the last look, and is answered none, takes up room."""
@@ -132,3 +170,19 @@ class Protocol(H11Protocol):
             return
         self._seen = self.cycle
         self._waiting = self.loop.call_later(FIRST, self._look)
+
+
+class _Unframed:
+    """An answer to HTTP/1.0, which knows no chunks: what has no length ends with its connection."""
+
+    def __init__(self, cycle: Any) -> None:
+        self._cycle, self._send = cycle, cycle.send
+        self._bare = False
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self._bare = not any(name == b"content-length" for name, _ in message.get("headers", ()))
+        if self._bare:
+            self._cycle.chunked_encoding = False
+            self._cycle.expected_content_length = len(message.get("body", b""))
+        await self._send(message)

@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import encode, resource_of, store_key
+from k8snetlab.api.scheme import encode, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import admitted, nearby, restoring
 from k8snetlab.cluster.controlling import ControllerLoop
+from k8snetlab.cluster.creating import Creations, alone, namesake
 from k8snetlab.cluster.events import EventRecorder
 from k8snetlab.cluster.failing import Failing
 from k8snetlab.cluster.fencing import Fence, FencedError, gives
@@ -59,6 +60,7 @@ class Cluster:
         self._whole = asyncio.Event()
         self._events = EventRecorder(store, informer)
         self._fence = Fence(store, informer)
+        self._creations = Creations(self._create_many)
 
     @property
     def snapshot(self) -> Snapshot:
@@ -148,8 +150,30 @@ class Cluster:
             self._whole.set()
 
     async def create(self, obj: T) -> T:
+        if not alone(obj):
+            return cast(T, await self._creations.of(obj))
         async with self._door:
             return await self._fence.chosen(lambda: self._create(obj))
+
+    async def _create_many(self, objects: Sequence[Object]) -> list[Object | Exception]:
+        """`create` of each object, in one go; none gets what others must not get, too (`alone`)."""
+        outcomes, planned = list[Object | Exception](objects), dict[str, tuple[int, admitted.Planned]]()
+        async with self._door:
+            snapshot = self.snapshot
+            for number, obj in enumerate(objects):
+                try:
+                    self._refuse_namesake(obj)
+                    new = admitted.admit_create(obj, snapshot)
+                    if (key := store_key(new)) in planned:
+                        raise namesake(obj)
+                    planned[key] = number, admitted.put(key, new, None)
+                except Exception as error:
+                    outcomes[number] = error
+            results = await self._write_many([what for _, what in planned.values()]) if planned else ()
+            for (number, (_, new)), result in zip(planned.values(), results, strict=True):
+                stored = self.snapshot.get(type(new), new.name, new.namespace)
+                outcomes[number] = (stored or new) if isinstance(result, Event) else result
+        return outcomes
 
     def tried(self, obj: T, old: T | None = None) -> T:
         """The object as `create`, or where there is an `old` one `edit`, would store it now; nothing is stored."""
@@ -297,7 +321,7 @@ class Cluster:
 
     def _refuse_namesake(self, obj: Object) -> None:
         if self.snapshot.get(type(obj), obj.name, obj.namespace) is not None:
-            raise AlreadyExistsError(f"{resource_of(obj).plural} {obj.name!r} already exists")
+            raise namesake(obj)
 
     async def _replace(self, obj: T, old: T) -> T:
         """Stores an admitted `obj` over `old`; `old` itself when nothing differs."""

@@ -198,7 +198,7 @@ async def test_of_a_request_with_two_meanings_nothing_behind_it_is_answered(tmp_
 
 @pytest.mark.parametrize(
     "line",
-    [b"GET", b"GET /", b"GET / HTTP/x", b"GET /  HTTP/1.1", b"G\x00T / HTTP/1.1", b"GET /\xff HTTP/1.1", b"\x16\x03"],
+    [b"GET", b"GET / HTTP/x", b"GET / HTTP /1.1", b"G\x00T / HTTP/1.1", b"GET /\xff HTTP/1.1", b"\x16\x03"],
 )
 async def test_what_is_no_http_is_refused(tmp_path: Path, line: bytes) -> None:
     async with at_socket(tmp_path) as at:
@@ -223,6 +223,45 @@ async def test_a_bad_chunk_behind_the_start_of_the_answer_breaks_it_off(tmp_path
         # of a watch the answer begins when its body, which may not be, has not ended
         writer.write(WATCH[:-2] + b"Transfer-Encoding: chunked\r\n\r\nx\r\n")
         assert (await reader.read()).startswith(b"HTTP/1.1 4")
+
+
+ENDLESS = f"POST {MAPS} HTTP/1.1\r\nHost: l\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [b"", b"GET /", VERSION[:-2] + b"X: ", ENDLESS + b"3;", ENDLESS + b"0\r\nX: ", VERSION + b"GET /", WATCH + b"X"],
+    ids=["nothing", "path", "header", "extension", "trailer", "second path", "behind a watch"],
+)
+async def test_what_goes_on_for_ever_is_ended_whatever_part_of_a_request_it_is(tmp_path: Path, begin: bytes) -> None:
+    more = b"\r\n" if not begin else b"a"
+    async with at_socket(tmp_path) as at, at.connected() as (reader, writer), asyncio.timeout(30):
+        writer.write(begin)
+        with contextlib.suppress(ConnectionError):
+            while not writer.is_closing():
+                writer.write(more * 4096)
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            while await reader.read(1 << 16):
+                pass
+        await until(lambda: len(at.made) == 1 and at.made[0].transport.is_closing())
+
+
+async def test_an_answer_without_a_length_has_no_chunks_for_a_client_that_knows_none(tmp_path: Path) -> None:
+    async with at_socket(tmp_path) as at, at.connected() as (reader, writer), asyncio.timeout(30):
+        writer.write(WATCH.replace(b"/1.1", b"/1.0"))
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"chunked" not in head and b"connection: close" in head
+        await at.asked("POST", MAPS, a_map("x"))
+        assert json.loads(await reader.readline())["type"] == "ADDED"
+        whole = await at.said(VERSION.replace(b"/1.1", b"/1.0"))
+        assert json.loads(whole.partition(b"\r\n\r\n")[2])["gitVersion"]
+
+
+async def test_http_0_9_is_not_spoken(tmp_path: Path) -> None:
+    async with at_socket(tmp_path) as at:
+        said = await at.said(b"GET /\r\n\r\n")
+        assert said.startswith(b"HTTP/1.1 505 ") and said.count(b"\r\n\r\n") == 1
 
 
 async def test_requests_in_one_packet_are_answered_in_their_order(tmp_path: Path) -> None:
