@@ -18,9 +18,10 @@ from typing import Any
 import msgspec
 import yaml
 
+from k8snetlab.api import json_lines
+from k8snetlab.api.json_lines import MAX_DEPTH
 from k8snetlab.api.words import Path
 
-MAX_DEPTH = 100
 MAX_ALIASED = 100_000
 """How many values aliases may add up to (against the "billion laughs")."""
 
@@ -68,6 +69,12 @@ def parse(text: str | bytes, file: str) -> tuple[list[Document], list[Flaw]]:
         return [], [Flaw(file, error.object.count(b"\n", 0, error.start) + 1, _NO_TEXT)]
     except UnicodeEncodeError as error:
         return [], [Flaw(file, error.object.count("\n", 0, error.start) + 1, _NO_TEXT)]
+    if (lines := json_lines.documents(text, _plain)) is not None:
+        return [Document(file, value, json_lines.OneLine(line)) for line, value in lines], []
+    return _as_yaml(text, file)
+
+
+def _as_yaml(text: str, file: str) -> tuple[list[Document], list[Flaw]]:
     if text.lstrip().startswith(("{", "[")):
         text = _SURROGATES.sub(_pair, text)
     builder = _Builder(file)
