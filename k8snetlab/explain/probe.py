@@ -28,6 +28,8 @@ TIMEOUT = 2.0
 """Seconds a probe waits for an answer."""
 PARALLEL = 64
 """Probes under way at a time."""
+DNS = 53
+"""The port of names."""
 
 
 async def probe(
@@ -111,6 +113,8 @@ async def _exchange(place: str, target: Target) -> dict[str, object]:
             return _parse(await loop.sock_recv(sock, 2048))
         request = f"GET / HTTP/1.1\r\nHost: {target.address}\r\nUser-Agent: k8snetlab\r\nConnection: close\r\n\r\n"
         await loop.sock_sendall(sock, request.encode())
+        if target.port == DNS:
+            sock.shutdown(socket.SHUT_WR)  # a server of names waits for more, unless it is told that nothing comes
         return _parse(await _read_all(sock))
 
 

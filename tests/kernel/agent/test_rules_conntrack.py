@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import conntrack, nfacct
 from k8snetlab.kernel import netns as namespaces
 from k8snetlab.kernel.execute import execute
+from k8snetlab.kernel.nfnetlink import Nfnetlink
 
 LOOPBACK: dict[Family, str] = {"ipv4": "127.0.0.1", "ipv6": "::1"}
 
@@ -52,6 +55,22 @@ def test_connections_are_read_with_who_answers(connected: tuple[str, Family]) ->
     assert known(name, family) == {7001: "8001", 7002: "7002", 7003: "8003"}
     host = "127.0.0.1" if family == "ipv4" else "[::1]"
     assert {c.answers for c in conntrack.udp(name, family)} == {f"{host}:{port}" for port in (8001, 7002, 8003)}
+
+
+def test_the_kernel_tells_of_no_other_protocol(connected: tuple[str, Family], monkeypatch: pytest.MonkeyPatch) -> None:
+    name, family = connected
+    told: list[int] = []
+    dump = Nfnetlink.dump
+
+    def counted(self: Nfnetlink, *args: Any) -> Iterator[bytes]:
+        for one in dump(self, *args):
+            told.append(len(one))
+            yield one
+
+    monkeypatch.setattr(Nfnetlink, "dump", counted)
+    assert len(conntrack.udp(name, family)) == 3
+    # Linux before 5.8 tells of all
+    assert len(told) == (3 if tuple(map(int, os.uname().release.split(".")[:2])) >= (5, 8) else 4)
 
 
 def test_only_those_that_nothing_serving_answers_are_forgotten(connected: tuple[str, Family]) -> None:
