@@ -26,6 +26,7 @@ from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
+from k8snetlab.lab.operations.ingresses import IngressesShown
 from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
@@ -41,6 +42,7 @@ from k8snetlab.lab.table import Table
 from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.running.agents import Agents
+from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.overflows import Overflows
 from k8snetlab.state.ledger import Ledger
@@ -216,7 +218,8 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     return Table(
         Attaching(cluster, ledger),
         Linking(cluster, agents),
-        changing := Changing(cluster, agents, leases, None),
+        changing := Changing(cluster, agents, leases, None, ingresses := Ingresses(cluster, paths, kubelet)),
+        IngressesShown(cluster, ingresses),
         Pausing(cluster, agents),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),
         Guests(cluster, agents, paths),

@@ -165,6 +165,29 @@ class LabNetworkPolicy(Value):
     cutEstablished: bool = False
 
 
+class IngressPorts(Value):
+    """The node ports of the controller's Service; 0 has one allocated."""
+
+    http: Annotated[int, Meta(ge=0, le=65535)] = 0
+    https: Annotated[int, Meta(ge=0, le=65535)] = 0
+
+
+class IngressSettings(Value):
+    """`controller` is who acts on Ingresses: nginx as ingress-nginx configures it, or nobody. Its pods are those of the
+    Deployment ingress-nginx-controller in the namespace ingress-nginx; its Service there has the cluster IP `address`
+    (by default an allocated one). `defaultCertificate` names a Secret, NAMESPACE/NAME, for hosts without one of their
+    own. With `defaultClass` Ingresses that name no class are its own.
+    """
+
+    controller: Literal["none", "nginx"] = always("none")
+    replicas: Annotated[int, Meta(ge=0, le=100)] = always(1)
+    nodePorts: IngressPorts = IngressPorts()
+    serviceType: Literal["NodePort", "LoadBalancer"] = always("NodePort")
+    address: str = ""
+    defaultCertificate: str = ""
+    defaultClass: bool = always(True)
+
+
 class StoreSpec(Value):
     """`endpoints` are URLs of etcd's members, `ca`, `cert` and `key` PEM files. `insecure` admits plain http: whoever
     reaches such a store can write to the lab, and a Pod's command runs as root.
@@ -219,6 +242,7 @@ class LabSpec(Value):
     networkPolicy: LabNetworkPolicy = LabNetworkPolicy()
     controlPlane: ControlPlane = ControlPlane()
     loadBalancer: LoadBalancer = LoadBalancer()
+    ingress: IngressSettings = IngressSettings()
     maxPods: MaxPods = always(110)
     outside: Outside = Outside()
 

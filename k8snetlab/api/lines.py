@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 LINES = "k8snetlab/lines"
 DEEPEST = 5
 """Steps of a path that is kept: spec.ingress[0].from[0]."""
+DEEPER = {"Ingress": 6}
+"""Of kinds whose fields stand deeper: spec.rules[0].http.paths[0]."""
 READ = 256
 """Annotations that are read once only: their fields are asked for one after the other."""
 LONGEST = 32_768
@@ -35,8 +37,9 @@ def noted(obj: Object, document: Document, at: Path) -> dict[str, str]:
     value = document.value
     for step in (*at, "spec"):
         value = value.get(step) if isinstance(value, dict) else value[step]
-    own = {path: line for path in _paths(value, ("spec",)) if (line := document.lines.get((*at, *path)))}
-    for deepest in range(DEEPEST, 0, -1):
+    most = DEEPER.get(obj.KIND, DEEPEST)
+    own = {path: line for path in _paths(value, ("spec",), most) if (line := document.lines.get((*at, *path)))}
+    for deepest in range(most, 0, -1):
         kept = [f"{'.'.join(map(str, path))}={line}" for path, line in own.items() if len(path) <= deepest]
         text = " ".join((_sum(obj), *kept))
         if len(text) <= LONGEST:
@@ -44,13 +47,13 @@ def noted(obj: Object, document: Document, at: Path) -> dict[str, str]:
     return {}
 
 
-def _paths(value: Any, path: Path) -> Iterator[Path]:
+def _paths(value: Any, path: Path, most: int) -> Iterator[Path]:
     """Of a value and of what is in it, as deep as lines are kept."""
     yield path
-    if len(path) < DEEPEST:
+    if len(path) < most:
         items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         for step, inner in items:
-            yield from _paths(inner, (*path, step))
+            yield from _paths(inner, (*path, step), most)
 
 
 def line(obj: Object, path: Path) -> str:
@@ -82,4 +85,8 @@ def _is_number(text: str) -> bool:
 
 
 def _sum(obj: Object) -> str:
-    return f"{zlib.crc32(msgspec.json.encode(getattr(obj, 'spec', None))):08x}"
+    """Of the spec but for the class that an Ingress is given when it names none."""
+    spec: Any = getattr(obj, "spec", None)
+    if hasattr(spec, "ingressClassName"):
+        spec = msgspec.structs.replace(spec, ingressClassName=None)
+    return f"{zlib.crc32(msgspec.json.encode(spec)):08x}"

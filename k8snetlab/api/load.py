@@ -232,7 +232,6 @@ class _Loader:
         self.reported |= {(id(obj), path) for path, _ in findings.wrong}
         for path in (*findings.ignored, *_not_run(obj)):
             self.passed.field(document.file, document.line((*at, *path)), type_.KIND, obj.short_name, path)
-        self.passed.stored(document.file, document.line(at), obj)
         for path, message in unread(given, type_):
             where = document.line((*at, *path))
             self.problem(document.file, where, f"{show((*at, *path))}: {message}")

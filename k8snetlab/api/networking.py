@@ -106,6 +106,7 @@ class Ingress(Object):
     KIND: ClassVar[str] = "Ingress"
     API_VERSION: ClassVar[str] = "networking.k8s.io/v1"
     counted: ClassVar[bool] = True
+    lined: ClassVar[bool] = True
 
     spec: IngressSpec = always(IngressSpec())
     status: IngressStatus = always(IngressStatus())

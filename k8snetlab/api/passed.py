@@ -9,9 +9,7 @@ import msgspec
 
 from k8snetlab.api.core import Service
 from k8snetlab.api.ignored import Ignored, makers_of
-from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Problem
-from k8snetlab.api.unserved import UNSERVED
 from k8snetlab.api.words import Path, shorten
 
 Message = tuple[str, int, str]
@@ -33,7 +31,6 @@ class Passed:
     def __init__(self) -> None:
         self.kinds: dict[str, _Group] = {}
         self.fields: dict[str, _Group] = {}
-        self.unserved: dict[str, _Group] = {}
 
     def blamed(self, problem: Problem, known: Iterable[Ignored]) -> str:
         """What a Service is told that would select pods of an ignored object; "" where it would not."""
@@ -56,12 +53,6 @@ class Passed:
         group.names[name] = None
         group.fields[tuple(part if isinstance(part, str) else 0 for part in path)] = None
 
-    def stored(self, file: str, line: int, obj: Object) -> None:
-        """An object that is taken, and of which nothing follows, where its kind is such a one."""
-        if said := UNSERVED.get(type(obj)):
-            group = self.unserved.setdefault(obj.KIND, _Group(file, line, said))
-            group.names[obj.short_name] = None
-
     def messages(self) -> list[Message]:
         found = []
         for kind, group in self.kinds.items():
@@ -71,11 +62,6 @@ class Passed:
                 title = f"{shorten(kind)}: {group.count} objects"
             message = f"{title}: this kind is not part of the lab's network, ignored{group.hint}"
             found.append((group.file, group.line, message))
-        for kind, group in self.unserved.items():
-            one = len(group.names) == 1
-            title = f"{kind} {shorten(next(iter(group.names)))}" if one else f"{kind}: {len(group.names)} objects"
-            said = group.hint if one else f"each: {group.hint}"
-            found.append((group.file, group.line, f"{title}: {said}"))
         for kind, group in self.fields.items():
             one = len(group.names) == 1
             what = (

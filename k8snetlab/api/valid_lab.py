@@ -7,9 +7,9 @@ from ipaddress import ip_address, ip_interface
 
 from k8snetlab.api import addressing, valid_dns, valid_load_balancer, valid_outside
 from k8snetlab.api.addressing import Address, IPNetwork, split
-from k8snetlab.api.core import Node
+from k8snetlab.api.core import NODE_PORTS, Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
-from k8snetlab.api.lab import ROUTED, Lab, LabNode, Routing
+from k8snetlab.api.lab import ROUTED, IngressSettings, Lab, LabNode, Routing
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_label, labels, node_name, place
 from k8snetlab.api.selection import nodes_by_address
@@ -51,6 +51,7 @@ def lab(report: Report, lab: Lab) -> None:
     _api(report, lab)
     valid_dns.dns(report, lab, services)
     valid_load_balancer.load_balancer(report, lab, underlay, (*pods, *services))
+    _ingress(report, lab, services)
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:
@@ -246,6 +247,33 @@ def _policies(report: Report, lab: Lab) -> None:
     policies = lab.spec.networkPolicy
     if policies.cutEstablished and policies.controller == "none":
         report.warn(lab, ("spec", "networkPolicy", "cutEstablished"), "means nothing with controller none")
+
+
+def _ingress(report: Report, lab: Lab, services: list[IPNetwork]) -> None:
+    spec, path = lab.spec.ingress, ("spec", "ingress")
+    for field in ("http", "https"):
+        port = getattr(spec.nodePorts, field)
+        if port and port not in NODE_PORTS:
+            message = f"{port} is not in the valid range; use {NODE_PORTS[0]} to {NODE_PORTS[-1]}"
+            report.error(lab, (*path, "nodePorts", field), message)
+    if spec.nodePorts.http and spec.nodePorts.http == spec.nodePorts.https:
+        report.error(lab, (*path, "nodePorts", "https"), f"{spec.nodePorts.http} is the port of http already")
+    if spec.address:
+        try:
+            address = ip_address(spec.address)
+            inside = not services or any(address in network for network in services)
+        except ValueError:
+            report.error(lab, (*path, "address"), f"{shorten(spec.address)!r} is no address; write it like 10.96.0.80")
+        else:
+            if not inside:
+                report.error(lab, (*path, "address"), f"{address} is not in spec.serviceCIDR {lab.spec.serviceCIDR}")
+    namespace, slash, name = spec.defaultCertificate.partition("/")
+    if spec.defaultCertificate and not (slash and namespace and name and "/" not in name):
+        message = f"{shorten(spec.defaultCertificate)!r} names no Secret; write it like default/shop-tls"
+        report.error(lab, (*path, "defaultCertificate"), message)
+    if spec == IngressSettings(controller=spec.controller) or spec.controller != "none":
+        return
+    report.warn(lab, path, "means nothing without `controller: nginx`")
 
 
 def _backend(report: Report, lab: Lab) -> None:

@@ -39,6 +39,7 @@ ROOMS = {
     "graph": ("graph",),
     "misses": ("misses",),
     "routing": ("routing",),
+    "nginx": ("nginx-conf",),
     "render": ("render",),
     "store": ("store",),
     "controlplane": ("controlplane",),

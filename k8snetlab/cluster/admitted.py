@@ -16,6 +16,7 @@ from k8snetlab.api.extensions import CLEANUP, CustomResourceDefinition
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.lines import LINES
 from k8snetlab.api.meta import FOREGROUND, SOURCE, Object, ObjectMeta
+from k8snetlab.api.networking import CLASS, Ingress
 from k8snetlab.api.pod_state import stopped
 from k8snetlab.api.scheme import encode, resource_of, store_key
 from k8snetlab.api.snapshot import Snapshot
@@ -148,11 +149,21 @@ def _desired(obj: Object) -> object:
 def admit_apply(obj: Object, old: Object, snapshot: Snapshot) -> Object:
     """`admit_update` for a manifest, which has no identity and no status; `old` itself if only its file is another, and
     no line that is kept."""
-    new = admit_update(_inherit(obj, old), old, snapshot)
+    new = admit_update(_inherit(_classed(obj, old), old), old, snapshot)
     written = obj.metadata.annotations
     if new is old and written.get(LINES) in (None, old.metadata.annotations.get(LINES)):
         return old
     return _annotated(new, {key: written[key] for key in (SOURCE, LINES) if key in written})
+
+
+def _classed(obj: Object, old: Object) -> Object:
+    """An Ingress whose manifest names no class keeps the one that it was given when it was made."""
+    if not isinstance(obj, Ingress) or not isinstance(old, Ingress):
+        return obj
+    if obj.spec.ingressClassName is not None or CLASS in obj.metadata.annotations:
+        return obj
+    spec = msgspec.structs.replace(obj.spec, ingressClassName=old.spec.ingressClassName)
+    return msgspec.structs.replace(obj, spec=spec)
 
 
 def _annotated(obj: Object, more: dict[str, str]) -> Object:

@@ -123,7 +123,7 @@ def in_order(objects: Iterable[Object]) -> list[Object]:
         match obj:
             case Lab():
                 return 0
-            case PriorityClass():
+            case PriorityClass() | IngressClass():
                 return 1
             case Service(spec=spec) if not spec.clusterIP and not any(port.nodePort for port in spec.ports):
                 return 3

@@ -40,6 +40,7 @@ from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
 from k8snetlab.lab.operations.guests import Guests
+from k8snetlab.lab.operations.ingresses import IngressesShown
 from k8snetlab.lab.operations.linking import Linking
 from k8snetlab.lab.operations.machine import ThisMachine
 from k8snetlab.lab.operations.pausing import Pausing
@@ -63,6 +64,7 @@ from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.announcements import Announcements
+from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.lifecycle import PodLifecycle
 from k8snetlab.running.overflows import Overflows
@@ -115,13 +117,13 @@ class Daemon:
         remote = Remote(store, machine.node, supervisor) if machine else None
         group = self._cgroup()
         accounts = Accounts(cluster, self._paths, keys)
-        works = Works(cluster, self._paths, accounts, group)
+        self._ingresses = ingresses = Ingresses(cluster, self._paths, kubelet)
+        works = Works(cluster, self._paths, accounts, ingresses, group)
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, works=works, remote=remote)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
-        reaching = Reaching(cluster, Listener(keys), self._paths)
         table = Table(
-            reaching,
-            changing := Changing(cluster, agents, leases, remote),
+            reaching := Reaching(cluster, Listener(keys), self._paths),
+            changing := Changing(cluster, agents, leases, remote, ingresses),
             Snapshotting(cluster, agents, self._paths, changing.writing),
             Pausing(cluster, agents),
             Powering(cluster, agents, switching := Switching(cluster, agents, self._lifecycle, self._paths)),
@@ -147,11 +149,12 @@ class Daemon:
                 kubelet=kubelet,
                 leases=leases,
                 supervisor=supervisor,
-                api=lambda: self._inside.problem,
+                others=lambda now: [*filter(None, [self._inside.problem]), *ingresses.troubles(now)],
             ),
             Processes(cluster, agents, self._paths, kubelet),
             ControlPlaneState(cluster, agents, self._paths),
             Scheduling(cluster),
+            IngressesShown(cluster, ingresses),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),
@@ -182,6 +185,7 @@ class Daemon:
             "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
             "announcements": Announcements(cluster, self._paths.addons).follow,
+            "ingress-nginx": ingresses.run,
         }
         if remote and machine:
             tasks["end of the lab"] = partial(leave_when_ended, self._lab, cluster, machine)
@@ -231,6 +235,7 @@ class Daemon:
 
     def _states_changed(self, states: tuple[PodState, ...]) -> None:
         self._lifecycle.states_changed(states)
+        self._ingresses.look()
 
 
 @contextlib.contextmanager

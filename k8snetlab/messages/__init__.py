@@ -11,6 +11,7 @@ __all__ = [
     "errors",
     "faults",
     "guests",
+    "ingress",
     "kubeconfig",
     "links",
     "machines",

@@ -4,6 +4,7 @@ __all__ = [
     "bridge",
     "canvas",
     "hostports",
+    "ingress",
     "lb",
     "netpol",
     "node",

@@ -7,6 +7,7 @@ __all__ = [
     "announcements",
     "convergence",
     "followed",
+    "ingresses",
     "kubelet_link",
     "lifecycle",
     "logs",

@@ -27,6 +27,7 @@ from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.followed import Followed
+from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.running.stands import DONE, Stand, Stands, doing, why
 from k8snetlab.running.unserved import unserved
 
@@ -53,6 +54,7 @@ async def converge(
     *,
     since: float | None = None,
     timeout: float = CHANGE_TIMEOUT,
+    ingresses: Ingresses | None = None,
 ) -> AsyncGenerator[ChangeEvent, None]:
     """Yields events until the request's own objects are in every kernel they concern, and its pods run, have failed (a
     `Failed` for each) or have gone. `since` (seconds, monotonic) is when the request came: agents must have looked at
@@ -66,7 +68,7 @@ async def converge(
     async with contextlib.AsyncExitStack() as stack:
         pace = await stack.enter_async_context(Pace(cluster, remote)) if remote else None
         asked = began if since is None else since
-        waiting = _Waiting(cluster, agents, pace, followed, asked)
+        waiting = _Waiting(cluster, agents, pace, followed, asked, ingresses=ingresses)
         shown: set[Progress] = set()
         said = began
         while True:
@@ -125,7 +127,17 @@ class _Failure(NamedTuple):
 class _Waiting:
     """The looks of one request, and what it remembers between them."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, pace: Pace | None, followed: Followed, since: float) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        agents: Agents,
+        pace: Pace | None,
+        followed: Followed,
+        since: float,
+        *,
+        ingresses: Ingresses | None = None,
+    ) -> None:
+        self._ingresses = ingresses
         self._cluster, self._agents, self._pace, self._followed, self._since = cluster, agents, pace, followed, since
         self._reached: tuple[Snapshot, float] | None = None
         """The snapshot in which the pods are as they should be, and when it was seen first."""
@@ -160,6 +172,8 @@ class _Waiting:
         elif self._reached is None:
             self._reached = snapshot, now
         rules = self._look_at_kernels(look)
+        if self._ingresses and not look.reasons:
+            look.reasons += self._ingresses.behind(snapshot)
         known = len([t for t in self._agents.tasks if t.state.snapshot])
         undone = ", ".join(f"{pod.namespace}/{pod.name}" for pod in islice(stands.undone, LINES))
         done = sum(len(stands[stand]) for stand in DONE)
@@ -183,7 +197,10 @@ class _Waiting:
 
     def _news(self) -> list[object]:
         """All that a look depends on, by identity; nothing where other machines have their part in it."""
-        return [] if self._pace else [self._cluster.snapshot.objects, *(task.state for task in self._agents.tasks)]
+        if self._pace:
+            return []
+        doors = [self._ingresses.state] if self._ingresses else []
+        return [self._cluster.snapshot.objects, *(task.state for task in self._agents.tasks), *doors]
 
     def _look_at_misfits(self, look: _Look, settled: bool, now: float) -> None:
         """Pods that fit no node are given up when nothing else is waited for, and after a while."""
@@ -219,6 +236,8 @@ class _Waiting:
         silent = self._silent().values()
         events: list[ChangeEvent] = [Warning(f"{why}; it was not waited for") for why in silent]
         events += self._of_paused_nodes(look)
+        if self._ingresses:
+            events += map(Warning, self._ingresses.unserved(look.snapshot, self._followed.ingresses))
         events += [
             Warning(f"pod {pod.namespace}/{pod.name} {never_ready(pod) or f'has failed: {why(pod)}'}")
             for pod in self._ordered("over")

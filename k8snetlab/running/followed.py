@@ -9,6 +9,7 @@ from k8snetlab.api.apps import ReplicaSet
 from k8snetlab.api.core import Namespace, Pod, Service
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import Ingress
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.selection import by_owner, node_of_guest, services_of
 from k8snetlab.api.snapshot import Key, Snapshot
@@ -37,6 +38,7 @@ class Followed:
         """Those that are to go, with their uids."""
         self._guests: list[Guest] = []
         self.services: dict[Key, None] = {}
+        self.ingresses: set[Key] = set()
         """Those of the request that are to come."""
         self._seen: dict[Key, Pod] = {}
         self._selected = _Selected()
@@ -51,6 +53,8 @@ class Followed:
             self._guests.append(obj)
         elif isinstance(obj, Service):
             self.services[obj.key] = None
+        elif isinstance(obj, Ingress):
+            self.ingresses.add(obj.key)
         elif isinstance(obj, Pod):
             self._pods[obj.key] = ""
         elif isinstance(obj, MAKERS):

@@ -59,6 +59,7 @@ class PodLifecycle:
         works: Works,
         remote: Remote | None = None,
     ) -> None:
+        self._ingresses = works.ingresses
         self._supervisor, self._works = supervisor, works
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
@@ -214,12 +215,16 @@ class PodLifecycle:
             self._supervisor.finish(f"{name}, sooner", partial(self._kubelet.request, "stop", uids=[uid], grace=grace))
         self._given[uid] = min(grace, self._given.get(uid, grace))
 
+    def _forgotten(self, snapshot: Snapshot, since: float) -> bool:
+        """Whether no rule and no nginx leads to pods that are going in this snapshot."""
+        return not self._ingresses.behind(snapshot) and self._agents.all_synced(snapshot, since)
+
     async def _end(self, pod: Pod) -> None:
         """Waits until no node's rules lead to the pod any more, then stops and deletes it."""
         try:
             if not pod.ended:
                 settled, since = await self._cluster.settled_within(DRAIN), time.monotonic()
-                while not self._agents.all_synced(settled, since) and time.monotonic() < since + DRAIN:
+                while not self._forgotten(settled, since) and time.monotonic() < since + DRAIN:
                     await asyncio.sleep(0.01)
                 if self._remote:
                     await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from pathlib import Path
 
 from msgspec.structs import replace
 
+from k8snetlab.addons import nginx
 from k8snetlab.api.core import Container, EnvVar, Pod
 from k8snetlab.api.dns import LOCAL
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.probes import ExecAction, LifecycleHandler
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import NAMESERVER, ContainerWork, NameService, PodWork
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import nodelocal
+from k8snetlab.render.ingress import addon, conf
 from k8snetlab.running.kubelet_link import KubeletLink
 
 COREDNS, NODE_CACHE = "coredns", "k8s-dns-node-cache"
@@ -65,6 +69,28 @@ def _with_names(work: ContainerWork, container: Container, pod: Pod, lab: str) -
     upstream = said.get("-upstreamsvc", nodelocal.UPSTREAM)
     names = NameService(lab, local, config=nodelocal.NAME, upstream=upstream, metrics=nodelocal.METRICS, health=health)
     return replace(work, ready=(*health, "/health"), names=names)
+
+
+def with_nginx(work: PodWork, pod: Pod, directory: Path) -> PodWork:
+    """The work of a pod of the Ingress controller: nginx by the configuration in `directory`, ready when it answers for
+    its health. It ends as ingress-nginx does: what is under way is answered first."""
+    controller = addon.container_of(pod)
+    if controller is None:
+        return work
+    containers = tuple(
+        replace(
+            one,
+            command=nginx.command(directory),
+            workingDir=str(directory),
+            ports=(),
+            ready=("127.0.0.1", conf.HEALTH, conf.HEALTHZ),
+            ends=LifecycleHandler(exec=ExecAction(command=nginx.stopping(directory))),
+        )
+        if one.name == controller.name
+        else one
+        for one in work.containers
+    )
+    return replace(work, containers=containers)
 
 
 async def begin(cluster: Cluster, kubelet: KubeletLink) -> None:

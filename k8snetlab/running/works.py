@@ -23,6 +23,7 @@ from k8snetlab.dns import etc
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running import etcs, standins
 from k8snetlab.running.accounts import Accounts
+from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
@@ -50,9 +51,12 @@ _CREATING = ContainerStateWaiting(reason="ContainerCreating")
 
 
 class Works:
-    def __init__(self, cluster: Cluster, paths: LabPaths, accounts: Accounts, group: Path | None = None) -> None:
+    def __init__(
+        self, cluster: Cluster, paths: LabPaths, accounts: Accounts, ingresses: Ingresses, group: Path | None = None
+    ) -> None:
         """`group` is the control group of the lab, None where there is none."""
         self._cluster, self._paths, self._accounts, self._group = cluster, paths, accounts, group
+        self.ingresses = ingresses
         self._nodes: dict[str, object] = {}
         self.lacking: dict[str, Lacking] = {}
         """By uid the pods that cannot be run yet."""
@@ -72,6 +76,7 @@ class Works:
         await asyncio.to_thread(etcs.write, pods, self._cluster.snapshot, self._paths, warn)
         for pod in pods:
             with self.apart(pod):
+                await asyncio.to_thread(self.ingresses.prepare, [pod], self._cluster.snapshot)
                 if (work := self._one(pod, lab, node, directories.get(pod.metadata.uid, ""))) is not None:
                     works.append(work)
         return works
@@ -116,7 +121,8 @@ class Works:
         )
         own = pod.spec.hostNetwork and not lab.spec.machines
         seen = {"etc": str(self._paths.etc_of(pod)) if own else "", "hostname": etc.hostname(pod, lab)}
-        return standins.with_names(replace(work, **seen), pod, lab.name)
+        work = standins.with_nginx(replace(work, **seen), pod, self.ingresses.directory(pod))
+        return standins.with_names(work, pod, lab.name)
 
     def _without_token(self, pod: Pod, why: str) -> None:
         self._warn(pod, "FailedMount", f'MountVolume.SetUp failed for volume "kube-api-access" : {why}')

@@ -55,6 +55,7 @@ class LabPaths:
         self.accounts = self.directory / "accounts"
         self.etcs = self.directory / "etc"
         self.addons = self.directory / "addons"
+        self.ingress = self.directory / "ingress"
         self.faults = self.directory / "faults.json"
         self.power = self.directory / "power.json"
         self.drill = self.directory / "drill.sealed"

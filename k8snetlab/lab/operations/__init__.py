@@ -8,6 +8,7 @@ __all__ = [
     "explaining",
     "faulting",
     "guests",
+    "ingresses",
     "linking",
     "machine",
     "pausing",

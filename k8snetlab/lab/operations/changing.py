@@ -44,6 +44,7 @@ from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.convergence import BEAT, converge
 from k8snetlab.running.followed import Followed
+from k8snetlab.running.ingresses import Ingresses
 
 LEASED = 5.0
 """Seconds for which leases of subnets are waited for, after all else: no packet needs them."""
@@ -53,7 +54,10 @@ class Changing:
     """Each yields events and ends when the kernel has caught up. What is checked and written is so by one request after
     the other; nobody waits for another one's kernel."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, remote: Remote | None) -> None:
+    def __init__(
+        self, cluster: Cluster, agents: Agents, leases: Leases, remote: Remote | None, ingresses: Ingresses
+    ) -> None:
+        self._ingresses = ingresses
         self._cluster, self._agents, self._leases, self._remote = cluster, agents, leases, remote
         self.writing = Writing(cluster)
 
@@ -61,7 +65,7 @@ class Changing:
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
         began, followed, changes = time.monotonic(), Followed(), no_changes()
-        objects = [_marked(obj) for obj in dns_last.with_cluster_dns(self._read(asked))]
+        objects = [_marked(obj) for obj in dns_last.with_addons(self._read(asked))]
 
         last: list[Object] = []
 
@@ -182,7 +186,15 @@ class Changing:
             if not any(changes.values()):
                 for task in self._agents.tasks:  # nothing else makes them look whether all is as it should be
                     task.look()
-            waiting = converge(self._cluster, self._agents, self._remote, followed, since=since, timeout=asked.timeout)
+            waiting = converge(
+                self._cluster,
+                self._agents,
+                self._remote,
+                followed,
+                since=since,
+                timeout=asked.timeout,
+                ingresses=self._ingresses,
+            )
             async with aclosing(waiting) as events:
                 async for event in events:
                     yield event

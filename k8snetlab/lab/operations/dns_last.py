@@ -16,6 +16,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import addon, nodelocal
 from k8snetlab.messages.progress import Waiting
+from k8snetlab.render.ingress import addon as ingress
 from k8snetlab.running.agents import is_paused
 from k8snetlab.running.followed import Followed
 
@@ -28,10 +29,13 @@ SHOWN = 8
 """Reasons that one event names at most."""
 
 
-def with_cluster_dns(objects: list[Object]) -> list[Object]:
-    """With the objects of cluster DNS, where the lab has it; those that are there are left as somebody wrote them."""
+def with_addons(objects: list[Object]) -> list[Object]:
+    """With the objects of cluster DNS and of the Ingress controller, where the lab has them; those that are there are
+    left as somebody wrote them."""
     there = {(type(obj), obj.key) for obj in objects}
-    added = [obj for lab in objects if isinstance(lab, Lab) for obj in (*addon.objects(lab), *nodelocal.objects(lab))]
+    labs = [obj for obj in objects if isinstance(obj, Lab)]
+    makers = (ingress.objects, addon.objects, nodelocal.objects)
+    added = [obj for lab in labs for make in makers for obj in make(lab)]
     return [*objects, *(with_defaults(obj) for obj in added if (type(obj), obj.key) not in there)]
 
 

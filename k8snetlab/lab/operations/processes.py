@@ -16,6 +16,7 @@ from k8snetlab.explain.places import find_pod, within
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import remote_nodes
 from k8snetlab.messages.processes import KILL, Killed, KillQuestion
+from k8snetlab.render.ingress import addon
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.state.paths import LabPaths
@@ -75,4 +76,7 @@ def _running_in(pod: Pod, states: dict[str, PodState]) -> tuple[str, ...]:
 
 
 def _has_process(pod: Pod, container: str) -> bool:
+    controller = addon.container_of(pod)  # nginx runs in the place of its image
+    if controller is not None and controller.name == container:
+        return True
     return any(one.name == container and one.argv for one in (*pod.spec.containers, *pod.spec.initContainers))

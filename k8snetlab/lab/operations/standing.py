@@ -61,11 +61,12 @@ class Standing:
         kubelet: KubeletLink,
         leases: Leases,
         supervisor: Supervisor,
-        api: Callable[[], str] = str,
+        others: Callable[[Snapshot], list[str]] = lambda _: [],
     ) -> None:
-        """`api` says what keeps pods from the API, "" where nothing does."""
+        """`others` says what keeps pods from the API, and nginx from what Ingresses ask for."""
+        self._others = others
         self._cluster, self._agents, self._paths = cluster, agents, paths
-        self._kubelet, self._leases, self._supervisor, self._api = kubelet, leases, supervisor, api
+        self._kubelet, self._leases, self._supervisor = kubelet, leases, supervisor
         self._store_spec = read_spec(paths)
         self._began = time.time()
 
@@ -80,7 +81,7 @@ class Standing:
             problems.append(f"router: {router.state.error}")
         problems += [f"{task.name}: {warning}" for task in self._agents.tasks for warning in task.state.warnings]
         problems += self._kubelet.problems.values()
-        problems += filter(None, [self._api()])
+        problems += self._others(snapshot)
         pods = list(snapshot.all(Pod).values())
         first = len(problems)
         of_pods, told = await asyncio.to_thread(_troubles, snapshot)

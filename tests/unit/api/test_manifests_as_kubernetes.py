@@ -10,10 +10,10 @@ from k8snetlab.api.apps import Deployment
 from k8snetlab.api.body import decode
 from k8snetlab.api.core import Endpoints, Namespace, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.lab import Lab, LabNetworkPolicy, LabSpec
+from k8snetlab.api.lab import IngressSettings, Lab, LabNetworkPolicy, LabSpec
 from k8snetlab.api.load import Loaded, load
 from k8snetlab.api.meta import Object, ObjectMeta
-from k8snetlab.api.networking import NetworkPolicy
+from k8snetlab.api.networking import Ingress, NetworkPolicy
 from k8snetlab.api.source import parse
 from k8snetlab.api.unserved import warning_of
 from k8snetlab.errors import ManifestError
@@ -293,16 +293,10 @@ def test_kinds_of_others_are_counted() -> None:
     )
 
 
-def test_kinds_that_nothing_acts_on_yet_are_taken_and_said_once() -> None:
-    door = "apiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata: {name: %s}\nspec: {ingressClassName: x}\n"
-    door += "  defaultBackend: {service: {name: web, port: {number: 80}}}\n"
-    door = door.replace("spec: {ingressClassName: x}\n", "spec:\n")
-    one = loaded(door % "p")
-    assert [obj.name for obj in one.objects] == ["p"] and not one.others
-    (said,) = one.warnings
-    assert said.startswith("f.yaml:1: Ingress p: it is stored, and opens no door")
-    (said,) = loaded(f"{door % 'p'}---\n{door % 'q'}").warnings
-    assert said.startswith("f.yaml:1: Ingress: 2 objects: each: it is stored")
+def test_who_writes_an_ingress_is_warned_where_the_lab_has_no_controller() -> None:
+    door = Ingress(metadata=ObjectMeta(name="p"))
+    assert not warning_of(door, Lab(spec=LabSpec(ingress=IngressSettings(controller="nginx"))))
+    assert warning_of(door, Lab()).startswith("Ingress p: it is stored, and opens no door: the lab has no Ingress")
 
 
 CONTROLLERS: tuple[Literal["kube-router"], Literal["none"]] = ("kube-router", "none")

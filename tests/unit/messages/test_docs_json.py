@@ -34,6 +34,7 @@ from k8snetlab.messages.dig import DIG
 from k8snetlab.messages.drills import DRILL
 from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, DeclaredFault
 from k8snetlab.messages.guests import GUESTS, GuestState
+from k8snetlab.messages.ingress import NGINX_CONF
 from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.links import LINK, LINKS
 from k8snetlab.messages.machines import Down, Joined, Left
@@ -125,6 +126,7 @@ PRINTED = (
     Printed("link show", LINKS.answer),
     Printed("link up", LINK.answer),
     Printed("misses", AnsweredMiss, "an object a line"),
+    Printed("nginx-conf", NGINX_CONF.answer),
     Printed("node join", Joined, _OF_A_LAB),
     Printed("node leave", Left),
     Printed("node start", START.answer),

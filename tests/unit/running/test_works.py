@@ -25,7 +25,7 @@ def test_a_node_that_comes_back_has_its_files_written_again(monkeypatch: pytest.
     monkeypatch.setattr(etcs, "write_node", write)
     cluster: Any = SimpleNamespace(snapshot=Snapshot())
     unused: Any = None
-    works = Works(cluster, unused, unused)
+    works = Works(cluster, unused, unused, unused)
     first, second = (_of(node("node1", "192.168.0.21"), uid) for uid in ("a", "b"))
 
     async def come() -> None:

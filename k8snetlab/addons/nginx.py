@@ -1,0 +1,63 @@
+"""nginx in the pods of the Ingress controller: its command line, its files, and whether it takes them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from k8snetlab.addons import trial
+from k8snetlab.addons.configuration import Configuration, revision_of
+from k8snetlab.addons.program import CONF, Place
+from k8snetlab.render.ingress.conf import FILE
+
+PROGRAM, PACKAGE = "nginx", "nginx-light"
+_FILE = f"{CONF}/{FILE}"
+CHECK = (PROGRAM, "-t", "-q", "-p", "./", "-e", "stderr", "-c", _FILE)
+STOP = """nginx -p "$0" -e stderr -c conf/nginx.conf -s quit && while [ -e "$0/nginx.pid" ]; do sleep 0.1; done"""
+"""As ingress-nginx' /wait-shutdown: workers answer what they have begun, then it ends."""
+_LINE = re.compile(rf"{re.escape(FILE)}:(\d+)")
+_BESIDE = re.compile(r'"[^"]*/([-a-z0-9.]+\.(?:pem|passwd))"')
+
+
+def command(directory: Path) -> tuple[str, ...]:
+    return (PROGRAM, "-p", f"{directory}/", "-e", "stderr", "-c", _FILE)
+
+
+def stopping(directory: Path) -> tuple[str, ...]:
+    return ("/bin/sh", "-c", STOP, str(directory))
+
+
+def put(directory: Path, files: Mapping[str, str]) -> None:
+    """Has the next start or reload find these files, untried. Raises OSError."""
+    configuration = Configuration(directory)
+    if configuration.current != revision_of(files):
+        configuration.stage(files)
+        configuration.adopt(files)
+
+
+def refusal(place: Place, files: Mapping[str, str]) -> str:
+    """Tries the files, and takes them where nginx does: why it does not, in its own words, "" where it does. Raises
+    OSError, NotFoundError."""
+    configuration = Configuration(Path(place.directory))
+    if configuration.current == revision_of(files):
+        return ""
+    configuration.stage(files)
+    problem = trial.failure(place, configuration.trial, CHECK)
+    if problem:
+        configuration.drop()
+    else:
+        configuration.adopt(files)
+    return problem
+
+
+def line_of(problem: str) -> int:
+    """The line of nginx.conf at which it stopped, from 1; 0 where it does not say."""
+    found = _LINE.search(problem)
+    return int(found[1]) if found else 0
+
+
+def file_of(problem: str) -> str:
+    """The file beside nginx.conf that it cannot read, "" for none."""
+    found = _BESIDE.search(problem)
+    return found[1] if found else ""

@@ -1,0 +1,406 @@
+"""The Ingress controller's work: nginx in each of its pods on this machine is given what the objects ask for.
+
+As ingress-nginx does it, beside its nginx: every change of an Ingress, a Service, an endpoint or a Secret is one of
+nginx.conf, which is tried and then taken up by a reload. Workers of before answer what they have begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from k8snetlab.addons import nginx
+from k8snetlab.addons.kubelet import Kubelet
+from k8snetlab.addons.program import Place
+from k8snetlab.api.config import Secret
+from k8snetlab.api.core import Pod, Service
+from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.meta import Object
+from k8snetlab.api.networking import Ingress, IngressClass
+from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.unserved import NO_DOOR
+from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import netns, processes
+from k8snetlab.render.ingress import addon, collect, conf, status
+from k8snetlab.render.ingress.model import NOTHING_REFUSED, Origin, Problem, Refused, Site
+from k8snetlab.render.pods import sandbox_name
+from k8snetlab.running import fake_certificate
+from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.state.paths import LabPaths
+
+log = logging.getLogger(__name__)
+TURN = 0.02
+"""Seconds between two looks at whether nginx has taken up its configuration."""
+PATIENCE = 10.0
+"""Seconds that it has for that."""
+AGAIN = 2.0
+"""Seconds before what has failed is tried again, though nothing has changed."""
+TRIES = 50
+"""Objects of one turn that nginx may refuse, one after the other, before it is let alone."""
+HEAD = 3
+"""Lines before those that `conf.render` numbers."""
+_CHECKSUM = b"GET /configuration/checksum HTTP/1.0\r\n\r\n"
+_WORKER = b"nginx: worker process"
+_KINDS: tuple[type[Object], ...] = (Lab, Ingress, IngressClass, Service, EndpointSlice, Secret)
+
+
+class Written(msgspec.Struct, frozen=True):
+    """A configuration, and of what it was made. `files` has nginx.conf and what is beside it."""
+
+    site: Site
+    origins: tuple[Origin | None, ...]
+    files: Mapping[str, str]
+    checksum: str
+
+    @property
+    def text(self) -> str:
+        """nginx.conf."""
+        return self.files[conf.FILE]
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """How a pod's nginx is: the checksum of what it serves by, and what keeps it from serving by another, or ""."""
+
+    checksum: str = ""
+    trouble: str = ""
+
+
+class Ingresses:
+    """Of one lab on this machine; to be used in the loop's thread."""
+
+    def __init__(self, cluster: Cluster, paths: LabPaths, kubelet: KubeletLink) -> None:
+        self._cluster, self._paths, self._kubelet = cluster, paths, kubelet
+        self._refused = NOTHING_REFUSED
+        self._versions: dict[object, object] = {}
+        """Of what is refused: when it becomes another, it is tried again."""
+        self._taken: dict[str, Taken] = {}
+        self._marks: tuple[object, ...] = ()
+        self._revision = -1
+        """Of the objects that the last turn was for."""
+        self._told: frozenset[object] = frozenset()
+        self._wake = asyncio.Event()
+        self.written: Written | None = None
+
+    # --- before a pod runs ---
+
+    def directory(self, pod: Pod) -> Path:
+        return self._paths.ingress / (pod.metadata.uid or "-")
+
+    def prepare(self, pods: list[Pod], snapshot: Snapshot) -> None:
+        """Has the nginx of these pods, where they are controllers, find its files when it starts. Blocking. Raises
+        OSError."""
+        for pod in pods:
+            if addon.container_of(pod) is not None:
+                files = (self.written or self.wanted(snapshot)).files
+                nginx.put(self.directory(pod), files)
+
+    def wanted(self, snapshot: Snapshot) -> Written:
+        """What the objects ask for. Blocking: of 1,000 hosts it takes a while."""
+        settings = snapshot.lab.spec.ingress
+        site = collect.site(snapshot, settings.defaultCertificate, self._refused)
+        files = dict(site.files)
+        files.setdefault(conf.DEFAULT_CERTIFICATE, fake_certificate.read(self._paths.ingress / "fake.pem"))
+        out = conf.render(site)
+        number = conf.checksum(out.text, files.items())
+        files[conf.FILE] = conf.with_checksum(out.text, number)
+        return Written(site, tuple(out.origins), files, number)
+
+    # --- what others ask ---
+
+    def behind(self, snapshot: Snapshot) -> list[str]:
+        """Which nginx does not serve by this snapshot's objects yet, a few words each; one that cannot is not among
+        them."""
+        pods = self._own(snapshot)
+        if not pods:
+            return []
+        if self.written is None or not (self._revision >= snapshot.revision or _same(self._marks, _marks(snapshot))):
+            return ["ingress-nginx: its configuration is being written"]
+        return [f"pod {pod.namespace}/{pod.name}: nginx has not taken up its configuration" for pod in self._late(pods)]
+
+    def troubles(self, snapshot: Snapshot) -> list[str]:
+        """What keeps an nginx from what the objects ask for."""
+        found = [(pod, self._taken.get(pod.metadata.uid, Taken()).trouble) for pod in self._own(snapshot)]
+        return [f"pod {pod.namespace}/{pod.name}: {why}" for pod, why in found if why]
+
+    def unserved(self, snapshot: Snapshot, asked: Collection[Key]) -> list[str]:
+        """Which of the Ingresses that are `asked` about are not in use as they ask, and why, a sentence each."""
+        those = [one for key in asked if (one := snapshot.all(Ingress).get(key))]
+        mine = [one for one in those if collect.is_served(one, snapshot)]
+        others = [f"ingress {one.namespace}/{one.name}: {_other(one, snapshot)}" for one in those if one not in mine]
+        return [text for text in others if not text.endswith(": ")] + self._unserved(mine, snapshot)
+
+    def _unserved(self, mine: list[Ingress], snapshot: Snapshot) -> list[str]:
+        if not mine:
+            return []
+        asked = {one.key for one in mine}
+        site = self.written.site if self.written else collect.site(snapshot)
+        found = [
+            f"{one.kind.lower()} {one.key[0]}/{one.key[1]}: {one.message}" for one in site.problems if one.key in asked
+        ]
+        if not any(pod.ready and addon.container_of(pod) for pod in snapshot.all(Pod).values()):
+            found += [f"ingress {one.namespace}/{one.name}: no pod of ingress-nginx is ready" for one in mine]
+        return list(dict.fromkeys([*found, *self.troubles(snapshot)]))
+
+    @property
+    def state(self) -> object:
+        """Another one when something of what others ask may have changed."""
+        return self._taken
+
+    def _late(self, pods: list[Pod]) -> Iterator[Pod]:
+        number = self.written.checksum if self.written else ""
+        for pod in pods:
+            taken = self._taken.get(pod.metadata.uid, Taken())
+            if taken.checksum != number and not taken.trouble:
+                yield pod
+
+    def _own(self, snapshot: Snapshot) -> list[Pod]:
+        """The controller's pods that run on this machine."""
+        states = self._kubelet.states
+        found = [pod for pod in snapshot.all(Pod).values() if pod.metadata.uid in states]
+        return [
+            pod
+            for pod in found
+            if addon.container_of(pod) is not None
+            and not pod.ended
+            and any(one.state.running for one in states[pod.metadata.uid].containers)
+        ]
+
+    # --- the work ---
+
+    def look(self) -> None:
+        """A pod has begun, or has ended."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """For as long as the lab lives."""
+        following = asyncio.create_task(self._follow(), name="objects of Ingresses")
+        try:
+            while not following.done():
+                self._wake.clear()
+                wait: float | None = AGAIN
+                try:
+                    wait = await self._turn(self._cluster.snapshot)
+                except (OSError, K8sNetLabError):
+                    log.exception("ingress-nginx")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
+            following.result()
+        finally:
+            following.cancel()
+
+    async def _follow(self) -> None:
+        seen: tuple[object, ...] = ()
+        async for snapshot in self._cluster.changes():
+            marks = (*_marks(snapshot), snapshot.all(Pod))
+            if not _same(marks, seen):
+                seen = marks
+                self._wake.set()
+
+    async def _turn(self, snapshot: Snapshot) -> float | None:
+        """Seconds after which to look again, None for only when there is news."""
+        pods = self._own(snapshot)
+        self._sweep(snapshot)
+        if not pods:
+            self.written, self._marks, self._revision = None, (), -1
+            return None
+        marks = _marks(snapshot)
+        if self.written is None or not _same(marks, self._marks):
+            self._pardon(snapshot)
+            self.written = await asyncio.to_thread(self.wanted, snapshot)
+        problems = await self._bring(pods, snapshot)
+        self._marks, self._revision = marks, snapshot.revision
+        self._taken = {**self._taken}
+        await self._report(snapshot, pods)
+        return AGAIN if problems or list(self._late(pods)) else None
+
+    async def _bring(self, pods: list[Pod], snapshot: Snapshot) -> bool:
+        """Has every one of them serve by what is written; whether one does not. What nginx refuses of it is left out,
+        object after object, as long as it says which."""
+        first, *others = pods
+        for _ in range(TRIES):
+            assert self.written is not None
+            problem = await self._taken_up(first, snapshot, self.written)
+            if not problem or problem == _SILENT or not self._blame(problem, self.written, snapshot):
+                break
+            self.written = await asyncio.to_thread(self.wanted, snapshot)
+        assert self.written is not None
+        troubled = bool(problem)
+        for pod in others:
+            troubled = bool(await self._taken_up(pod, snapshot, self.written)) or troubled
+        return troubled
+
+    async def _taken_up(self, pod: Pod, snapshot: Snapshot, written: Written) -> str:
+        """What nginx says against the configuration; "" where it serves by it."""
+        uid = pod.metadata.uid
+        if self._taken.get(uid, Taken()).checksum == written.checksum:
+            self._taken[uid] = Taken(written.checksum)
+            return ""
+        place = self._place(pod, snapshot)
+        problem = await asyncio.to_thread(nginx.refusal, place, written.files)
+        if problem:
+            held = self._taken.get(uid, Taken())
+            why = f"nginx refuses its configuration, and goes on with the one before: {problem}"
+            self._taken[uid] = Taken(held.checksum, why)
+            return problem
+        kubelet = Kubelet(self._paths.kubelet_socket)
+        serves = await asyncio.to_thread(_reloaded, kubelet, uid, place.netns, written.checksum)
+        self._taken[uid] = Taken(written.checksum) if serves else Taken("", _SILENT)
+        return "" if serves else _SILENT
+
+    def _place(self, pod: Pod, snapshot: Snapshot) -> Place:
+        name = sandbox_name(snapshot.lab, pod)
+        return Place(pod.spec.nodeName, name, netns.number(name) or 0, str(self.directory(pod)))
+
+    def _blame(self, problem: str, written: Written, snapshot: Snapshot) -> bool:
+        """Notes which object nginx stopped at; False where it cannot be told, or has been noted already."""
+        if file := nginx.file_of(problem):
+            if file in self._refused.files or (file == conf.DEFAULT_CERTIFICATE and file not in written.site.files):
+                return False
+            files = {**self._refused.files, file: problem}
+            self._refused = msgspec.structs.replace(self._refused, files=files)
+            self._versions[file] = snapshot.all(Secret)
+            return True
+        number = nginx.line_of(problem) - HEAD
+        origin = written.origins[number - 1] if 0 < number <= len(written.origins) else None
+        if origin is None or origin.kind != Ingress.KIND:
+            return False
+        key = (origin.kind, *origin.key)
+        if key in self._refused.objects:
+            return False
+        objects = {**self._refused.objects, key: problem}
+        self._refused = msgspec.structs.replace(self._refused, objects=objects)
+        self._versions[key] = snapshot.all(Ingress).get(origin.key)
+        return True
+
+    def _pardon(self, snapshot: Snapshot) -> None:
+        """What was refused is tried again once it is another."""
+        if not self._refused.objects and not self._refused.files:
+            return
+        ingresses, secrets = snapshot.all(Ingress), snapshot.all(Secret)
+        objects = {
+            key: why
+            for key, why in self._refused.objects.items()
+            if (held := ingresses.get((key[1], key[2]))) is not None
+            and isinstance(known := self._versions.get(key), Ingress)
+            and (held.spec, held.metadata.annotations) == (known.spec, known.metadata.annotations)
+        }
+        files = {file: why for file, why in self._refused.files.items() if self._versions.get(file) is secrets}
+        self._refused = Refused(objects, files)
+
+    def _sweep(self, snapshot: Snapshot) -> None:
+        """Forgets pods that are no more, with their files."""
+        if not self._paths.ingress.is_dir():
+            return
+        living = {pod.metadata.uid for pod in snapshot.all(Pod).values()}
+        for uid in self._taken.keys() - living:
+            del self._taken[uid]
+        for entry in self._paths.ingress.iterdir():
+            if entry.is_dir() and entry.name not in living:
+                shutil.rmtree(entry, ignore_errors=True)
+
+    # --- what the objects are told ---
+
+    async def _report(self, snapshot: Snapshot, pods: list[Pod]) -> None:
+        """Status and Events of the Ingresses; of several machines, that of the first pod tells them."""
+        controllers = [pod for pod in snapshot.all(Pod).values() if addon.container_of(pod) is not None and pod.ready]
+        first = min(controllers, key=lambda pod: pod.key, default=None)
+        if first is None or first.metadata.uid not in {pod.metadata.uid for pod in pods} or self.written is None:
+            return
+        await _tell_status(self._cluster, snapshot, controllers)
+        self._tell_problems(snapshot, self.written.site.problems)
+
+    def _tell_problems(self, snapshot: Snapshot, problems: tuple[Problem, ...]) -> None:
+        """Each once, for as long as it is so and its object is the same."""
+        told = set()
+        for problem in problems:
+            obj = snapshot.all(BY_KIND[problem.kind].type).get(problem.key)
+            if obj is None:
+                continue
+            mark = problem.kind, problem.key, problem.message, obj.metadata.generation
+            told.add(mark)
+            if mark not in self._told:
+                self._cluster.record(obj, "Warning", problem.reason, problem.message, component=COMPONENT)
+        self._told = frozenset(told)
+
+
+COMPONENT = "nginx-ingress-controller"
+_SILENT = f"nginx has not taken up its configuration within {PATIENCE:g} s; `k8snetlab logs` of the pod says more"
+
+
+def _other(ingress: Ingress, snapshot: Snapshot) -> str:
+    """Why an Ingress that is none of this controller's opens no door, "" where another one may see to it."""
+    why = collect.why_unserved(ingress, snapshot)
+    return NO_DOOR if why and snapshot.lab.spec.ingress.controller == "none" else why
+
+
+async def _tell_status(cluster: Cluster, snapshot: Snapshot, controllers: list[Pod]) -> None:
+    wanted = status.load_balancer(snapshot, controllers)
+    for ingress in collect.served(snapshot):
+        if ingress.status.loadBalancer == wanted:
+            continue
+        with contextlib.suppress(K8sNetLabError):
+            await cluster.edit(ingress, lambda held: status.told(held, wanted))
+
+
+def _marks(snapshot: Snapshot) -> tuple[object, ...]:
+    return tuple(snapshot.all(kind) for kind in _KINDS)
+
+
+def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
+    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+# --- is it so? Blocking. --------------------------------------------------------------------------------------------
+
+
+def _reloaded(kubelet: Kubelet, uid: str, namespace: str, checksum: str) -> bool:
+    """Has nginx in a namespace serve by a configuration; whether it does, and no worker of before takes connections.
+
+    One that begins reads the files by itself; a signal before it answers would end it. Raises DaemonError."""
+    until, told = time.monotonic() + PATIENCE, False
+    while time.monotonic() < until:
+        held = _asked(namespace)
+        if held == checksum and _workers(namespace) <= 1:
+            return True
+        if held and held != checksum and not told:
+            told = True
+            kubelet.signal(uid, signal.SIGHUP)
+        time.sleep(TURN)
+    return False
+
+
+def _asked(namespace: str) -> str:
+    try:
+        with netns.inside(namespace), socket.socket() as line:
+            line.settimeout(1.0)
+            line.connect(("127.0.0.1", conf.STATUS))
+            line.sendall(_CHECKSUM)
+            answer = b""
+            while piece := line.recv(4096):
+                answer += piece
+    except (OSError, K8sNetLabError):
+        return ""
+    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()
+
+
+def _workers(namespace: str) -> int:
+    """Workers that take connections: those that are about to end say so in their titles."""
+    count = 0
+    for pid in processes.pids_in(namespace):
+        with contextlib.suppress(OSError):
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ")
+            count += title == _WORKER
+    return count
