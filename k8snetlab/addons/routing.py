@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from k8snetlab.addons.program import CONF, Program
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.render.routing import bird, frr, speakers
+from k8snetlab.render.blocks import holders
+from k8snetlab.render.routing import bird, calico, frr, speakers
 
 PACKAGES: Mapping[str, tuple[str, str]] = {"bird": ("bird", "bird2"), "frr": ("/usr/lib/frr/zebra", "frr")}
 """A daemon's program, and Debian's package of it."""
@@ -29,6 +30,10 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     own = tuple(speakers.speakers(snapshot, node))
     if not own:
         return ()
+    if lab.spec.network.calico:
+        others = holders(snapshot)
+        me = others.pop(node)
+        return (_bird(calico.configuration(lab, me, others.values())),)
     if lab.spec.daemon == "bird":
         return (_bird(bird.configuration(lab, own)),)
     return _frr(lab, own[0])

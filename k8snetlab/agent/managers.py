@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from k8snetlab.agent.addons import AddOns
+from k8snetlab.agent.calico import Calico
 from k8snetlab.agent.flannel import Flannel
 from k8snetlab.agent.links import LinkSettings
 from k8snetlab.agent.netpol import KubeRouter
@@ -18,6 +19,7 @@ from k8snetlab.render.node import PARTS
 MANAGERS: Mapping[str, Make] = {
     "cni": SandboxManager,
     "flannel": Flannel,
+    "calico": Calico,
     "kube-proxy": KubeProxy,
     "portmap": Portmap,
     "kube-router": KubeRouter,

@@ -32,6 +32,10 @@ REST = 200
 """Looks at the sets are so many times apart as one takes."""
 
 
+_SIX = ("inet6:", "cali60")
+"""How the names of IPv6's sets begin."""
+
+
 class KubeRouter(Manager):
     """NetworkPolicies of a node."""
 
@@ -54,7 +58,7 @@ class KubeRouter(Manager):
         return part
 
     def table_part(self, iptables: Iptables) -> PolicyPart:
-        part = PolicyPart(self, iptables)
+        part = PolicyPart(self, iptables, KUBE_ROUTER_SETS)
         self._tables[iptables.family] = part
         return part
 
@@ -104,10 +108,11 @@ class KubeRouter(Manager):
 class PolicyPart(TablePart):
     """The rules and sets of one IP family."""
 
-    def __init__(self, manager: KubeRouter, iptables: Iptables) -> None:
+    def __init__(self, manager: KubeRouter, iptables: Iptables, prefixes: tuple[str, ...]) -> None:
+        """`prefixes` are how the names of its sets begin, of either family."""
         super().__init__(manager.name, iptables.family)
         self._manager, self._iptables = manager, iptables
-        self._prefixes = tuple(p for p in KUBE_ROUTER_SETS if p.startswith("inet6:") == (self.family == "ipv6"))
+        self._prefixes = tuple(p for p in prefixes if p.startswith(_SIX) == (self.family == "ipv6"))
         self._of: tuple[IPSet, ...] = ()
         self._own: dict[str, IPSet] = {}
         """Of the manager's sets those of this family."""

@@ -84,7 +84,7 @@ def _rules(added: AddedRules) -> None:
     for family in FAMILIES:
         nft = any(table[0] == family for table in nftables.read(HOST_NETNS)[0])
         if nft if added.variant == "nft" else iptables.legacy.tables(HOST_NETNS, family):
-            iptables.open(HOST_NETNS, family, added.variant, iptables.LOCKFILE).remove(names.CHAINS)
+            iptables.open(HOST_NETNS, family, added.variant, iptables.LOCKFILE).remove(names.MACHINE_CHAINS)
     if added.variant == "nft":
         nftables.remove_idle(HOST_NETNS, added.tables, added.chains)
 

@@ -42,7 +42,7 @@ class Routing(Manager):
             first = self._missing[0]
             more = f" and {len(self._missing) - 1} more" if len(self._missing) > 1 else ""
             raise KernelError(
-                f"{network.backend} has made no route to {first.dst}{f' via {first.via}' if first.via else ''}{more}",
+                f"{network.protocol} has made no route to {first.dst}{f' via {first.via}' if first.via else ''}{more}",
                 f"`k8snetlab routing {self.node}` shows its neighbours",
             )
 

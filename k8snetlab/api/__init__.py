@@ -42,6 +42,7 @@ __all__ = [
     "networking",
     "placement",
     "pod_state",
+    "pools",
     "probes",
     "problems",
     "quantity",

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
-from k8snetlab.api import defaults_networking, defaults_workloads
+from k8snetlab.api import defaults_networking, defaults_workloads, pools
 from k8snetlab.api.addressing import Address, address, node_addresses, parse_networks, same, split
 from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
 from k8snetlab.api.config import Secret
@@ -361,6 +361,7 @@ def expand(spec: LabSpec) -> LabSpec:
     network = spec.network
     if network.mtu is None:
         overhead = VXLAN_OVERHEAD[max(cidr.version for cidr in cidrs)] if cidrs and network.backend == "vxlan" else 0
+        overhead = overhead or (pools.overhead(network.ipPools) if network.calico else 0)
         network = replace(network, mtu=max(underlay.mtu - overhead, 576))
     return replace(spec, nodes=nodes, underlay=underlay, network=network)
 

@@ -30,12 +30,14 @@ class LabNode(Value):
     """A node of the lab; `address` and `podCIDR` are allocated in order where left out, `maxPods` and `proxy` are the
     lab's.
 
-    `podCIDR` may hold one CIDR per family, separated by a comma.
+    `podCIDR` may hold one CIDR per family, separated by a comma. `blocks` are CIDRs that the node claims first, with
+    Calico.
     """
 
     name: str
     address: str = ""
     podCIDR: str = ""
+    blocks: tuple[str, ...] = ()
     labels: Mapping[str, str] = {}
     maxPods: MaxPods | None = None
     proxy: NodeProxy | None = None
@@ -53,8 +55,9 @@ class Underlay(Value):
     mtu: Annotated[int, Meta(ge=576, le=65535)] = always(1500)
 
 
-Backend = Literal["vxlan", "host-gw", "bgp", "ospf", "rip"]
-"""Who makes the routes between nodes: flannel by either of the first two, daemons by a protocol for the others."""
+Backend = Literal["vxlan", "host-gw", "bgp", "ospf", "rip", "calico"]
+"""Who makes the routes between nodes: flannel by either of the first two, daemons by a protocol for the next, Calico
+by itself or by a daemon."""
 ROUTED: tuple[Backend, ...] = ("bgp", "ospf", "rip")
 """The backends with which flannel only gives out subnets ("alloc", as it calls that)."""
 Daemon = Literal["", "bird", "frr"]
@@ -73,11 +76,31 @@ class Routing(Value):
     asNumber: Annotated[int, Meta(ge=1, le=4_294_967_294)] = always(64512)
 
 
+Encapsulation = Literal["Never", "Always", "CrossSubnet"]
+
+
+class IPPool(Value):
+    """Calico's, with its words and defaults: addresses for pods, given to nodes that `nodeSelector` selects in blocks
+    of prefix length `blockSize`. With `ipipMode` or `vxlanMode` packets to pods of other nodes travel in others, or
+    (CrossSubnet) only those to nodes on another network. What leaves all pools is masqueraded with `natOutgoing`.
+    """
+
+    cidr: str
+    name: str = ""
+    blockSize: Annotated[int, Meta(ge=20, le=32)] = always(26)
+    ipipMode: Encapsulation = always("Never")
+    vxlanMode: Encapsulation = always("Never")
+    natOutgoing: bool = False
+    nodeSelector: str = always("all()")
+
+
 class Network(Value):
     """The overlay, with flannel's words: `vni`, `port` (UDP) and `mtu` of flannel.<vni>; `routing` is of the backends
     that are routing protocols.
 
-    Nodes get subnets of the pod network with prefix length `subnetLen`, from the one at `subnetMin` to the one at
+    With backend calico pods have addresses of `ipPools`, or of one pool that is the pod network and has natOutgoing;
+    with `strictAffinity` no node takes addresses of another one's blocks. With all others
+    nodes get subnets of the pod network with prefix length `subnetLen`, from the one at `subnetMin` to the one at
     `subnetMax`; by default a /24 each (IPv6: a /64), from the second subnet to the last. They hold them by leases of
     `leaseTTL` seconds.
     """
@@ -97,11 +120,24 @@ class Network(Value):
     ipv6SubnetMin: str = ""
     ipv6SubnetMax: str = ""
     leaseTTL: Annotated[int, Meta(ge=2, le=31_536_000)] = always(86_400)
+    ipPools: tuple[IPPool, ...] = ()
+    strictAffinity: bool = False
+
+    @property
+    def calico(self) -> bool:
+        return self.backend == "calico"
 
     @property
     def routed(self) -> bool:
-        """Whether daemons make the routes."""
+        """Whether daemons make routes: with Calico those of pools without VXLAN."""
+        if self.calico:
+            return not self.ipPools or any(pool.vxlanMode == "Never" for pool in self.ipPools)
         return self.backend in ROUTED
+
+    @property
+    def protocol(self) -> str:
+        """That the daemons speak."""
+        return "bgp" if self.calico else self.backend
 
     @property
     def flannel(self) -> str:
@@ -267,6 +303,8 @@ class LabSpec(Value):
     @property
     def author(self) -> str:
         """Who makes those, in words."""
+        if self.network.calico:
+            return "BIRD, as Calico configures it"
         return f"{self.daemon.upper()}, by {self.network.backend.upper()}"
 
 

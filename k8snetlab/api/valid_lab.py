@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface
 
-from k8snetlab.api import addressing, valid_dns, valid_load_balancer, valid_outside
+from k8snetlab.api import addressing, pools, valid_calico, valid_dns, valid_load_balancer, valid_outside
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import NODE_PORTS, Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
@@ -46,6 +46,7 @@ def lab(report: Report, lab: Lab) -> None:
     valid_outside.outside(report, lab, underlay, {"spec.podCIDR": pods, "spec.serviceCIDR": services})
     _mtu(report, lab, underlay)
     _backend(report, lab)
+    valid_calico.calico(report, lab)
     _policies(report, lab)
     _store(report, lab)
     _api(report, lab)
@@ -131,7 +132,7 @@ def _nodes(report: Report, lab: Lab, underlay: list[IPNetwork], pods: list[IPNet
                 report.error(lab, (*path, "address"), message)
             holders[address] = entry.name
         _subnet(report, lab, number, entry, pods=pods, subnets=subnets)
-    for cidr in pods:
+    for cidr in () if lab.spec.network.calico else pods:
         _room(report, lab, cidr, nodes)
     _ranges(report, lab, pods)
 
@@ -236,6 +237,7 @@ def _mtu(report: Report, lab: Lab, underlay: list[IPNetwork]) -> None:
     if spec.network.mtu is None or not underlay:
         return
     overhead = VXLAN_OVERHEAD[max(n.version for n in underlay)] if spec.network.backend == "vxlan" else 0
+    overhead = overhead or pools.overhead(pools.pools(lab))
     most = spec.underlay.mtu - overhead
     if spec.network.mtu > most:
         why = f" less the {overhead} bytes of VXLAN" if overhead else ""
@@ -279,9 +281,11 @@ def _ingress(report: Report, lab: Lab, services: list[IPNetwork]) -> None:
 def _backend(report: Report, lab: Lab) -> None:
     network = lab.spec.network
     if network.routed:
-        _routing(report, lab)
+        if not network.calico:
+            _routing(report, lab)
     elif network.routing != Routing():
-        words = f"means nothing with backend {network.backend}; {', '.join(ROUTED)} have daemons"
+        where = "calico with vxlanMode in all pools" if network.calico else f"backend {network.backend}"
+        words = f"means nothing with {where}; {', '.join(ROUTED)} have daemons"
         report.warn(lab, ("spec", "network", "routing"), words)
     if network.backend == "vxlan":
         return
@@ -312,7 +316,8 @@ def _off_link(lab: Lab, node: Node) -> list[str]:
         addresses = [(text, addressing.address(text)) for text in node.addresses]
     except ValueError:
         return []  # reported as what it is
-    if lab.spec.network.backend == "vxlan":
+    network = lab.spec.network
+    if network.backend == "vxlan" or (network.calico and not network.routed):
         return []
     return [text for text, address in addresses if not any(address in n for n in link if n.version == address.version)]
 

@@ -22,7 +22,7 @@ from k8snetlab.kernel.inventory import Kind, Thing
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import machine_flannel, root
 
-CHAINS = (*names.CHAINS, CNI)
+CHAINS = (*names.MACHINE_CHAINS, CNI)
 _DEVICES = re.compile(r"cni0|flannel\.\d+|flannel-v6\.\d+|underlay\d+|veth[0-9a-f]{8}")
 
 

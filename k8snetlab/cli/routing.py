@@ -12,7 +12,7 @@ from k8snetlab.cli import screen
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example, print_json
 
 if TYPE_CHECKING:
-    from k8snetlab.messages.routing import RoutingNode, RoutingView
+    from k8snetlab.messages.routing import LearnedRoute, RoutingNode, RoutingView
 
 PACE = 0.5
 """Seconds between two looks of --watch."""
@@ -66,7 +66,7 @@ def text(found: RoutingView) -> str:
         (
             node.name,
             one.dst,
-            f"{f'via {one.via} ' if one.via else ''}dev {one.dev} metric {one.metric}",
+            _way(one),
             one.pods or "-",
         )
         for node in found.nodes
@@ -80,6 +80,13 @@ def text(found: RoutingView) -> str:
         "\n".join(line for node in found.nodes for line in gaps(node)),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _way(route: LearnedRoute) -> str:
+    if not route.dev:
+        return "blackhole"
+    metric = f" metric {route.metric}" if route.metric else ""
+    return f"{f'via {route.via} ' if route.via else ''}dev {route.dev}{metric}"
 
 
 def summary(found: RoutingView) -> str:

@@ -28,6 +28,8 @@ def without_address(pod: Pod) -> Iterable[str]:
 
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
+    if now.lab.spec.network.calico:
+        return
     pods = now.changes(Pod, before)
     renewed = [name for _, name in now.changes(Node, before) if _moved(name, now, before)]
 
@@ -85,29 +87,34 @@ def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Answer]:
     message = "" if subnets else f"{node.name} has no pod subnet"
     for pod in waiting:
         if pod.spec.hostNetwork:
-            yield from _addressed(pod, node.addresses, node)
+            yield from addressed(pod, node.addresses, node)
             continue
         given = {} if message else {subnet: _next(subnet, last[subnet], used, leaked) for subnet in subnets}
         if None in given.values():
             full = ", ".join(str(subnet) for subnet, offset in given.items() if offset is None)
             message = f"no free address in {full}"
         if message:
-            if pod.status.message != message:
-                yield put(replace(pod, status=replace(pod.status, message=message)))
-                said = f"Failed to create pod sandbox: {message}"
-                yield record(pod, Note(pod, "Warning", SANDBOX, said, COMPONENT))
+            yield from refused(pod, message)
             continue
         last = {subnet: offset for subnet, offset in given.items() if offset is not None}
         ips = tuple(str(subnet[offset]) for subnet, offset in last.items())
         used.update(ips)
-        yield from _addressed(pod, ips, node)
+        yield from addressed(pod, ips, node)
     latest = ",".join(str(subnet[offset]) for subnet, offset in last.items() if offset)
     if latest and latest != node.metadata.annotations.get(LAST_RESERVED):
         annotations = {**node.metadata.annotations, LAST_RESERVED: latest}
         yield put(replace(node, metadata=replace(node.metadata, annotations=annotations)))
 
 
-def _addressed(pod: Pod, ips: tuple[str, ...], node: Node) -> Iterator[Change]:
+def refused(pod: Pod, message: str) -> Iterator[Answer]:
+    """It has no address, and why; said once."""
+    if pod.status.message != message:
+        yield put(replace(pod, status=replace(pod.status, message=message)))
+        said = f"Failed to create pod sandbox: {message}"
+        yield record(pod, Note(pod, "Warning", SANDBOX, said, COMPONENT))
+
+
+def addressed(pod: Pod, ips: tuple[str, ...], node: Node) -> Iterator[Change]:
     if not ips:
         return
     status = replace(

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 
 from msgspec.structs import replace
 
+from k8snetlab.api import pools
 from k8snetlab.api.addressing import IPNetwork, free_subnet, parse_networks, split
 from k8snetlab.api.core import Node, NodeAddress
 from k8snetlab.api.defaults import expanded_nodes
@@ -22,11 +23,13 @@ from k8snetlab.api.flannel import (
     vtep_mac,
     vtep_mac_of,
 )
+from k8snetlab.api.flannel import PREFIX as FLANNEL
 from k8snetlab.api.lab import Lab, LabNode
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.changes import NOTHING, Answer, Context, put, remove
 from k8snetlab.controllers.identity import owned_by
+from k8snetlab.dataplane.families import pick, with_length
 
 _FAMILY = {4: "ipv4", 6: "ipv6"}
 
@@ -47,7 +50,7 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
 
 def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, context: Context) -> Iterator[Answer]:
     """Subnets written in the Lab come first, then those that nodes have, then free ones in order."""
-    cluster = parse_networks(lab.spec.podCIDR)
+    cluster = [] if lab.spec.network.calico else parse_networks(lab.spec.podCIDR)
     fixed = {entry.name: parse_networks(entry.podCIDR) for entry in wanted}
     taken = [subnet for subnets in fixed.values() for subnet in subnets]
     kept: dict[str, list[IPNetwork]] = {}
@@ -119,7 +122,7 @@ def described(
             "kubernetes.io/os": "linux",
             **entry.labels,
         },
-        annotations={**node.metadata.annotations, **_flannel(lab, entry, subnets, node)},
+        annotations=_annotations(lab, entry, subnets, node),
     )
     pods = {"pods": str(entry.maxPods or lab.spec.maxPods)}
     return replace(
@@ -133,6 +136,17 @@ def described(
             allocatable={**allocatable, **node.status.allocatable, **pods},
         ),
     )
+
+
+def _annotations(lab: Lab, entry: LabNode, subnets: list[IPNetwork], node: Node) -> dict[str, str]:
+    """With those of the network that the lab has, and without those of the one that it had before."""
+    before = node.metadata.annotations
+    if not lab.spec.network.calico:
+        return {**pools.kept(before), **_flannel(lab, entry, subnets, node)}
+    own = {key: value for key, value in before.items() if not key.startswith(FLANNEL)}
+    if (address := pick(entry.address, "ipv4")) and (link := pick(lab.spec.underlay.cidr, "ipv4")):
+        own[pools.IPV4_ADDRESS] = with_length(address, link)
+    return own
 
 
 def _flannel(lab: Lab, entry: LabNode, subnets: list[IPNetwork], node: Node) -> dict[str, str]:

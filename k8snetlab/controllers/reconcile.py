@@ -12,6 +12,7 @@ from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import FOREGROUND, Object
 from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import (
+    blocks,
     builtin,
     daemon_sets,
     definitions,
@@ -77,6 +78,7 @@ CONTROLLERS: dict[str, Run] = {
     "default-scheduler": lambda now, before, _: scheduler.reconcile(now, before),
     "kubelet": lambda now, before, _: rejection.reconcile(now, before),
     "host-local": lambda now, before, _: ipam.reconcile(now, before),
+    "calico-ipam": lambda now, before, _: blocks.reconcile(now, before),
     "endpoint-slice-controller": endpoints.reconcile,
 }
 """By the name that their Events have as source, in the order in which they depend on each other."""

@@ -52,14 +52,23 @@ TEMPORARY_SET = "TMP-K8SNETLAB"
 """How the names of sets begin that change places with one of those, and are gone a moment later."""
 ALLOWED_MARK, PASSED_MARK, NEXT_TIER_MARK = 0x10000, 0x20000, 0x40000
 """Bits of a packet's mark: a policy allows it, all policies of a pod do, and a tier leaves it to the next."""
+CALI, VXLAN_CALICO = "cali", "vxlan.calico"
+"""How the node's end of a pod's veth begins with Calico, and its tunnel."""
+CALI_MAC = "ee:ee:ee:ee:ee:ee"
+"""Of all of those ends."""
+CALI_CHAIN, CALI_SETS = "cali-", ("cali40", "cali60")
+"""How the names of Felix' chains and ipsets begin; the sets are of either family."""
 WRITERS = (
     dict.fromkeys(KUBE_ROUTER_CHAINS, "kube-router")
     | dict.fromkeys(KUBE_PROXY_CHAINS, "kube-proxy")
     | dict.fromkeys(FLANNEL_CHAINS, "flannel")
     | dict.fromkeys(PORTMAP_CHAINS, "portmap")
+    | {CALI_CHAIN: "Felix"}
 )
 """The prefixes of our chains, each with the program that writes them, for whoever undoes, audits or explains rules."""
 CHAINS = tuple(WRITERS)
+MACHINE_CHAINS = tuple(prefix for prefix in WRITERS if prefix != CALI_CHAIN)
+"""Those that a lab writes on a machine that is a node: Calico's there are a Calico's own."""
 UNDERLAY_BRIDGE = "underlay0"
 NODELOCALDNS = "nodelocaldns"
 """The device that a node's own DNS cache has its address on."""
@@ -101,6 +110,17 @@ def veth(namespace: str, pod: str, uid: str = "") -> str:
     The uid keeps a re-created pod from reusing the name, which the kernel refuses for a moment.
     """
     return "veth" + _hex(f"{namespace}/{pod}/{uid}", 8)
+
+
+def cali(namespace: str, pod: str) -> str:
+    """Of a pod: the same as long as it has its name. Source: Calico (libcalico-go, names of WorkloadEndpoints)."""
+    return CALI + hashlib.sha1(f"{namespace}.{pod}".encode(), usedforsecurity=False).hexdigest()[:11]
+
+
+def felix_mac(node: str) -> str:
+    """Of a node's vxlan.calico. Source: Calico felix/dataplane/linux/vxlan_mgr.go."""
+    digest = hashlib.sha1(node.encode(), usedforsecurity=False).digest()
+    return ":".join(f"{b:02x}" for b in (0x66, *digest[:5]))
 
 
 def underlay_veth(node: str) -> str:

@@ -6,12 +6,16 @@ from ipaddress import ip_network
 
 import msgspec
 
+FELIX = 80
+"""The protocol of routes that Felix makes."""
+
 
 class Route(msgspec.Struct, frozen=True):
-    """A route of the main table; at least one of `dev` and `via` is set.
+    """A route of the main table; at least one of `dev` and `via` is set, but for blackholes.
 
     Normal form, in which the kernel is read and which `destination` gives: `dst` is "default" or a CIDR with its
-    length, a host's route too ("10.0.0.1/32"). A `metric` of 0 is the kernel's default (1024 for IPv6).
+    length, a host's route too ("10.0.0.1/32"). A `metric` of 0 is the kernel's default (1024 for IPv6). A `blackhole`
+    has neither `dev` nor `via`. `protocol` is FELIX, or 0 for all that is not kept apart by who made it.
     """
 
     dst: str
@@ -20,6 +24,8 @@ class Route(msgspec.Struct, frozen=True):
     onlink: bool = False
     src: str = ""
     metric: int = 0
+    blackhole: bool = False
+    protocol: int = 0
 
     @property
     def key(self) -> tuple[str, int]:
@@ -27,10 +33,11 @@ class Route(msgspec.Struct, frozen=True):
         return (self.dst if self.dst != "default" or ":" not in self.via + self.src else "default6", self.metric)
 
     def words(self) -> str:
-        text = self.dst
+        text = f"blackhole {self.dst}" if self.blackhole else self.dst
         text += f" via {self.via}" if self.via else ""
         text += f" dev {self.dev}" if self.dev else ""
         text += " onlink" if self.onlink else ""
+        text += f" proto {self.protocol}" if self.protocol else ""
         text += f" src {self.src}" if self.src else ""
         text += f" metric {self.metric}" if self.metric else ""
         return text

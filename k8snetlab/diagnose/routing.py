@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from k8snetlab.api import pools
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import ROUTER, node_netns
@@ -19,7 +20,7 @@ CLIENT_PORT = 40179
 def missing(snapshot: Snapshot, nodes: Sequence[Speaking]) -> Iterator[Finding]:
     """What is the matter with `nodes`, those that lack routes: one that no neighbour reaches any more is named for all
     routes to and from it, else there is a finding for each route."""
-    subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in node.podCIDRs}
+    subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in pools.led_to(node)}
     deaf = {node.name: node for node in _deaf(nodes)}
     found = [finding for node in nodes for finding in _of(snapshot, node, subnets)]
     for name, node in deaf.items():
@@ -36,7 +37,7 @@ def _deaf(nodes: Sequence[Speaking]) -> Iterator[Speaking]:
 
 
 def _silence(snapshot: Snapshot, node: Speaking, with_it: Sequence[Finding]) -> Finding:
-    protocol = snapshot.lab.spec.network.backend
+    protocol = snapshot.lab.spec.network.protocol
     return Finding(
         kind="route",
         fault="deaf",
@@ -54,7 +55,7 @@ def _silence(snapshot: Snapshot, node: Speaking, with_it: Sequence[Finding]) -> 
 
 def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Iterator[Finding]:
     """One finding for each neighbour to whose pods `node` has no route; one where its daemon does not answer."""
-    lab, protocol = snapshot.lab, snapshot.lab.spec.network.backend
+    lab, protocol = snapshot.lab, snapshot.lab.spec.network.protocol
     netns = node_netns(lab.name, node.name)
     if node.problem:
         yield Finding(
@@ -108,7 +109,7 @@ def _overridden(node: Speaking, netns: str, cidr: str, name: str) -> Finding:
 
 def needed(snapshot: Snapshot, node: Speaking) -> Iterator[UsualPath]:
     """What a node sends to the neighbours that it misses: only BGP is TCP, which a walk can follow."""
-    if snapshot.lab.spec.network.backend != "bgp":
+    if snapshot.lab.spec.network.protocol != "bgp":
         return
     netns = node_netns(snapshot.lab.name, node.name)
     for one in node.neighbours:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.pools import unhidden
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
@@ -97,6 +98,8 @@ class _Paths:
     def _outward(self) -> Iterator[UsualPath]:
         for pods in self.pods.values() if self.outside else ():
             for pod in pods[:1]:
+                if any(unhidden(self.lab, ip) for ip in pod.ips):
+                    continue  # natOutgoing is off: nobody there knows the way back
                 flow = Flow("", self.outside, "icmp")
                 yield UsualPath(sandbox_name(self.lab, pod), flow, f"{pod.short_name} outside --protocol icmp")
 

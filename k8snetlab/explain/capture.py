@@ -183,4 +183,8 @@ def devices_of(points: Sequence[Point]) -> list[str]:
 def behind(client: Client) -> dict[str, str]:
     """Which pod is behind a node's device, by the device's name."""
     pods = [pod["metadata"] for pod in client.list("Pod")]
-    return {names.veth(p["namespace"], p["name"], p["uid"]): f"to pod {p['namespace']}/{p['name']}" for p in pods}
+    return {
+        device: f"to pod {p['namespace']}/{p['name']}"
+        for p in pods
+        for device in (names.veth(p["namespace"], p["name"], p["uid"]), names.cali(p["namespace"], p["name"]))
+    }

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from k8snetlab.addons.routing import RUN, SOCKET
+from k8snetlab.api import pools
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of
@@ -23,7 +24,7 @@ from k8snetlab.diagnose.sessions import Session, Speaking
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel import read
 from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
-from k8snetlab.render.routing import bird, frr
+from k8snetlab.render.routing import bird, calico, frr
 from k8snetlab.render.routing.speakers import Speaker, lacking, speakers, wanted
 from k8snetlab.state.paths import LabPaths
 
@@ -36,12 +37,13 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
     network = snapshot.lab.spec.network
     if not network.routed:
         raise InputError(
-            f"no daemon makes routes here: network.backend is {network.backend}",
-            "it is of labs with network.backend bgp, ospf or rip; `k8snetlab tables NODE routes` shows any node's",
+            f"no daemon makes routes here: network.backend is {network.backend}"
+            + (", and all pools have a vxlanMode" if network.calico else ""),
+            "labs with network.backend bgp, ospf, rip or calico have one; `k8snetlab tables NODE routes` shows any",
         )
     if name not in ("", ROUTER):
         snapshot.node(name)
-    subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in node.podCIDRs}
+    subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in pools.led_to(node)}
     return RoutingView(network.backend, tuple(_shown(*one, subnets) for one in speaking(snapshot, paths, name)))
 
 
@@ -54,7 +56,8 @@ def gaps(snapshot: Snapshot, paths: LabPaths) -> list[Speaking]:
 
 def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:
     """What each daemon knows, and the routes that it made: those of one node, or of all and the router."""
-    for one in [name] if name else [ROUTER, *(node.name for node in snapshot.all(Node).values())]:
+    first = [] if snapshot.lab.spec.network.calico else [ROUTER]
+    for one in [name] if name else [*first, *(node.name for node in snapshot.all(Node).values())]:
         own, daemon, problem = tuple(speakers(snapshot, one)), snapshot.lab.spec.daemon, ""
         held: tuple[Route, ...] = ()
         found: list[Session] = []
@@ -86,7 +89,7 @@ def _neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Sess
     known = {session.address: session for session in found}
     for other in (other for one in own for other in one.neighbours):
         session = known.pop(other.address, None)
-        if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.network.backend == "bgp":
+        if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.network.protocol == "bgp":
             yield replace(session or Session(other.address, ""), name=other.name)
     yield from known.values()
 
@@ -96,7 +99,7 @@ def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Itera
     lab = snapshot.lab
     if not own:
         return []
-    home, backend = paths.addons / own[0].name, lab.spec.network.backend
+    home, backend = paths.addons / own[0].name, lab.spec.network.protocol
     if lab.spec.daemon == "frr":
         run = str(home / frr.DAEMONS[backend] / RUN)
         asked = "show ip ospf neighbor json" if backend == "ospf" else "show ip rip status"
@@ -104,7 +107,8 @@ def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Itera
         return sessions.frr_ospf(said) if backend == "ospf" else sessions.frr_rip(said)
     control = ["birdc", "-r", "-s", str(home / "bird" / SOCKET), "show"]
     if backend == "bgp":
-        addresses = {bird.protocol_of(n.address): n.address for one in own for n in one.neighbours}
+        named = calico.protocol_of if lab.spec.network.calico else bird.protocol_of
+        addresses = {named(n.address): n.address for one in own for n in one.neighbours}
         return sessions.bird_bgp(_said([*control, "protocols"]), addresses)
     told = sessions.bird_ospf if backend == "ospf" else sessions.bird_rip
     protocols = [f"{backend}_{one.family}" for one in own]

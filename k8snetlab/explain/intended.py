@@ -11,6 +11,8 @@ import msgspec
 
 from k8snetlab.api.core import Node, Pod, Service, ServicePort
 from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.lab import IPPool
+from k8snetlab.api.pools import pool_of, unhidden
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import nodes_by_address, pods_by_ip, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
@@ -124,8 +126,20 @@ class Intents:
         if door is None:
             if not inside and not announced and (target.kind == "pod" or self._is_pods(target.address)):
                 return Intent("closed", "pods' addresses are known to nodes and pods only")
+            if place.kind == "pod" and not announced and (pool := self._unhidden(place, target)):
+                return Intent(
+                    "closed", f"IPPool {pool.name} has no natOutgoing: nobody outside knows the way to its pods"
+                )
             return Intent()
         return self._through(place, target, door, inside)
+
+    def _unhidden(self, place: Place, target: Target) -> IPPool | None:
+        """The pool of a pod that asks somebody outside under its own address."""
+        lab = self._snapshot.lab
+        inside = target.kind == "pod" or pool_of(lab, target.address) or self._is_pods(target.address)
+        if inside or any(self._snapshot.select(Node, nodes_by_address, ip) for ip in place.ips):
+            return None
+        return next((pool for ip in place.ips if (pool := unhidden(lab, ip))), None)
 
     def _is_pods(self, address: str) -> bool:
         return bool(self._snapshot.select(Pod, pods_by_ip, address))

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.machines import interface_of, is_machine
+from k8snetlab.api.pools import tunnel_address
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import network
@@ -162,7 +163,10 @@ def _places(snapshot: Snapshot) -> Iterator[tuple[Where, tuple[str, ...]]]:
             netns = names.node_netns(lab.name, host.name)
             yield Where(netns, host.name, names.OUTSIDE, names.ROUTER), host.addresses
     for node in snapshot.all(Node).values():
-        tunnels = (str(network(cidr).network_address) for cidr in node.podCIDRs)
+        tunnels = (
+            *(str(network(cidr).network_address) for cidr in node.podCIDRs),
+            *filter(None, (tunnel_address(node),)),
+        )
         own = names.node_netns(lab.name, node.name)
         yield Where(own, node.name, "node", node.name), (*node.addresses, *tunnels)
     for pod in snapshot.all(Pod).values():

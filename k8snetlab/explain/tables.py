@@ -11,8 +11,10 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, family_of, network, pick
 from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Role
+from k8snetlab.dataplane.routing import FELIX as PROTOCOL
 from k8snetlab.kernel.connections import Entry
 from k8snetlab.messages.tables import Row, TableName
+from k8snetlab.render.calico import PORT as CALICOS_PORT
 from k8snetlab.render.uplink import UPLINK
 from k8snetlab.trace.directory import Directory
 from k8snetlab.trace.owners import UNNAMED, Line
@@ -20,6 +22,7 @@ from k8snetlab.trace.owners import UNNAMED, Line
 TABLES: tuple[TableName, ...] = ("links", "routes", "neigh", "fdb", "conntrack")
 NOBODY, MACHINE = "nobody", "machine"
 KERNEL, FLANNEL, CNI, LAB = "kernel", "flannel", "CNI bridge", "k8snetlab"
+CALICO, FELIX = "Calico CNI", "Felix"
 
 ENDING = {
     "blackhole": "dropped here, and nobody is told",
@@ -58,7 +61,13 @@ class Reader:
     ) -> None:
         self._lab, self._directory, self._role, self._uplink, self._wanted = lab, directory, role, uplink, wanted
         self._foreign = MACHINE if lab.spec.machines and role == "node" else NOBODY
-        self._tunnels = tuple(names.vxlan_device(lab.spec.network.vni, family) for family in FAMILIES)
+        flannels = tuple(names.vxlan_device(lab.spec.network.vni, family) for family in FAMILIES)
+        self._tunnels = (names.VXLAN_CALICO,) if lab.spec.network.calico else flannels
+        self._network = FELIX if lab.spec.network.calico else FLANNEL
+
+    @property
+    def _vxlan_port(self) -> int:
+        return CALICOS_PORT if self._lab.spec.network.calico else self._lab.spec.network.port
 
     # --- routes ---
 
@@ -67,8 +76,7 @@ class Reader:
         words = _Words(line)
         dst, via, dev = words.first, words.after("via"), words.after("dev")
         if dst in ENDING and len(words.all) > 1:
-            dst = words.all[1]
-            return Row(line, self._foreign, f"{self._directory.what(dst) or dst}: {ENDING[words.first]}")
+            return self._ending(line, words)
         what, hop = self._directory.what(dst), self._directory.named(via)
         if words.after("proto") == "kernel":
             because = f", because {dev} has the address {words.after('src')}" if words.after("src") else ""
@@ -78,6 +86,12 @@ class Reader:
             learned = bool(self._lab.spec.protocol) and words.after("proto") == self._lab.spec.protocol
             owner, told = (self._lab.spec.author, ", which told of it") if learned else (self._foreign, by)
             return Row(line, owner, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}{told}")
+        row = self._calico(line, words, what, hop) if self._lab.spec.network.calico else None
+        return row or self._brought(line, words, what, hop)
+
+    def _brought(self, line: str, words: _Words, what: str, hop: str) -> Row:
+        """A route that the lab brought."""
+        dst, via, dev = words.first, words.after("via"), words.after("dev")
         if self._role in ("router", "outside"):
             owner = LAB if what else NOBODY
             return Row(line, owner, f"{what or dst}: to {hop}, as a load balancer or BGP would lead it")
@@ -96,9 +110,37 @@ class Reader:
             return Row(line, FLANNEL, f"{what}: straight to {hop}, without a tunnel")
         return Row(line, self._foreign, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}")
 
+    def _ending(self, line: str, words: _Words) -> Row:
+        """A route that leads nowhere."""
+        what = self._directory.what(words.all[1]) or words.all[1]
+        if (author := self._block(words)) and what.startswith("pods of "):
+            return Row(line, author, f"{what}: addresses of the block that no pod has are dropped here")
+        return Row(line, self._foreign, f"{what}: {ENDING[words.first]}")
+
+    def _block(self, words: _Words) -> str:
+        """Who made the blackhole of a block of Calico's; "" where neither of its programs did."""
+        by = words.after("proto") if self._lab.spec.network.calico and words.first == "blackhole" else ""
+        return FELIX if by == str(PROTOCOL) else self._lab.spec.author if by and by == self._lab.spec.protocol else ""
+
+    def _calico(self, line: str, words: _Words, what: str, hop: str) -> Row | None:
+        """A route that Calico's CNI plugin or Felix made."""
+        dst, via, dev = words.first, words.after("via"), words.after("dev")
+        if self._role == "pod":
+            if dst == "default":
+                return Row(line, CALICO, f"everything else: to {via}, which no device has: the node answers for it")
+            return Row(line, CALICO, f"{dst}: directly on {dev}, whose other end answers for any address (proxy_arp)")
+        if dev in self._directory.ports:
+            return Row(line, CALICO, f"{what or dst}: directly on {dev}")
+        if dev == names.VXLAN_CALICO:
+            return Row(line, FELIX, f"{what or dst}: into the tunnel, to {hop}; onlink, as no device has that network")
+        if words.after("proto") == str(PROTOCOL):
+            return Row(line, FELIX, f"{what or dst}: straight to {hop}, without a tunnel")
+        return None
+
     def _is_wanted(self, dst: str, via: str, dev: str, protocol: str) -> bool:
         """Whether the lab brought the line, and no routing daemon or person another one to the same place."""
-        if protocol not in ("", *UNNAMED):
+        felix = protocol == str(PROTOCOL) and self._lab.spec.network.calico
+        if not felix and protocol not in ("", *UNNAMED):
             return False
         if self._wanted is None:
             return True
@@ -117,11 +159,11 @@ class Reader:
         holder = self._directory.macs.get(mac, "")
         if not holder:
             meaning = f"{what}: no VTEP of this lab has the MAC {mac}" if mac else f"{what}: {STATES.get(state, state)}"
-            return Row(line, FLANNEL if not mac else NOBODY, meaning)
+            return Row(line, self._network if not mac else NOBODY, meaning)
         wrong = _node_of(what) not in ("", _node_of(holder))
         lives = f"{what}: its own MAC" if what == holder else f"{what}: the MAC of {holder}"
         meaning = f"{lives}, {STATES.get(state, state)}"
-        return Row(line, NOBODY if wrong else FLANNEL, meaning + (": that is another node" if wrong else ""))
+        return Row(line, NOBODY if wrong else self._network, meaning + (": that is another node" if wrong else ""))
 
     # --- forwarding entries ---
 
@@ -147,7 +189,7 @@ class Reader:
             return Row(line, NOBODY, f"frames for {holder or mac} leave inside {outer}: {missing}")
         wrong = _node_of(holder) != node
         meaning = f"frames for {holder} leave inside {outer}" + (": that is another node" if wrong else "")
-        return Row(line, NOBODY if wrong else FLANNEL, meaning)
+        return Row(line, NOBODY if wrong else self._network, meaning)
 
     # --- devices ---
 
@@ -171,11 +213,12 @@ class Reader:
         behind = self._directory.ports.get(name)
         if name == "lo":
             return KERNEL, "loopback"
+        calico = self._lab.spec.network.calico
         if behind:
-            return CNI, f"the node's end of the veth pair to {behind}"
+            return CALICO if calico else CNI, f"the node's end of the veth pair to {behind}"
         if name in self._tunnels:
             packets = f"what is routed here leaves in UDP packets by {self._uplink}"
-            return FLANNEL, f"the VXLAN tunnel endpoint (VTEP): {packets}"
+            return self._network, f"the VXLAN tunnel endpoint (VTEP): {packets}"
         if name == names.BRIDGE and kind == "bridge":
             return CNI, "the bridge that joins this node's pods; its address is their gateway"
         if name == names.UNDERLAY_BRIDGE and self._role == "router":
@@ -183,7 +226,7 @@ class Reader:
         if self._role == "router" and kind == "veth":
             return LAB, f"the router's port to {name}"
         if name == ETH0 and self._role == "pod":
-            return CNI, "the pod's end of the veth pair to its node"
+            return CALICO if calico else CNI, "the pod's end of the veth pair to its node"
         if self._foreign == MACHINE:
             return MACHINE, "the card towards the other nodes" if name == self._uplink else "the machine's own"
         if name == UPLINK:
@@ -195,7 +238,7 @@ class Reader:
     def connection(self, entry: Entry) -> Row:
         """A connection of conntrack, with what Service rules and masquerade made of it."""
         asked, answers = entry.original, entry.reply
-        if entry.protocol == "udp" and asked.dport == self._lab.spec.network.port:
+        if entry.protocol == "udp" and asked.dport == self._vxlan_port:
             tunnelled = f"VXLAN packets from {self._end(asked.src)} to {self._end(asked.dst)}"
             return Row(entry.words(), KERNEL, f"{tunnelled}; those of the other direction count as another connection")
         text = f"{self._end(asked.src)} calls {self._end(asked.dst, asked.dport)}"

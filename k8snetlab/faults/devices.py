@@ -16,11 +16,13 @@ NO_MAC = "02:00:00:00:00:03"
 
 
 def _bridge(scene: Scene) -> Bridge:
-    return next(link for link in scene.plane.node.links if isinstance(link, Bridge))
+    found = [link for link in scene.plane.node.links if isinstance(link, Bridge) and link.name == BRIDGE]
+    return scene.one(found, f"{BRIDGE}: its pods have a route each")
 
 
 def _gateway(scene: Scene) -> Address:
-    return next(a for a in scene.plane.node.addresses if a.dev == BRIDGE and "." in a.address)
+    found = [a for a in scene.plane.node.addresses if a.dev == BRIDGE and "." in a.address]
+    return scene.one(found, f"{BRIDGE}: its pods have a route each")
 
 
 def _cni0_down(scene: Scene) -> Damage:
@@ -54,12 +56,14 @@ def _veth_down(scene: Scene) -> Damage:
 
 
 def _veth_unplugged(scene: Scene) -> Damage:
+    _bridge(scene)
     veth = scene.veth_of(scene.pod)
     out = ip(scene.netns, "link", "set", veth.name, "nomaster")
     return Damage(veth.name, back(scene), (out,), holds=hold(scene.netns, veth))
 
 
 def _hairpin(scene: Scene) -> Damage:
+    _bridge(scene)
     found = [s for s in scene.services() if scene.ready(s) == [scene.pod]]
     found = found or [s for s in scene.services() if scene.pod in scene.ready(s)]
     service = scene.one(found, f"Service of a pod on {scene.node.name}")
@@ -86,6 +90,7 @@ def _pod_down(scene: Scene) -> Damage:
 
 def _pod_mac(scene: Scene) -> Damage:
     """Two pods with one MAC: the bridge sends to the one that spoke last."""
+    _bridge(scene)
     netns = scene.netns_of(scene.neighbouring)
     state = next(pod for pod in scene.plane.pods if pod.name == scene.netns_of(scene.pod))
     mac = next(link.mac for link in state.links if link.name == ETH0)
@@ -121,6 +126,7 @@ def _pod_address(scene: Scene) -> Damage:
 
 
 def _duplicate(scene: Scene) -> Damage:
+    _bridge(scene)
     address, netns = pick(scene.pod.ips, "ipv4"), scene.netns_of(scene.neighbouring)
     length = scene.subnet.partition("/")[2]
     do = ip(netns, "addr", "add", f"{address}/{length}", "dev", ETH0)
@@ -130,6 +136,7 @@ def _duplicate(scene: Scene) -> Damage:
 
 
 def _pinned(scene: Scene) -> Damage:
+    _bridge(scene)
     address = pick(scene.pod.ips, "ipv4")
     do = ip(scene.netns, "neigh", "replace", address, "lladdr", NO_MAC, "dev", BRIDGE, "nud", "permanent")
     return Damage(address, back(scene), (do,), (ip(scene.netns, "neigh", "del", address, "dev", BRIDGE),))
@@ -148,11 +155,13 @@ def _forwarding(scene: Scene) -> Damage:
 
 
 def _one_forwarding(scene: Scene) -> Damage:
+    _bridge(scene)
     return _switch(scene, f"net.ipv4.conf.{BRIDGE}.forwarding", "0", across(scene))
 
 
 def _bridge_nf(scene: Scene) -> Damage:
     """A Service's answer from a pod beside the client passes the bridge untranslated."""
+    _bridge(scene)
     found = [s for s in scene.services() if scene.pod in scene.ready(s)]
     service = scene.one(found, f"Service of a pod on {scene.node.name}")
     client = scene.client if scene.client is not scene.pod else scene.neighbouring

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from k8snetlab.api.core import Node, Pod, Service, ServicePort
+from k8snetlab.api.pools import subnets_of
 from k8snetlab.api.selection import pods_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
@@ -65,12 +66,12 @@ class Scene:
 
     @property
     def subnet(self) -> str:
-        """The node's own pod subnet."""
-        return pick(self.node.podCIDRs, "ipv4")
+        """The node's own pod subnet, or its first block."""
+        return pick(subnets_of(self.node), "ipv4")
 
     @property
     def peer_subnet(self) -> str:
-        return pick(self.peer.podCIDRs, "ipv4")
+        return pick(subnets_of(self.peer), "ipv4")
 
     @property
     def peer_address(self) -> str:

@@ -96,10 +96,8 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
         case "mark":
             wanted, mask = (int(part, 16) for part in value.split("/"))
             return packet.mark & mask == wanted
-        case "src-type":
-            return host.owns(packet.src)
-        case "dst-type":
-            return host.owns(packet.dst)
+        case "src-type" | "dst-type":
+            return _is_local(packet.src if match.option == "src-type" else packet.dst, value, packet, host)
         case "probability":
             return int(value) / RANDOM_UNIT
         case "rcheck":
@@ -121,6 +119,13 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
             return host.sets[name].has(packet.src if end == "src" else packet.dst)
         case option:
             raise TraceError(f"the match {option} cannot be decided")
+
+
+def _is_local(address: str, value: str, packet: Packet, host: Host) -> bool:
+    """`value` is LOCAL, and perhaps of which of the packet's interfaces."""
+    if not (interface := {"in": packet.in_interface, "out": packet.out_interface}.get(value.partition(" ")[2], "")):
+        return host.owns(address)
+    return address in host.interfaces.get(interface, ())
 
 
 def _has_flags(packet: Packet, value: str) -> bool:

@@ -34,7 +34,8 @@ class Match(NamedTuple):
 
     source, destination: CIDR; protocol: name; in-interface, out-interface: name or prefix+; sport, dport: "80" or
     "80:90"; dports: some of these, with commas; ctstate: states sorted; mark: "0x4000/0x4000"; probability: parts of
-    2**31; src-type, dst-type; rcheck, set: the name of a `recent` list, with seconds after a space; nfacct: a counter;
+    2**31; src-type, dst-type: LOCAL, with "in" or "out" after a space where only that interface's addresses count;
+    rcheck, set: the name of a `recent` list, with seconds after a space; nfacct: a counter;
     physdev-is-in, physdev-is-bridged: ""; match-set: an ipset's name and "src" or "dst"; icmp-type: a number; limit:
     "10/minute"; limit-burst.
     """
@@ -238,6 +239,9 @@ class _Reader:
             elif word in MATCHES:
                 option, normal = MATCHES[word]
                 self.matches.append(Match(option, self._value(word, normal), negated))
+            elif word in ("--limit-iface-in", "--limit-iface-out") and self._types():
+                last = self.matches.pop()
+                self.matches.append(Match(last.option, f"{last.value} {word[-3:].strip('-')}", last.negated))
             elif negated and word not in ("--physdev-is-in", "--physdev-is-bridged"):
                 raise RuleSyntaxError(self.rule, f"`!` before {word}")
             else:
@@ -268,6 +272,10 @@ class _Reader:
                 self.target = self._target(self._value(word), goto=word in ("-g", "--goto"))
             case _:
                 raise RuleSyntaxError(self.rule, f"`{word}` is not known")
+
+    def _types(self) -> bool:
+        """Whether the match before is of an address's type."""
+        return bool(self.matches) and self.matches[-1].option in ("src-type", "dst-type")
 
     def _recent(self) -> Match:
         actions = [action for action in ("--rcheck", "--set") if action in self.recent]

@@ -21,6 +21,7 @@ from k8snetlab.kernel.messages import (
     IFLA_LINKINFO,
     NETCONFA_FORWARDING,
     NETCONFA_IFINDEX,
+    NETCONFA_PROXY_NEIGH,
     NETCONFA_RP_FILTER,
     NUD,
     RTA_GATEWAY,
@@ -115,6 +116,7 @@ class Conf(NamedTuple):
     ifindex: int
     forwarding: int
     rp_filter: int
+    proxy_arp: int
 
 
 def devices(netlink: Netlink) -> dict[int, Device]:
@@ -153,7 +155,12 @@ def confs(netlink: Netlink, family: int) -> Iterator[Conf]:
     for message in netlink.dump(NetlinkRequest(RTM_GETNETCONF, 0, netconfmsg(family))):
         given = attributes(message, HEADER.size + _NETCONFMSG)
         index = int.from_bytes(given[NETCONFA_IFINDEX], sys.byteorder, signed=True)
-        yield Conf(index, whole(given, NETCONFA_FORWARDING), whole(given, NETCONFA_RP_FILTER))
+        yield Conf(
+            index,
+            whole(given, NETCONFA_FORWARDING),
+            whole(given, NETCONFA_RP_FILTER),
+            whole(given, NETCONFA_PROXY_NEIGH),
+        )
 
 
 def next_hops(given: Given) -> Iterator[NextHop]:

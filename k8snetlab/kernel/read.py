@@ -13,7 +13,7 @@ import msgspec
 from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
-from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
+from k8snetlab.dataplane.routing import FELIX, FdbEntry, Neighbour, Route
 from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import decoded, sysctl
 from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
@@ -220,7 +220,8 @@ def others(namespace: str, networks: Container[str]) -> dict[str, str]:
 def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int]]:
     """Each with its protocol: who made it."""
     for family, length, table, protocol, kind, flags, given in decoded.routes(netlink, table=RT_TABLE_MAIN):
-        if table != RT_TABLE_MAIN or kind != RTN_UNICAST:
+        ended = kind == RTN_BLACKHOLE and (protocol == FELIX or protocol in BY_DAEMONS)
+        if table != RT_TABLE_MAIN or not (kind == RTN_UNICAST or ended):
             continue
         dst = f"{address(given, RTA_DST)}/{length}" if length else "default"
         if dst.startswith(("fe80:", "ff00:")):
@@ -233,6 +234,8 @@ def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int]]:
             bool(flags & RTNH_F_ONLINK),
             address(given, RTA_PREFSRC),
             0 if family == socket.AF_INET6 and metric == _IPV6_METRIC else metric,
+            ended,
+            FELIX if protocol == FELIX else 0,
         )
         yield route, protocol
 

@@ -122,14 +122,15 @@ def _route(verb: Verb, item: Route, index: Index) -> NetlinkRequest:
     if item.dst != "default":
         address, _, digits = item.dst.partition("/")
         length, where = int(digits), address
-    scope = m.RT_SCOPE_NOWHERE if verb == "del" else m.RT_SCOPE_UNIVERSE if item.via else m.RT_SCOPE_LINK
+    far = item.via or item.blackhole
+    scope = m.RT_SCOPE_NOWHERE if verb == "del" else m.RT_SCOPE_UNIVERSE if far else m.RT_SCOPE_LINK
     body = m.rtmsg(
         _family(where),
         length,
         table=m.RT_TABLE_MAIN,
-        proto=0 if verb == "del" else m.RTPROT_BOOT,
+        proto=0 if verb == "del" else item.protocol or m.RTPROT_BOOT,
         scope=scope,
-        kind=0 if verb == "del" else m.RTN_UNICAST,
+        kind=0 if verb == "del" else m.RTN_BLACKHOLE if item.blackhole else m.RTN_UNICAST,
         flags=m.RTNH_F_ONLINK if item.onlink else 0,
     )
     body += attribute(m.RTA_DST, _packed(address)) if address else b""

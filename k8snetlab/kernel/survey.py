@@ -176,14 +176,15 @@ def _number_of_netns(link: decoded.Device) -> int:
 
 
 def _confs(netlink: Netlink, names: Mapping[int, str], six: bool) -> Iterator[tuple[str, str]]:
-    """Forwarding and rp_filter (IPv4's) as sysctls, one question in place of a file for each."""
-    for index, forwarding, rp_filter in decoded.confs(netlink, socket.AF_INET6 if six else socket.AF_INET):
+    """Forwarding, and of IPv4 rp_filter and proxy_arp, as sysctls, one question in place of a file for each."""
+    for index, forwarding, rp_filter, proxy_arp in decoded.confs(netlink, socket.AF_INET6 if six else socket.AF_INET):
         if index == decoded.ALL_DEVICES:
             yield "net.ipv6.conf.all.forwarding" if six else "net.ipv4.ip_forward", str(forwarding)
         name = "all" if index == decoded.ALL_DEVICES else names.get(index, "").replace(".", "/")
         if name and not six:
             yield f"net.ipv4.conf.{name}.rp_filter", str(rp_filter)
             yield f"net.ipv4.conf.{name}.forwarding", str(forwarding)
+            yield f"net.ipv4.conf.{name}.proxy_arp", str(proxy_arp)
 
 
 def _asking(namespace: str, tunnels: Iterable[str], six: bool) -> set[str]:

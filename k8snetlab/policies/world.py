@@ -11,6 +11,7 @@ from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import NetworkPolicy
+from k8snetlab.api.pools import pools, tunnel_address
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.policies.matrix import At
@@ -107,10 +108,12 @@ def world(snapshot: Snapshot) -> World:
 
 def _node(snapshot: Snapshot, node: Node) -> End:
     """Pods of other nodes see a node by another address than its own where flannel's VXLAN carries its packets:
-    flannel.1's."""
+    flannel.1's, or where vxlan.calico does, that one's."""
     network = snapshot.lab.spec.network
     tunnel = network.backend == "vxlan" and not network.directRouting and node.podCIDRs
     senders = tuple(cidr.partition("/")[0] for cidr in node.podCIDRs) if tunnel else ()
+    if any(pool.vxlanMode == "Always" for pool in pools(snapshot.lab)) and (address := tunnel_address(node)):
+        senders = (address,)
     own = _one_a_family(node.addresses)
     return End(node.name, own, None, node.name, True, senders=_one_a_family(senders))
 

@@ -1,7 +1,9 @@
 """From objects to the dataplane of a node."""
 
 __all__ = [
+    "blocks",
     "bridge",
+    "calico",
     "canvas",
     "hostports",
     "ingress",

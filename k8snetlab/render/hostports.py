@@ -13,12 +13,12 @@ from ipaddress import ip_address
 
 from k8snetlab.api.core import ContainerPort, Node, Pod
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import end, pick, with_length
+from k8snetlab.dataplane.families import end, host, pick, with_length
 from k8snetlab.dataplane.names import CNI_DN, CNI_HOSTPORT_DNAT, CNI_HOSTPORT_MASQ, CNI_HOSTPORT_SETMARK, HOSTPORT_MARK
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, Rules, RuleSet, quote
 
-NETWORK = "cbr0"
-"""The name of the network in flannel's conflist."""
+NETWORK, CALICOS = "cbr0", "k8s-pod-network"
+"""The names of the network in flannel's conflist, and in Calico's."""
 MARK = f"{HOSTPORT_MARK:#x}/{HOSTPORT_MARK:#x}"
 MULTIPORT = 15
 """Ports that one match of iptables' multiport takes."""
@@ -33,17 +33,18 @@ HOOKS = (
 )
 
 
-def render(node: Node, pods: Iterable[Pod], family: Family) -> RuleSet:
+def render(node: Node, pods: Iterable[Pod], family: Family, network: str = NETWORK) -> RuleSet:
     """The rules of one node and family; `pods` are those it runs. Without a hostPort there are none."""
     entries: list[str] = []
     own: dict[ChainKey, Rules] = {}
     for pod in pods:
-        address, subnet = pick(pod.ips, family), pick(node.podCIDRs, family)
+        address = pick(pod.ips, family)
+        subnet = pick(node.podCIDRs, family) if network == NETWORK else host(address) if address else ""
         if not address or not subnet or not (ports := ports_of(pod)):
             continue
-        chain = chain_of(pod)
+        chain = chain_of(pod, network)
         own[ChainKey("nat", chain)] = tuple(_translations(ports, address, subnet, family))
-        entries += _entries(pod, ports, chain)
+        entries += _entries(pod, ports, chain, network)
     if not own:
         return RuleSet(family, {}, names.PORTMAP_CHAINS)
     chains: dict[ChainKey, Rules] = {
@@ -61,9 +62,9 @@ def ports_of(pod: Pod) -> list[ContainerPort]:
     return [port for container in pod.spec.serving_containers for port in container.ports if port.hostPort]
 
 
-def chain_of(pod: Pod) -> str:
+def chain_of(pod: Pod, network: str = "") -> str:
     """The pod's own chain, named after the network and its sandbox."""
-    return (CNI_DN + hashlib.sha512(f"{NETWORK}{pod.sandbox_id}".encode()).hexdigest())[:28]
+    return (CNI_DN + hashlib.sha512(f"{network or NETWORK}{pod.sandbox_id}".encode()).hexdigest())[:28]
 
 
 def serving_udp(pods: Iterable[Pod], family: Family) -> dict[tuple[str, int], frozenset[str]]:
@@ -79,9 +80,9 @@ def serving_udp(pods: Iterable[Pod], family: Family) -> dict[tuple[str, int], fr
     return found
 
 
-def _entries(pod: Pod, ports: list[ContainerPort], chain: str) -> Iterator[str]:
+def _entries(pod: Pod, ports: list[ContainerPort], chain: str, network: str) -> Iterator[str]:
     """Into the pod's chain, by protocol, fifteen ports a rule."""
-    comment = quote(f'dnat name: "{NETWORK}" id: "{pod.sandbox_id}"')
+    comment = quote(f'dnat name: "{network}" id: "{pod.sandbox_id}"')
     for protocol in sorted({port.protocol.lower() for port in ports}):
         numbers = [str(port.hostPort) for port in ports if port.protocol.lower() == protocol]
         for start in range(0, len(numbers), MULTIPORT):

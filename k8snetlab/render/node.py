@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.netns import NodeDataplane, joined
-from k8snetlab.render import bridge, flannel, nodelocal, portmap, uplink
+from k8snetlab.render import bridge, calico, flannel, nodelocal, portmap, uplink
 from k8snetlab.render.netpol import node as netpol
 from k8snetlab.render.proxy import sysctls
 
@@ -17,6 +17,7 @@ PARTS: Mapping[str, Part] = {
     "node": uplink.render,
     "cni": bridge.render,
     "flannel": flannel.render,
+    "calico": calico.render,
     "kube-proxy": sysctls.render,
     "portmap": portmap.render,
     "node-local-dns": nodelocal.render,

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from k8snetlab.api import pools
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.lab import Lab
@@ -59,7 +60,7 @@ def pod_mtu(lab: Lab) -> int:
     if lab.spec.network.mtu:
         return lab.spec.network.mtu
     if lab.spec.network.backend != "vxlan":
-        return lab.spec.underlay.mtu
+        return lab.spec.underlay.mtu - pools.overhead(pools.pools(lab))
     families = [f for f in FAMILIES if pick(lab.spec.podCIDR, f)]
     return lab.spec.underlay.mtu - max(VXLAN_OVERHEAD[f] for f in families)
 
@@ -112,7 +113,7 @@ def _family(context: _Context, others: tuple[Node, ...], pods: tuple[Pod, ...]) 
         and (subnet := pick(peer.podCIDRs, family))
         and (address := pick(peer.addresses, family))
     ]
-    if context.lab.spec.network.routed:
+    if context.lab.spec.network.routed or context.lab.spec.network.calico:
         return Overlay()
     if context.lab.spec.network.backend == "host-gw":
         return Overlay(routes=tuple(Route(peer.subnet, dev=context.device, via=peer.address) for peer in peers))

@@ -13,10 +13,12 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import LabSpec
 from k8snetlab.api.machines import interface_of
 from k8snetlab.api.pod_state import shown_status
+from k8snetlab.api.pools import blocks_of, tunnel_address
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, base, gateway, pick, with_length
+from k8snetlab.render.calico import PORT, VNI
 from k8snetlab.render.uplink import UPLINK
 
 
@@ -45,13 +47,15 @@ class NodeBox(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     """IP addresses of that device."""
     bridge: tuple[str, ...]
-    """IP addresses of cni0, with prefix lengths."""
+    """IP addresses of cni0, with prefix lengths; with Calico the node's blocks."""
     tunnel: tuple[str, ...]
     """VXLAN devices with their addresses ("flannel.1 172.30.76.0"), none where there is no tunnel."""
     pods: tuple[PodBox, ...]
     """Those that are on it."""
     broken: tuple[str, ...] = ()
     """Devices of it that are broken; "" stands for the node itself."""
+    joint: str = names.BRIDGE
+    """What its pods are plugged into: "cni0", or "cali*" where each has a device of its own."""
 
     def is_broken(self, device: str) -> bool:
         """Whether this device of the node is broken; "" stands for the node itself."""
@@ -130,7 +134,7 @@ class Picture(msgspec.Struct, frozen=True):
 def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
     """What to draw of a lab, and what is broken in it."""
     spec = snapshot.lab.spec
-    vxlan = spec.network.backend == "vxlan"
+    vxlan = _tunnelled(spec)
     services = tuple(snapshot.all(Service).values())
     numbers = {service.key: number for number, service in enumerate(services)}
     ends = {service.key: tuple(_endpoints(snapshot, service)) for service in services}
@@ -163,12 +167,28 @@ def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
 
 def _backend(spec: LabSpec) -> str:
     network = spec.network
+    if network.calico:
+        return _calico(spec)
     if network.routed:
         return f"{network.backend.upper()}: routes by {_DAEMONS[spec.daemon]} on every node, no tunnel"
     if network.backend == "host-gw":
         return "host-gw: a route to every node, no tunnel"
     between = "nodes that share no link" if network.directRouting else "every two nodes"
     return f"VXLAN {network.vni}, UDP {network.port}, between {between}"
+
+
+def _calico(spec: LabSpec) -> str:
+    by = "routes by BIRD on every node" if spec.network.routed else "routes by Felix"
+    if _tunnelled(spec):
+        return f"Calico VXLAN {VNI}, UDP {PORT}, {by}"
+    return f"Calico: blocks of addresses, {by}, no tunnel"
+
+
+def _tunnelled(spec: LabSpec) -> bool:
+    """Whether packets to all other nodes take a tunnel."""
+    if spec.network.calico:
+        return any(pool.vxlanMode == "Always" for pool in spec.network.ipPools)
+    return spec.network.backend == "vxlan"
 
 
 _DAEMONS = {"bird": "BIRD", "frr": "FRR"}
@@ -207,12 +227,16 @@ def _node(
     pods = [pod for pod in snapshot.all(Pod).values() if pod.spec.nodeName == node.name]
     vni = snapshot.lab.spec.network.vni
     subnets = {family: subnet for family in FAMILIES if (subnet := pick(node.podCIDRs, family))}
-    tunnel = (f"{names.vxlan_device(vni, family)} {base(subnet)}" for family, subnet in subnets.items())
+    tunnel = [f"{names.vxlan_device(vni, family)} {base(subnet)}" for family, subnet in subnets.items()]
+    calico = snapshot.lab.spec.network.calico
+    if calico and vxlan and (address := tunnel_address(node)):
+        tunnel.append(f"{names.VXLAN_CALICO} {address}")
     return NodeBox(
         name=node.name,
         uplink=interface_of(node) or UPLINK,
         addresses=node.addresses,
-        bridge=tuple(with_length(gateway(subnet), subnet) for subnet in subnets.values()),
+        bridge=blocks_of(node) if calico else tuple(with_length(gateway(s), s) for s in subnets.values()),
+        joint="cali*" if calico else names.BRIDGE,
         tunnel=tuple(tunnel) if vxlan else (),
         pods=tuple(_pod(pod, serving, alarms) for pod in sorted(pods, key=_by_address) if not pod.ended),
         broken=tuple(dict.fromkeys((*broken, *([""] if unready else ())))),

@@ -260,7 +260,7 @@ def _tunnel(node: NodeBox) -> str:
 
 
 def _bridge(node: NodeBox) -> str:
-    return " ".join([BRIDGE, *node.bridge])
+    return " ".join([node.joint, *node.bridge])
 
 
 def _drawn(node: NodeBox) -> int:

@@ -103,7 +103,7 @@ def _port(node: NodeBox) -> str:
 
 
 def _bridge(node: NodeBox) -> str:
-    return " ".join([BRIDGE, *node.bridge])
+    return " ".join([node.joint, *node.bridge])
 
 
 def _service(service: ServiceBox) -> tuple[str, ...]:

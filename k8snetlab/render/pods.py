@@ -1,4 +1,8 @@
-"""A pod's sandbox: its namespace and the veth pair into cni0, as the CNI plugins bridge and host-local leave them."""
+"""A pod's sandbox: its namespace and the veth pair into cni0, as the CNI plugins bridge and host-local leave them.
+
+Or as Calico's CNI plugin does: no bridge, an address alone in its network, and a gateway that no device has and the
+node's end of the pair answers for. Source: cni-plugin/pkg/dataplane/linux/dataplane_linux.go.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,15 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import FAMILIES, gateway, pick, with_length
+from k8snetlab.dataplane.families import FAMILIES, gateway, host, pick, with_length
 from k8snetlab.dataplane.links import Address, Device, Veth
 from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.render.overlay import pod_mtu
+
+LINK_LOCAL_GATEWAY = "169.254.1.1"
+"""The gateway of Calico's pods: of no device, each node's end of a pair answers for it."""
 
 
 def pods_of(snapshot: Snapshot, node: str) -> list[Pod]:
@@ -30,7 +37,16 @@ def sandbox_name(lab: Lab, pod: Pod) -> str:
 
 
 def veth(lab: Lab, pod: Pod) -> Veth:
-    """The pair that joins a pod to its node's cni0, seen from the node."""
+    """The pair that joins a pod to its node's cni0, or to its node alone, seen from the node."""
+    if lab.spec.network.calico:
+        return Veth(
+            names.cali(pod.namespace, pod.name),
+            peer=ETH0,
+            peer_netns=sandbox_name(lab, pod),
+            mac=names.CALI_MAC,
+            peer_mac=names.pod_mac(pod.ips[0]),
+            mtu=pod_mtu(lab),
+        )
     return Veth(
         names.veth(pod.namespace, pod.name, pod.metadata.uid),
         peer=ETH0,
@@ -45,6 +61,9 @@ def veth(lab: Lab, pod: Pod) -> Veth:
 def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
     """What the pod itself sees. In each family: its address, a default route and one to the pod network via cni0."""
     addresses, routes = [], []
+    if lab.spec.network.calico:
+        addresses.append(Address(ETH0, host(pod.ips[0])))
+        routes += [Route(host(LINK_LOCAL_GATEWAY), dev=ETH0), Route("default", dev=ETH0, via=LINK_LOCAL_GATEWAY)]
     for family in FAMILIES:
         address, subnet = pick(pod.ips, family), pick(node.podCIDRs, family)
         if not address or not subnet:

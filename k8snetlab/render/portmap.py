@@ -17,6 +17,9 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     wanted = "1" if any(hostports.ports_of(pod) for pod in mine) else "0"
     localnet = {f"net.ipv4.conf.{names.BRIDGE}.route_localnet": wanted} if pick(node.podCIDRs, "ipv4") else {}
     families = [f for f in FAMILIES if pick(lab.spec.podCIDR, f) and pick(node.podCIDRs, f)]
+    if lab.spec.network.calico:
+        rules = hostports.render(node, mine, "ipv4", hostports.CALICOS)
+        return NodeDataplane(Netns(name=names.namespace_of(lab.name, name, lab.spec.machines)), rules=(rules,))
     return NodeDataplane(
         Netns(name=names.namespace_of(lab.name, name, lab.spec.machines), sysctls=localnet),
         rules=tuple(hostports.render(node, mine, family) for family in families),

@@ -70,7 +70,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         ),
         routes=(*external, *outside_hosts.router_routes(lab)),
         networks=tuple(split(lab.spec.podCIDR)),
-        learns=lab.spec.network.routed,
+        learns=lab.spec.network.routed and not lab.spec.network.calico,
     )
     beyond = Netns(
         name=names.node_netns(lab.name, names.OUTSIDE),

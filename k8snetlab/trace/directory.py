@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from k8snetlab.api import pools
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.machines import is_machine
@@ -35,8 +36,11 @@ class Directory(msgspec.Struct, frozen=True):
     def of(snapshot: Snapshot) -> Directory:
         known = EVERYWHERE | dict(_networks(snapshot)) | dict(_services(snapshot)) | dict(_pods(snapshot))
         macs = {names.pod_mac(ip): what for ip, what in _pods(snapshot)}
+        calico = snapshot.lab.spec.network.calico
         ports = {
-            names.veth(pod.namespace, pod.name, pod.metadata.uid): f"pod {pod.namespace}/{pod.name}"
+            (
+                names.cali(pod.namespace, pod.name) if calico else names.veth(pod.namespace, pod.name, pod.metadata.uid)
+            ): f"pod {pod.namespace}/{pod.name}"
             for pod in snapshot.all(Pod).values()
         }
         nodes: dict[str, str] = {}
@@ -44,6 +48,7 @@ class Directory(msgspec.Struct, frozen=True):
             known |= dict(_of_node(node))
             if not is_machine(node):
                 macs |= {names.pod_mac(address): f"{node.name}'s eth0" for address in node.addresses[:1]}
+            macs |= {names.felix_mac(node.name): f"{node.name}'s {names.VXLAN_CALICO}"} if calico else {}
             macs |= {names.pod_mac(gateway(subnet)): f"{node.name}'s cni0" for subnet in node.podCIDRs[:1]}
             macs |= {vtep_mac_of(node, family): f"{node.name}'s VTEP" for family in FAMILIES}
             nodes |= dict.fromkeys(node.addresses, node.name)
@@ -96,5 +101,9 @@ def _of_node(node: Node) -> Iterator[tuple[str, str]]:
         yield str(network(subnet)), f"pods of {node.name}"
         yield base(subnet), f"{node.name}'s VTEP"
         yield gateway(subnet), f"{node.name}'s cni0"
+    for block in () if node.podCIDRs else pools.blocks_of(node):
+        yield str(network(block)), f"pods of {node.name}"
+    if tunnel := pools.tunnel_address(node):
+        yield tunnel, f"{node.name}'s {names.VXLAN_CALICO}"
     for address in node.addresses:
         yield address, node.name

@@ -11,6 +11,7 @@ import msgspec
 
 from k8snetlab.dataplane.families import parted
 from k8snetlab.dataplane.names import (
+    CALI_CHAIN,
     CNI,
     CNI_DN,
     CNI_HOSTPORT_DNAT,
@@ -87,6 +88,10 @@ PURPOSES = {
     KUBE_CNPLCY_DENY: "refuses what a ClusterNetworkPolicy denies",
     KUBE_NWPLCY_COMMON: "what no policy is asked about",
     KUBE_NWPLCY_DEFAULT: "for a direction in which no policy selects the pod",
+    "cali-nat-outgoing": "masquerades pods that talk to the world outside all pools",
+    "cali-fip-dnat": "floating addresses of pods; none here",
+    "cali-fip-snat": "floating addresses of pods; none here",
+    CALI_CHAIN: "Calico's",
 }
 """What a chain is for, by "TABLE CHAIN", or by its name or the beginning of it."""
 
@@ -140,6 +145,8 @@ WHY = (
     (FLANNEL_POSTRTG, "RETURN", "", "as pods see each other's own addresses"),
     (FLANNEL_POSTRTG, "MASQUERADE", "!destination", "as nobody outside the cluster knows the way back to a pod"),
     (FLANNEL_POSTRTG, "MASQUERADE", "!source", "so that pods of other nodes answer through this node"),
+    ("cali-nat-outgoing", "MASQUERADE", "", "as nobody outside the pools knows the way back to a pod"),
+    ("cali-POSTROUTING", "MASQUERADE", "", "so that the answer comes back through the tunnel"),
     (CNI_DN, CNI_HOSTPORT_SETMARK, "source", "because the answer must pass this node again"),
     (FLANNEL_FWD, "ACCEPT", "", "whatever the FORWARD policy is"),
     (KUBE_POD_FW, "ACCEPT", "src-type", "as a pod's own node always reaches it"),
@@ -241,7 +248,10 @@ def _phrase(match: Match, facts: Facts) -> str:  # noqa: C901 (a row for each ma
         case "out-interface":
             return f"{negation}out by {_interface(value)}"
         case "src-type":
-            return "from the node itself" if not match.negated else "from another host"
+            of, other = (
+                ("the device's own address", "another address") if " " in value else ("the node itself", "another host")
+            )
+            return f"from {other if match.negated else of}"
         case "dst-type":
             return f"{negation}to an address of the node"
         case "ctstate":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
 
-from k8snetlab.api import lines
+from k8snetlab.api import lines, pools
 from k8snetlab.api.addressing import split
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod, Service
@@ -19,6 +19,7 @@ from k8snetlab.api.words import Path
 from k8snetlab.api.workloads import MAKERS
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import network, parsed, same_family
+from k8snetlab.dataplane.routing import FELIX
 from k8snetlab.dataplane.view import RouteEntry
 
 NOBODY = "nobody owns it"
@@ -73,7 +74,7 @@ class Owners:
         if address == LOCAL and self._snapshot.lab.spec.dns.nodeLocal:
             return NODE_CACHE
         for node in self._snapshot.all(Node).values():
-            if any(same_family(cidr, address) and parsed(address) in network(cidr) for cidr in node.podCIDRs):
+            if any(same_family(cidr, address) and parsed(address) in network(cidr) for cidr in pools.subnets_of(node)):
                 return self.of(node)
         return NOBODY
 
@@ -91,7 +92,7 @@ class Owners:
         if cidr.prefixlen == 0:
             return f"the default route of Lab {lab.name}{at(lab)}"
         for node in self._snapshot.all(Node).values():
-            if any(network(subnet) == cidr for subnet in node.podCIDRs):
+            if any(network(subnet) == cidr for subnet in pools.led_to(node)):
                 return self.of(node)
         if any(network(part) == cidr for part in split(lab.spec.podCIDR)):
             return f"the pod network of Lab {lab.name}{at(lab)}"
@@ -113,7 +114,10 @@ class Owners:
         return ""
 
     def _is_ours(self, route: RouteEntry, netns: str) -> bool:
-        if route.protocol not in UNNAMED or route.table != "main" or route.kind != "unicast":
+        felix = route.protocol == str(FELIX) and self._snapshot.lab.spec.network.calico
+        if not (felix or route.protocol in UNNAMED) or route.table != "main":
+            return False
+        if route.kind != ("unicast" if route.dev else "blackhole"):
             return False
         return self._wanted is None or (str(network(route.dst)), route.via, route.dev) in self._wanted(netns)
 

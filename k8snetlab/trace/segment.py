@@ -67,7 +67,22 @@ def _answers(views: Views, view: View, dev: Interface, address: str) -> str:
         device = other.interfaces.get(name)
         if device and device.up and address in other.own:
             return other.interfaces[device.master].mac if device.master else device.mac
-    return ""
+    return _on_behalf(views, dev, address)
+
+
+def _on_behalf(views: Views, dev: Interface, address: str) -> str:
+    """The MAC of the other end of a cable, where it answers for addresses that its namespace routes by other devices
+    (proxy_arp; the kernel's arp_process)."""
+    other = views[dev.peer[0]] if dev.peer and ":" not in address else None
+    end = other.interfaces.get(dev.peer[1]) if other and dev.peer else None
+    if other is None or end is None or not end.up or end.master:
+        return ""
+    keys = (f"net.ipv4.conf.{name}.proxy_arp" for name in ("all", end.name.replace(".", "/")))
+    if all(other.sysctl(key) == "0" for key in keys) or not other.forwards_from(end.name, address):
+        return ""
+    route, _ = other.route(address)
+    away = route is not None and route.kind == "unicast" and end.name not in route.devices
+    return end.mac if away else ""
 
 
 def _stations(views: Views, view: View, dev: Interface, address: str) -> Iterator[tuple[str, str]]:

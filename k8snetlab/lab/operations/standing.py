@@ -12,6 +12,7 @@ from msgspec.structs import astuple
 from k8snetlab import __version__
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.pod_state import trouble
+from k8snetlab.api.pools import subnets_of
 from k8snetlab.api.scheme import RESOURCES
 from k8snetlab.api.selection import is_proxied_by_guest, pods_by_node
 from k8snetlab.api.snapshot import Snapshot
@@ -178,7 +179,7 @@ class Standing:
         return NodeStatus(
             name=node.name,
             address=",".join(node.addresses),
-            podCIDR=",".join(node.podCIDRs),
+            podCIDR=",".join(subnets_of(node)),
             ready=any(c.type == "Ready" and c.status == "True" for c in node.status.conditions),
             paused=bool(task and task.state.paused) if here else is_paused(node),
             pods=len(pods),

@@ -13,6 +13,7 @@ from k8snetlab.dataplane.families import FAMILIES, pick
 from k8snetlab.dataplane.names import ETH0, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
+from k8snetlab.render.blocks import holders
 
 CALM = 10
 """With more neighbours than this a node's timers are calmer: what each says every second adds up."""
@@ -48,8 +49,11 @@ def speakers(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
 
 
 def _everybody(snapshot: Snapshot, family: Family) -> Iterator[Neighbour]:
-    """All that speak, the router first."""
+    """All that speak, the router first; Calico's mesh is of nodes alone."""
     lab = snapshot.lab
+    if lab.spec.network.calico:
+        yield from (Neighbour(one.name, one.address, "") for one in holders(snapshot).values() if family == "ipv4")
+        return
     if (router := pick(lab.spec.underlay.router, family)) and pick(lab.spec.podCIDR, family):
         yield Neighbour(ROUTER, router, "")
     for node in snapshot.all(Node).values():
@@ -66,6 +70,11 @@ def wanted(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
     network = snapshot.lab.spec.network
     if not network.routed:
         return ()
+    if network.calico:
+        others = [one for one in holders(snapshot).values() if one.name != name] if name != ROUTER else []
+        return tuple(
+            Route(held.cidr, via=one.address) for one in others for held in one.led_to if held.pool.vxlanMode == "Never"
+        )
     return tuple(
         Route(other.subnet, via=other.address if one.family == "ipv4" or network.backend == "bgp" else "")
         for one in speakers(snapshot, name)

@@ -366,3 +366,45 @@ def test_a_route_of_several_next_hops_is_followed_by_each_with_its_share() -> No
     assert other.reason == "client: nobody on eth0 answers for 10.244.1.9"
     chosen = [d.text for hop in other.there for d in hop.decisions if d.what == "route"]
     assert chosen[1] == "10.99.0.1 by one of 2 next hops: 10.99.0.0/24 via 10.244.1.9 dev eth0 proto static"
+
+
+CALI = "0e:ee:ee:ee:ee:ee"
+
+
+def behind_a_gateway_of_no_device(switch: str = "1", way_out: str = "eth0") -> World:
+    """As Calico's: a pod whose gateway is nobody's, and the node's end answers for all that it routes elsewhere."""
+    links = {
+        name: Interface(name, "veth", CALI, 1500, peer=(netns, "eth0"))
+        for name, netns in (("cali1", CLIENT), ("cali2", SERVER))
+    }
+    routes = (
+        RouteEntry("0.0.0.0/0", dev=way_out, via="192.168.0.1"),
+        RouteEntry("10.244.1.2/32", dev="cali1"),
+        RouteEntry("10.244.1.3/32", dev="cali2"),
+    )
+    arp = {f"net.ipv4.conf.{name}.proxy_arp": switch for name in links}
+    changed: dict[str, Any] = {"interfaces": links, "addresses": {}, "routes": routes, "chains": {}, "forwarding": ()}
+    world = World(node1=changed | {"sysctls": {"net.ipv4.ip_forward": "1", **arp}})
+    for netns, device in ((CLIENT, "cali1"), (SERVER, "cali2")):
+        there = world.views[netns]
+        eth0 = msgspec.structs.replace(there.interfaces["eth0"], peer=(NODE, device))
+        gateway = (
+            RouteEntry("0.0.0.0/0", dev="eth0", via="169.254.1.1"),
+            RouteEntry("169.254.1.1/32", dev="eth0"),
+        )
+        world.views[netns] = msgspec.structs.replace(there, interfaces={"eth0": eth0}, routes=gateway)
+    return world
+
+
+def test_a_node_answers_for_a_gateway_that_no_device_has() -> None:
+    way = only(behind_a_gateway_of_no_device())
+    assert way.fate == "answered"
+    assert points(way) == ["client eth0 out", "node1 cali1 in", "node1 cali2 out", "server eth0 in"]
+    asked = [d for hop in way.there for d in hop.decisions if d.what == "neighbour"]
+    assert CALI in asked[0].text
+
+
+@pytest.mark.parametrize(("switch", "way_out"), [("0", "eth0"), ("1", "cali1")], ids=["switched off", "no other way"])
+def test_it_does_not_where_proxy_arp_is_off_or_the_way_leads_back(switch: str, way_out: str) -> None:
+    way = only(behind_a_gateway_of_no_device(switch, way_out))
+    assert way.fate == "lost" and "nobody on eth0 answers for 169.254.1.1" in way.reason

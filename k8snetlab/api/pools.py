@@ -1,0 +1,130 @@
+"""Calico's pools of addresses, and what of them a node holds: its blocks, and the address of its tunnel.
+
+Calico keeps blocks in objects of its own (/calico/ipam/v2 in its store). Here a Node's annotation names those that it
+has claimed; its address and that of its tunnel are in the annotations that Calico gives a Node as well.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from k8snetlab.api.addressing import split
+from k8snetlab.api.core import Node
+from k8snetlab.api.lab import IPPool, Lab
+from k8snetlab.api.meta import Labels
+from k8snetlab.dataplane.families import host, network, parsed, pick
+
+PREFIX = "projectcalico.org/"
+IPV4_ADDRESS = f"{PREFIX}IPv4Address"
+"""Annotation of a Node: its address and the length of its network."""
+VXLAN_ADDRESS = f"{PREFIX}IPv4VXLANTunnelAddr"
+"""Annotation of a Node: the address of vxlan.calico."""
+BLOCKS = "k8snetlab/ipam-blocks"
+"""Annotation of a Node: the blocks that it has claimed, separated by commas."""
+BORROWED = "k8snetlab/ipam-borrowed"
+"""Annotation of a Node: the addresses that its pods and tunnels have of other nodes' blocks."""
+MOST = 20
+"""Blocks of one node (Calico's maxBlocksPerHost)."""
+DEFAULT_POOL = "default-ipv4-ippool"
+OVERHEAD = 50
+"""Octets that VXLAN's headers take."""
+
+
+def pools(lab: Lab) -> tuple[IPPool, ...]:
+    """Those of the lab, each with a name; none where Calico is not its network."""
+    network = lab.spec.network
+    if not network.calico:
+        return ()
+    given = network.ipPools or (IPPool(cidr=pick(lab.spec.podCIDR, "ipv4"), natOutgoing=True),)
+    return tuple(
+        pool if pool.name else replace(pool, name=DEFAULT_POOL if not number else f"ippool-{number + 1}")
+        for number, pool in enumerate(given)
+    )
+
+
+def blocks_of(node: Node) -> tuple[str, ...]:
+    """The blocks that it has claimed, in the order in which it did."""
+    return tuple(split(node.metadata.annotations.get(BLOCKS, "")))
+
+
+def borrowed_by(node: Node) -> tuple[str, ...]:
+    return tuple(split(node.metadata.annotations.get(BORROWED, "")))
+
+
+def subnets_of(node: Node) -> tuple[str, ...]:
+    """What pods of the node have addresses of: its subnets, or its blocks."""
+    return node.podCIDRs or blocks_of(node)
+
+
+def led_to(node: Node) -> tuple[str, ...]:
+    """What others have a route to the node for: `subnets_of` it, and each borrowed address."""
+    return (*subnets_of(node), *map(host, () if node.podCIDRs else borrowed_by(node)))
+
+
+def tunnel_address(node: Node) -> str:
+    """Of vxlan.calico, "" where the node has none."""
+    return node.metadata.annotations.get(VXLAN_ADDRESS, "")
+
+
+def overhead(lab_pools: tuple[IPPool, ...]) -> int:
+    """Octets that tunnels take from the underlay's MTU."""
+    return OVERHEAD if any(pool.vxlanMode != "Never" for pool in lab_pools) else 0
+
+
+def pool_of(lab: Lab, address: str) -> IPPool | None:
+    """The pool that an address is of."""
+    found = pools(lab) if address and ":" not in address else ()
+    return next((pool for pool in found if parsed(address) in network(pool.cidr)), None)
+
+
+def unhidden(lab: Lab, address: str) -> IPPool | None:
+    """The pool of a pod whose own address is seen outside, where nobody knows the way back to it; else None."""
+    pool = pool_of(lab, address)
+    return pool if pool and not pool.natOutgoing else None
+
+
+def kept(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Without what is Calico's."""
+    return {key: value for key, value in annotations.items() if not key.startswith((PREFIX, "k8snetlab/ipam-"))}
+
+
+# --- nodeSelector ---------------------------------------------------------------------------------------------------
+
+_KEY = r"[A-Za-z0-9][A-Za-z0-9./_-]*"
+_TEXT = r"\"[^\"]*\"|'[^']*'"
+_TERMS = (
+    (re.compile(r"all\(\)"), "all"),
+    (re.compile(rf"has\(\s*(?P<key>{_KEY})\s*\)"), "has"),
+    (re.compile(rf"!\s*has\(\s*(?P<key>{_KEY})\s*\)"), "hasn't"),
+    (re.compile(rf"(?P<key>{_KEY})\s*==\s*(?P<value>{_TEXT})"), "is"),
+    (re.compile(rf"(?P<key>{_KEY})\s*!=\s*(?P<value>{_TEXT})"), "isn't"),
+)
+
+
+def selects(selector: str, labels: Labels) -> bool:
+    """Whether Calico's selector does, made of terms that && joins: all(), has(KEY), !has(KEY), KEY == 'VALUE' and
+    KEY != 'VALUE'. Raises ValueError for any other."""
+    held = [_holds(term.strip(), labels) for term in selector.split("&&")]  # each is to be read
+    return all(held)
+
+
+def _holds(term: str, labels: Labels) -> bool:
+    for pattern, kind in _TERMS:
+        if found := pattern.fullmatch(term):
+            named = found.groupdict()
+            held, value = labels.get(named.get("key", "")), named.get("value", "''")[1:-1]
+            says = {
+                "all": True,
+                "has": held is not None,
+                "hasn't": held is None,
+                "is": held == value,
+                "isn't": held != value,
+            }
+            return says[kind]
+    raise ValueError(
+        f"{term!r} is no selector that is understood here; all(), has(key), !has(key), key == 'value' "
+        "and key != 'value' are, joined by &&"
+    )

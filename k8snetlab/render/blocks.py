@@ -1,0 +1,71 @@
+"""What of Calico's pools each node holds, for whoever makes routes to that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from k8snetlab.api import pools
+from k8snetlab.api.core import Node
+from k8snetlab.api.lab import Encapsulation, IPPool, Lab
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import host, network, parsed, pick
+
+
+class Held(msgspec.Struct, frozen=True):
+    """A block, or an address of another node's block with its length of 32, and the pool that it is of."""
+
+    cidr: str
+    pool: IPPool
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """A node, with its address on the nodes' link, its blocks, the addresses that its pods have of others' blocks, and
+    the address of its tunnel."""
+
+    name: str
+    address: str
+    blocks: tuple[Held, ...]
+    borrowed: tuple[Held, ...]
+    vxlan: str
+
+    @property
+    def led_to(self) -> tuple[Held, ...]:
+        """All that other nodes have a route to this one for."""
+        return (*self.blocks, *self.borrowed)
+
+
+def holders(snapshot: Snapshot) -> dict[str, Holder]:
+    """By name, all nodes that have an address; none where Calico is not the network."""
+    given = pools.pools(snapshot.lab)
+    if not given:
+        return {}
+    return {
+        node.name: Holder(
+            node.name,
+            address,
+            tuple(_held(pools.blocks_of(node), given)),
+            tuple(_held(map(host, pools.borrowed_by(node)), given)),
+            pools.tunnel_address(node),
+        )
+        for node in snapshot.all(Node).values()
+        if (address := pick(node.addresses, "ipv4")) and node.network_available
+    }
+
+
+def _held(cidrs: Iterator[str] | tuple[str, ...] | map[str], given: tuple[IPPool, ...]) -> Iterator[Held]:
+    for cidr in cidrs:
+        base = network(cidr).network_address
+        if pool := next((pool for pool in given if base in network(pool.cidr)), None):
+            yield Held(cidr, pool)
+
+
+def tunnelled(mode: Encapsulation, lab: Lab, one: str, other: str) -> bool:
+    """Whether packets between nodes of these addresses are carried in others."""
+    return mode == "Always" or (mode == "CrossSubnet" and not share_link(lab, one, other))
+
+
+def share_link(lab: Lab, one: str, other: str) -> bool:
+    link = pick(lab.spec.underlay.cidr, "ipv4")
+    return bool(link) and all(parsed(address) in network(link) for address in (one, other))

@@ -1,0 +1,190 @@
+"""Calico's part of a node: names, routes, rules and BIRD's file are Calico's."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.addons.programs import programs
+from k8snetlab.addons.routing import PACKAGES
+from k8snetlab.api.load import load
+from k8snetlab.dataplane import names
+from k8snetlab.dataplane.links import Veth, Vxlan
+from k8snetlab.dataplane.netns import NodeDataplane
+from k8snetlab.dataplane.rules import ChainKey
+from k8snetlab.errors import ManifestError
+from k8snetlab.render import node as rendering
+from k8snetlab.render.routing.speakers import wanted
+from k8snetlab.testing.fake_cluster import FakeCluster
+
+NODES = "[{name: node1, blocks: [10.1.109.64/26]}, {name: node2, blocks: [10.1.140.64/26]}]"
+POD = """---
+{apiVersion: v1, kind: Pod, metadata: {name: %s}, spec: {nodeName: %s, containers: [{name: c, image: i}]}}
+"""
+PODS = POD % ("mysql", "node1") + POD % ("myweb", "node2")
+
+
+def world(pool: str = "", more: str = "", nodes: str = NODES, pods: str = PODS) -> FakeCluster:
+    pools = f", ipPools: [{{cidr: 10.1.0.0/16{pool}}}]"
+    network = f"{{backend: calico{pools}{more}}}"
+    spec = f"{{nodes: {nodes}, podCIDR: 10.1.0.0/16, dns: {{enabled: false}}, network: {network}}}"
+    lab = f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {{name: lab}}, spec: {spec}}}\n"
+    return FakeCluster(lab + pods).run()
+
+
+def rendered(pool: str = "", more: str = "") -> NodeDataplane:
+    return rendering.render(world(pool, more).snapshot, "node1")
+
+
+def routes(pool: str = "", more: str = "") -> list[str]:
+    return [route.words() for route in rendered(pool, more).node.routes]
+
+
+def file(pool: str = "", more: str = "", name: str = "node1", nodes: str = NODES) -> str:
+    (program,) = programs(world(pool, more, nodes).snapshot, name)
+    return program.files["bird.conf"]
+
+
+def test_a_pods_device_is_named_as_calico_names_it() -> None:
+    """`printf default.mysql | sha1sum`, the first 11 digits."""
+    assert names.cali("default", "mysql") == "cali1c1c361bfa6"
+    (veth,) = (link for link in rendered().node.links if isinstance(link, Veth))
+    assert (veth.name, veth.mac, veth.master) == (names.cali("default", "mysql"), "ee:ee:ee:ee:ee:ee", "")
+    sysctls = rendered().node.sysctls
+    found = {key.rpartition(".")[2]: value for key, value in sysctls.items() if veth.name in key}
+    assert found == {"route_localnet": "1", "proxy_arp": "1", "forwarding": "1", "proxy_delay": "0"}
+
+
+def test_a_pod_is_alone_in_its_network_behind_a_gateway_that_no_device_has() -> None:
+    (pod,) = rendered().pods
+    assert [one.words() for one in pod.addresses] == ["10.1.109.64/32 dev eth0"]
+    assert [one.words() for one in pod.routes] == ["169.254.1.1/32 dev eth0", "default via 169.254.1.1 dev eth0"]
+
+
+def test_a_pool_without_a_tunnel_has_a_route_a_pod_and_leaves_all_others_to_bird() -> None:
+    device = names.cali("default", "mysql")
+    assert routes() == ["default via 192.168.0.1 dev eth0", f"10.1.109.64/32 dev {device}"]
+    assert not [link for link in rendered().node.links if link.name == names.BRIDGE]
+    assert [route.words() for route in wanted(world().snapshot, "node1")] == ["10.1.140.64/26 via 192.168.0.22"]
+    assert wanted(world().snapshot, "router") == () == programs(world().snapshot, "router")
+
+
+def test_with_vxlan_felix_makes_the_routes_and_no_daemon_runs() -> None:
+    made = rendered(", vxlanMode: Always")
+    (tunnel,) = (link for link in made.node.links if isinstance(link, Vxlan))
+    assert (tunnel.name, tunnel.vni, tunnel.port, tunnel.mtu, tunnel.mac) == (
+        "vxlan.calico", 4096, 4789, 1450, names.felix_mac("node1"),
+    )  # fmt: skip
+    assert tunnel.mac.startswith("66:")
+    assert routes(", vxlanMode: Always")[2:] == [
+        "blackhole 10.1.109.64/26 proto 80",
+        "10.1.140.64/26 via 10.1.140.64 dev vxlan.calico onlink proto 80",
+    ]
+    mac = names.felix_mac("node2")
+    assert [one.words() for one in made.node.fdb] == [f"{mac} dev vxlan.calico dst 192.168.0.22 self permanent"]
+    assert [(one.dst, one.lladdr) for one in made.node.neighbours] == [("10.1.140.64", mac)]
+    assert programs(world(", vxlanMode: Always").snapshot, "node1") == ()
+    near = routes(", vxlanMode: CrossSubnet")[-1]
+    assert near == "10.1.140.64/26 via 192.168.0.22 dev eth0 onlink proto 80"
+
+
+def test_a_borrowed_address_has_a_route_of_its_own_on_all_other_nodes() -> None:
+    pods = "".join(POD % (f"p{n}", "node1") for n in range(5)) + POD % ("guest", "node2")
+    text = (
+        "{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: lab}, spec: {nodes: 3, podCIDR: 10.1.0.0/16, "
+        "dns: {enabled: false}, network: {backend: calico, ipPools: [{cidr: 10.1.0.0/29, blockSize: 30%s}]}}}\n"
+    )
+    by_bird = FakeCluster(text % "" + pods).run().snapshot
+    assert [route.words() for route in wanted(by_bird, "node3")][-1] == "10.1.0.5/32 via 192.168.0.22"
+    assert "10.1.0.5/32" not in [route.dst for route in wanted(by_bird, "node2")]
+    two = (text % ", vxlanMode: Always").replace("/29", "/31").replace("blockSize: 30", "blockSize: 31")
+    made = rendering.render(FakeCluster(two.replace("nodes: 3", "nodes: 2")).run().snapshot, "node1").node
+    assert [route.words() for route in made.routes][1:] == [
+        "blackhole 10.1.0.0/31 proto 80",
+        "10.1.0.1/32 via 10.1.0.1 dev vxlan.calico onlink proto 80",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chain", "number", "said"),
+    [
+        ("cali-PREROUTING", 0, "cali:r6XmIziWUJsdOK6Z"),
+        ("cali-OUTPUT", 0, "cali:GBTAv2p5CwevEyJm"),
+        ("cali-POSTROUTING", 0, "cali:Z-c7XtVd2Bq7s_hA"),
+        ("cali-POSTROUTING", 1, "cali:nYKhEzDlr11Jccal"),
+        ("cali-nat-outgoing", 0, "cali:flqWnvo8yq4ULQLa"),
+    ],
+)
+def test_a_rules_comment_is_the_hash_that_felix_gives_it(chain: str, number: int, said: str) -> None:
+    """As `iptables-save` of real nodes prints them."""
+    (own,) = (rules for rules in rendered(", natOutgoing: true").rules if rules.prefixes == ("cali-",))
+    assert said in own.chains[ChainKey("nat", chain)][number]
+    assert {hook.rule.split('"')[1] for hook in own.hooks} == {
+        "cali:6gwbT8clXdHdC1b1", "cali:tVnHkvAo15HuiPy0", "cali:O3lYWMrLQYEMJtB5",
+    }  # fmt: skip
+
+
+def test_the_pools_are_sets_of_which_one_holds_those_that_are_masqueraded() -> None:
+    def held(pool: str) -> dict[str, frozenset[str]]:
+        return {one.name: one.entries for one in rendered(pool).sets}
+
+    every = frozenset({"10.1.0.0/16"})
+    assert held(", natOutgoing: true") == {"cali40masq-ipam-pools": every, "cali40all-ipam-pools": every}
+    assert held("") == {"cali40masq-ipam-pools": frozenset(), "cali40all-ipam-pools": every}
+
+
+def test_bird_has_the_names_and_the_order_of_confds_templates() -> None:
+    text = file()
+    assert "protocol static {\n  ipv4;\n  route 10.1.109.64/26 blackhole;\n}\n" in text
+    assert "  if (net = 10.1.109.64/26) then { accept; }\n  if (net ~ 10.1.109.64/26) then { reject; }\n" in text
+    assert "protocol bgp Mesh_192_168_0_22 from bgp_template {\n  neighbor 192.168.0.22;\n  passive on;" in text
+    assert "protocol bgp Mesh_192_168_0_21 from bgp_template {\n  neighbor 192.168.0.21;\n}\n" in file(name="node2")
+    assert "persist" not in text and "hold time 3;" in text
+    calm = file(more=", routing: {timers: textbook}")
+    assert "persist; graceful restart;" in calm and "connect delay time 2; connect retry time 5;" in calm
+    assert "hold time 9;" in file(nodes="12")
+
+
+@pytest.mark.skipif(not shutil.which(PACKAGES["bird"][0], path="/usr/sbin:/usr/bin"), reason="bird is missing")
+@pytest.mark.parametrize(("pool", "timers"), [*itertools.product(("", ", natOutgoing: true"), ("fast", "textbook"))])
+def test_bird_reads_what_is_written_for_it(tmp_path: Path, pool: str, timers: str) -> None:
+    conf = tmp_path / "bird.conf"
+    conf.write_text(file(pool, f", routing: {{timers: {timers}}}"))
+    done = subprocess.run(["/usr/sbin/bird", "-p", "-c", conf], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("{machines: true, network: {backend: calico}}", "spec.network.backend: calico is for labs of namespaces"),
+        (
+            '{podCIDR: "10.1.0.0/16,fd00:1::/56", serviceCIDR: "10.96.0.0/16", network: {backend: calico}}',
+            "spec.podCIDR: pools of IPv6 addresses are not supported",
+        ),
+        ("{network: {backend: calico, ipPools: [{cidr: 10.244.0.0/16, blockSize: 19}]}}", "ipPools[0].blockSize"),
+        ("{network: {backend: calico, ipPools: [{blockSize: 26}]}}", "ipPools[0]"),
+        ("{network: {backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: Sometimes}]}}", "ipipMode"),
+        (
+            "{network: {backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: Always}]}}",
+            "spec.network.ipPools[0].ipipMode: Always is not supported, as IP in IP is not",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_with_its_line(spec: str, words: str) -> None:
+    with pytest.raises(ManifestError) as refused:
+        load([("lab.yaml", f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n")])
+    assert "lab.yaml:1" in str(refused.value) and words in str(refused.value)
+
+
+def test_what_is_calicos_means_nothing_to_other_backends() -> None:
+    spec = (
+        "{nodes: [{name: node1, blocks: [10.244.1.0/26]}],"
+        " network: {ipPools: [{cidr: 10.244.0.0/16}], strictAffinity: true}}"
+    )
+    found = load([("f.yaml", f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n")]).warnings
+    assert len([one for one in found if "means nothing with backend vxlan; calico has it" in one]) == 3
