@@ -20,6 +20,7 @@ from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.lab import IPPool, Lab
 from k8snetlab.api.reading import LAST_RESERVED
+from k8snetlab.api.reserved import Reserved, reserved
 from k8snetlab.api.selection import pods_by_ip
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers.changes import Answer, active, each, put
@@ -56,8 +57,8 @@ def _moved(name: str, now: Snapshot, before: Snapshot | None) -> bool:
     return (new.addresses, new.metadata.labels, _own(new)) != (old.addresses, old.metadata.labels, _own(old))
 
 
-def _own(node: Node) -> tuple[tuple[str, ...], ...]:
-    return pools.blocks_of(node), (pools.tunnel_address(node),)
+def _own(node: Node) -> tuple[object, ...]:
+    return pools.blocks_of(node), (pools.tunnel_address(node),), reserved(node)
 
 
 def _give(space: Space, node: Node, waiting: Iterable[Pod]) -> Iterator[Answer]:
@@ -92,6 +93,7 @@ class Space:
         """By node."""
         self._given: dict[str, list[str]] = {}
         """Addresses of pods, by node."""
+        self._leaked: list[Reserved] = []
         self._moving: set[Key] = set()
         nodes = now.all(Node)
         for entry in expanded_nodes(lab.spec):
@@ -100,6 +102,7 @@ class Space:
         for node in nodes.values():
             self._claim(node.name, pools.blocks_of(node))
             self._taken.add(pools.tunnel_address(node))
+            self._leaked += [leaked] if (leaked := reserved(node)).ranges else []
             for address in split(node.metadata.annotations.get(LAST_RESERVED, "")):
                 if block := self._block_of(address):
                     self._last[block] = int(IPv4Address(address)) - int(block.network_address)
@@ -242,7 +245,7 @@ class Space:
         return next((n for n in (*range(first, size), *range(first)) if not self._is_used(str(block[n % size]))), None)
 
     def _is_used(self, ip: str) -> bool:
-        if ip in self._taken:
+        if ip in self._taken or any(leaked.until(IPv4Address(ip)) is not None for leaked in self._leaked):
             return True
         held = self._now.select(Pod, pods_by_ip, ip)
         return any(key not in self._moving for key in held)
