@@ -9,7 +9,7 @@ from k8snetlab.api.addressing import IPNetwork
 from k8snetlab.api.lab import IPPool, Lab
 from k8snetlab.api.pools import pools, selects
 from k8snetlab.api.problems import Report, dns_label
-from k8snetlab.api.words import Path
+from k8snetlab.api.words import Path, shorten
 
 _POOLS: Path = ("spec", "network", "ipPools")
 _LARGEST = 1 << 20
@@ -43,11 +43,11 @@ def _pools(report: Report, lab: Lab) -> list[tuple[IPPool, IPNetwork]]:
         if problem := dns_label(pool.name):
             report.error(lab, (*path, "name"), problem)
         if pool.name in names:
-            report.error(lab, (*path, "name"), f'"{pool.name}" names another pool already')
+            report.error(lab, (*path, "name"), f'"{shorten(pool.name)}" names another pool already')
         names.add(pool.name)
         for other, theirs in found if cidr else ():
             if cidr and cidr.overlaps(theirs):
-                message = f"{cidr} overlaps {theirs} of {other.name}; give each pool a range of its own"
+                message = f"{cidr} overlaps {theirs} of {shorten(other.name)}; give each pool a range of its own"
                 report.error(lab, (*path, "cidr"), message)
         found += [(pool, cidr)] if cidr else []
     return found
@@ -76,7 +76,7 @@ def _pool(report: Report, lab: Lab, path: Path, pool: IPPool) -> IPNetwork | Non
         report.error(lab, where, str(error))
         return None
     if not any(cidr.version == one.version and cidr.subnet_of(one) for one in whole):  # type: ignore[arg-type]
-        report.error(lab, where, f"{cidr} is not inside spec.podCIDR {lab.spec.podCIDR}")
+        report.error(lab, where, f"{cidr} is not inside spec.podCIDR {shorten(lab.spec.podCIDR)}")
         return None
     if cidr.prefixlen > pool.blockSize:
         report.error(lab, where, f"{cidr} is smaller than a block of it, a /{pool.blockSize}")
@@ -111,8 +111,8 @@ def _blocks(report: Report, lab: Lab, found: Sequence[tuple[IPPool, IPNetwork]])
             if pool is None:
                 report.error(lab, where, f"{block} is inside none of the pools")
             elif block.prefixlen != pool.blockSize:
-                report.error(lab, where, f"{block} is no block of {pool.name}, which has /{pool.blockSize}s")
+                report.error(lab, where, f"{block} is no block of {shorten(pool.name)}, which has /{pool.blockSize}s")
             elif block in holders:
-                report.error(lab, where, f"{block} is a block of {holders[block]} already; give each its own")
+                report.error(lab, where, f"{block} is a block of {shorten(holders[block])} already; give each its own")
             else:
                 holders[block] = node.name

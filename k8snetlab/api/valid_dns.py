@@ -79,7 +79,7 @@ def _address(report: Report, lab: Lab, path: Path, text: str, services: Iterable
     if not is_address(text):
         report.error(lab, path, f"{shorten(text)!r} is no address; write it like 10.96.0.10")
     elif networks and not any(ip_address(text) in network for network in networks):
-        report.error(lab, path, f"{text} is not in spec.serviceCIDR {lab.spec.serviceCIDR}")
+        report.error(lab, path, f"{text} is not in spec.serviceCIDR {shorten(lab.spec.serviceCIDR)}")
 
 
 def _servers(report: Report, lab: Lab, path: Path, servers: tuple[str, ...]) -> None:

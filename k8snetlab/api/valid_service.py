@@ -27,7 +27,7 @@ from k8snetlab.api.selection import (
 )
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.valid_address import any_address, app_protocol, name_in_list, outside_address
-from k8snetlab.api.words import Path
+from k8snetlab.api.words import Path, shorten
 
 SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 KUBELET_PORT = 10250
@@ -178,7 +178,7 @@ def _in_range(report: Report, service: Service, path: Path, address: Address, wo
         return
     network = next((n for n in networks if address in n), None)
     if network is None:
-        report.error(service, path, f"{address} is not in the lab's serviceCIDR {lab.spec.serviceCIDR}")
+        report.error(service, path, f"{address} is not in the lab's serviceCIDR {shorten(lab.spec.serviceCIDR)}")
     elif address == network.network_address or (address.version == 4 and address == network.broadcast_address):
         report.error(service, path, f"{address} is the network or broadcast address of {network}")
     elif address == network[1] and service.key != KUBERNETES:
