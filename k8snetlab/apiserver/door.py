@@ -14,10 +14,11 @@ from k8snetlab.apiserver.access import ANONYMOUS, MASTERS, Caller, User, unautho
 from k8snetlab.apiserver.authentication import wished
 from k8snetlab.apiserver.authorization import Attributes, asked_by, authorize, impersonation, is_public
 from k8snetlab.apiserver.objects import ObjectRoutes
+from k8snetlab.apiserver.paths import absence
 from k8snetlab.apiserver.query import pretty
 from k8snetlab.apiserver.server import caller_of
 from k8snetlab.apiserver.transport import Answer, Receive, Reply, Request, while_connected
-from k8snetlab.errors import ForbiddenError, K8sNetLabError, RequestError
+from k8snetlab.errors import ForbiddenError, K8sNetLabError, NotFoundError, RequestError
 from k8snetlab.messages.errors import status_of
 
 log = logging.getLogger(__name__)
@@ -65,7 +66,9 @@ async def answered(scope: Json, answer: Answer, work: Awaitable[None]) -> None:
     try:
         await work
     except K8sNetLabError as error:
-        await answer.error(status_of(error))
+        # A client that tries an older version next shows nothing of this answer but its warnings.
+        why = absence(scope["path"]) if scope["method"] == "POST" and isinstance(error, NotFoundError) else ""
+        await answer.error(status_of(error), (why,) if why else ())
     except msgspec.MsgspecError as error:
         await answer.error(status_of(RequestError(f"the request is wrong: {error}")))
     except RecursionError:

@@ -93,8 +93,13 @@ def _parsed(path: str, kinds: Kinds) -> Target:
 
 
 def nowhere(path: str) -> NotFoundError:
-    why = next((f": {ABSENT[word]}" for word in path.split("/") if word in ABSENT), f" {shorten(path)}")
-    return NotFoundError(f"the server could not find the requested resource{why}")
+    why = absence(path)
+    return NotFoundError(f"the server could not find the requested resource{f': {why}' if why else f' {shorten(path)}'}")
+
+
+def absence(path: str) -> str:
+    """Why there is nothing of the kind that a path names, "" for any other."""
+    return next((ABSENT[word] for word in path.split("/") if word in ABSENT), "")
 
 
 def not_allowed(method: str, methods: tuple[str, ...]) -> RequestError:

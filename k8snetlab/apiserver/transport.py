@@ -202,9 +202,9 @@ class Answer:
             await self._start(200, media=media)
         await self._send({"type": "http.response.body", "body": b""})
 
-    async def error(self, status: Status) -> None:
+    async def error(self, status: Status, warnings: tuple[str, ...] = ()) -> None:
         if not self._begun:
-            await self.whole(Reply(status, status.code))
+            await self.whole(Reply(status, status.code, warnings))
             return
         body = msgspec.json.encode(BrokenOff(status)) + b"\n"
         await self._send({"type": "http.response.body", "body": body})
