@@ -94,7 +94,9 @@ def _parsed(path: str, kinds: Kinds) -> Target:
 
 def nowhere(path: str) -> NotFoundError:
     why = absence(path)
-    return NotFoundError(f"the server could not find the requested resource{f': {why}' if why else f' {shorten(path)}'}")
+    return NotFoundError(
+        f"the server could not find the requested resource{f': {why}' if why else f' {shorten(path)}'}"
+    )
 
 
 def absence(path: str) -> str:

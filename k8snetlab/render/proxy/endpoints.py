@@ -74,6 +74,17 @@ def endpoints_of(port: Port, slices: Iterable[EndpointSlice], settings: Settings
     return tuple(found[text] for text in sorted(found))
 
 
+def texts_of(port: Port, slices: Iterable[EndpointSlice], settings: Settings) -> set[tuple[str, int]]:
+    """Address and port of every endpoint that `endpoints_of` tells of."""
+    found: set[tuple[str, int]] = set()
+    for piece in slices:
+        if _for_family(piece, settings.family):
+            ips = {canonical(item.addresses[0], settings.family) for item in piece.endpoints if item.addresses} - {""}
+            numbers = [p.port for p in piece.ports if (p.name, p.protocol) == port.key and p.port]
+            found.update((ip, number) for number in numbers for ip in ips)
+    return found
+
+
 def _for_family(piece: EndpointSlice, family: Family) -> bool:
     labels = piece.metadata.labels
     return piece.addressType == ADDRESS_TYPES[family] and HEADLESS not in labels and PROXY_NAME not in labels

@@ -88,7 +88,10 @@ class ProxyRules(msgspec.Struct, frozen=True):
         for key in sorted(touched):
             old, new = services.pop(key, NOTHING), NOTHING
             if key in order:
-                new = self.shared.render(order[key], slices.get(key, ()), settings, anywhere, self.brief)
+                known = None if old is NOTHING else old
+                new = self.shared.render(
+                    order[key], slices.get(key, ()), settings, anywhere=anywhere, brief=self.brief, known=known
+                )
                 services[key] = new
             steps.append((old, new))
         endpoints = self.endpoints + sum(new.endpoints - old.endpoints for old, new in steps)
@@ -192,7 +195,7 @@ def _render_all(
         services: dict[Key, ServiceRules] = {}
         endpoints = 0
         for key, service in objects.items():
-            services[key] = shared.render(service, slices.get(key, ()), settings, anywhere, brief)
+            services[key] = shared.render(service, slices.get(key, ()), settings, anywhere=anywhere, brief=brief)
             endpoints += services[key].endpoints
             if endpoints > LARGE_CLUSTER and not brief:
                 break
@@ -211,6 +214,8 @@ def _difference(
     write: dict[ChainKey, Rules] = {}
     delete: list[ChainKey] = []
     for old, new in steps:
+        if old.chains is new.chains:
+            continue
         write.update((chain, rules) for chain, rules in new.chains.items() if old.chains.get(chain) != rules)
         delete += (chain for chain in old.chains if chain not in new.chains)
     write.update((chain, rules) for chain, rules in after.items() if before[chain] is not rules)

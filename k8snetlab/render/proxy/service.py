@@ -22,7 +22,7 @@ from k8snetlab.dataplane.names import (
     KUBE_SVL,
 )
 from k8snetlab.dataplane.rules import ChainKey, Rules, quote
-from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of
+from k8snetlab.render.proxy.endpoints import Choice, Endpoint, choose, endpoints_of, texts_of
 from k8snetlab.render.proxy.ports import Port, ports_of
 from k8snetlab.render.proxy.settings import LOCALHOST_ACCEPTED, Settings
 
@@ -87,6 +87,12 @@ def render_service(service: Service, slices: Slices, settings: Settings, brief: 
         everywhere = everywhere and not _depends_on_node(port, endpoints)
     rows = {chain: tuple(rules) for chain, rules in draft.rows.items()}
     return ServiceRules(service, slices, draft.chains, rows, count, everywhere)
+
+
+def number(service: Service, slices: Slices, settings: Settings) -> int:
+    """How many endpoints a Service has, usable or not."""
+    ports = ports_of(service, settings.family, external_ips=settings.external_ips)
+    return sum(len(texts_of(port, slices, settings)) for port in ports)
 
 
 def _depends_on_node(port: Port, endpoints: tuple[Endpoint, ...]) -> bool:

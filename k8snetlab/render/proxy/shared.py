@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from weakref import WeakValueDictionary
 
+from msgspec.structs import replace
+
 from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Key
+from k8snetlab.render.proxy.idle import alike
 from k8snetlab.render.proxy.layout import LAYOUTS
-from k8snetlab.render.proxy.service import ServiceRules, Slices
+from k8snetlab.render.proxy.service import ServiceRules, Slices, number
 from k8snetlab.render.proxy.settings import Settings
+
+CURRENT = "current"
+"""The layout whose rules lead to no endpoint that is idle."""
 
 
 class Shared:
@@ -23,14 +29,28 @@ class Shared:
         self._held: WeakValueDictionary[tuple[Key, Settings, bool], ServiceRules] = WeakValueDictionary()
 
     def render(
-        self, service: Service, slices: Slices, settings: Settings, anywhere: Settings, brief: bool
+        self,
+        service: Service,
+        slices: Slices,
+        settings: Settings,
+        *,
+        anywhere: Settings,
+        brief: bool,
+        known: ServiceRules | None = None,
     ) -> ServiceRules:
-        """`anywhere` is `settings.anywhere`, given so that it is made once for many Services."""
+        """`anywhere` is `settings.anywhere`, given so that it is made once for many Services; `known` are the node's
+        own rules until now. Where endpoints come or go that no rule leads to, the same chains are answered."""
         where = (service.key, anywhere, brief)
-        rules = self._held.get(where)
-        if rules is not None and rules.service is service and _same(rules.slices, slices):
-            return rules
+        rules = self._held.get(where, known)
+        if rules is not None and rules.service is service:
+            if _same(rules.slices, slices):
+                return rules
+            if settings.layout == CURRENT and alike(rules.slices, slices):
+                return self._kept(where, replace(rules, slices=slices, endpoints=number(service, slices, settings)))
         rules = LAYOUTS[settings.layout].render_service(service, slices, settings, brief)
+        return self._kept(where, rules)
+
+    def _kept(self, where: tuple[Key, Settings, bool], rules: ServiceRules) -> ServiceRules:
         if rules.everywhere:
             self._held[where] = rules
         return rules

@@ -120,7 +120,9 @@ def test_what_a_lab_has_none_of_is_refused_with_why() -> None:
         assert (said.code, said.json["reason"]) == (404, "NotFound")
         why = "no pod's load is measured here, so that nothing scales by it; `kubectl scale` does"
         assert said.json["message"].endswith(why)
-        assert dict(said.headers)[b"warning"] == f'299 - "{why}"'.encode(), "kubectl autoscale tries autoscaling/v1 next, and shows what of v2 was a warning"
+        assert dict(said.headers)[b"warning"] == f'299 - "{why}"'.encode(), (
+            "kubectl autoscale tries autoscaling/v1 next, and shows what of v2 was a warning"
+        )
 
     with_face(test)
 

@@ -13,6 +13,7 @@ from k8snetlab.api.apps import Deployment
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.load import load
 from k8snetlab.api.scheme import resource_for_key
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.rules import restore_payload
 from k8snetlab.errors import K8sNetLabError
@@ -23,6 +24,8 @@ from k8snetlab.store.protocol import Event, StoreWrite
 from k8snetlab.testing.fake_cluster import LAB, deployment, service
 
 MANY = 1000
+LARGE = MANY + 1
+"""With so many endpoints those have no comments (`LARGE_CLUSTER`); the first of them has all rules written."""
 POD = """---
 apiVersion: v1
 kind: Pod
@@ -90,6 +93,15 @@ def test_one_endpoint_among_a_thousand_services() -> None:
     asyncio.run(run())
 
 
+def not_led_to(rules: ProxyRules, unready: Snapshot) -> ProxyRules:
+    """The rules with one more endpoint, to which none leads: nothing is written, and no chain made anew."""
+    new, delta = rules.update(unready)
+    web = ("default", "web")
+    assert not delta and new.services[web].chains is rules.services[web].chains
+    assert new.endpoints == rules.endpoints + 1
+    return new
+
+
 def test_a_deployment_of_a_thousand_has_one_more() -> None:
     """As `scale` has it: one object is asked for, and one pod becomes ready."""
 
@@ -100,21 +112,21 @@ def test_a_deployment_of_a_thousand_has_one_more() -> None:
         cluster = Cluster(store, informer)
         controllers = asyncio.create_task(cluster.run_controllers())
         try:
-            text = BIG + deployment("web", replicas=MANY) + service("web")
+            text = BIG + deployment("web", replicas=LARGE) + service("web")
             await cluster.apply_many(load([("f.yaml", text)]).objects)
             snapshot = await cluster.settled()
             await cluster.edit_many([(pod, ready) for pod in snapshot.all(Pod).values()])
             before = await cluster.settled()
-            assert len(before.all(Pod)) == MANY
+            assert len(before.all(Pod)) == LARGE
             shared = Shared()
             rules = [ProxyRules.build(before, f"node{number}", "ipv4", shared=shared) for number in range(1, 11)]
 
             store.written.clear()
             web = next(iter(before.all(Deployment).values()))
-            await cluster.edit(web, lambda stored: replace(stored, spec=replace(stored.spec, replicas=MANY + 1)))
+            await cluster.edit(web, lambda stored: replace(stored, spec=replace(stored.spec, replicas=LARGE + 1)))
             unready = await cluster.settled()
             [new] = unready.all(Pod).keys() - before.all(Pod).keys()
-            rules = [one.update(unready)[0] for one in rules]
+            rules = [not_led_to(one, unready) for one in rules]
             await cluster.edit_many([(unready.all(Pod)[new], ready)])
             after = await cluster.settled()
             updated = [one.update(after) for one in rules]
@@ -131,6 +143,6 @@ def test_a_deployment_of_a_thousand_has_one_more() -> None:
         for _, delta in updated:
             assert not delta.delete
             longest, *others = sorted((len(rows) for rows in delta.write.values()), reverse=True)
-            assert longest == MANY + 2 and sum(others) == 2, "the Service's chain, and the new endpoint's"
+            assert longest == LARGE + 2 and sum(others) == 2, "the Service's chain, and the new endpoint's"
 
     asyncio.run(run())

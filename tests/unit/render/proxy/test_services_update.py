@@ -36,6 +36,7 @@ from k8snetlab.testing.services import (
     web,
 )
 
+POD4 = "10.244.2.7"
 Change = tuple[type[Object], Key, Object | None]
 
 SPECS: list[dict[str, object]] = [
@@ -51,6 +52,9 @@ ENDPOINTS = [
     endpoint(POD2, "node2", zones="b"),
     endpoint(POD3, "node2", ready=False, serving=True, terminating=True),
     endpoint(POD2, "node1", nodes="node1"),
+    endpoint(POD1, "node1", ready=False),
+    endpoint(POD3, "node2", ready=False, serving=False, terminating=True),
+    endpoint(POD4, "node2", ready=False, zones="b"),
 ]
 
 
@@ -145,6 +149,26 @@ def test_one_endpoint_costs_two_chains() -> None:
     assert [key.chain[:9] for key in delta.write] == ["KUBE-SVC-"]
     assert [key.chain[:9] for key in delta.delete] == ["KUBE-SEP-"]
     assert back.chains == old.chains
+
+
+@pytest.mark.parametrize("spec", SPECS[:3])
+def test_an_endpoint_that_is_not_ready_yet_has_no_rule_made_anew(spec: dict[str, object]) -> None:
+    snapshot = cluster(*web(**spec))
+    old = ProxyRules.build(snapshot, "node1", "ipv4")
+    held = [endpoint(POD1, "node1"), endpoint(POD2, "node2")]
+    coming = slice_of("web", *held, endpoint(POD3, "node2", ready=False))
+    elsewhere = slice_of("web", endpoint(POD4, "node1", ready=False), name="web-2")
+    known = old
+    for step in (slice_of("web", *held), coming, elsewhere):
+        snapshot = snapshot.changed([_keyed(step)], 2)
+        new, delta = known.update(snapshot)
+        if known is not old:
+            assert not delta and new.services["default", "web"].chains is known.services["default", "web"].chains
+        assert new.chains == ProxyRules.build(snapshot, "node1", "ipv4").chains
+        known = new
+    assert known.endpoints == ProxyRules.build(snapshot, "node1", "ipv4").endpoints == 4
+    ready = slice_of("web", *held, endpoint(POD3, "node1"))
+    assert known.update(snapshot.changed([_keyed(ready)], 3))[1]
 
 
 def test_what_does_not_matter_changes_nothing() -> None:
