@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections import Counter, OrderedDict
+from collections.abc import Collection
 from datetime import UTC, datetime
 
 import msgspec
@@ -18,7 +19,7 @@ import msgspec
 from k8snetlab.api.events import Event, by_object
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, store_key
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers import identity
 from k8snetlab.controllers.correlation import Note, correlated
 from k8snetlab.errors import K8sNetLabError, NotFoundError
@@ -93,19 +94,20 @@ class EventRecorder:
     async def _write(self, batch: list[tuple[Note, int]]) -> None:
         if not batch:
             return
-        before = draft = self._informer.snapshot
+        before = self._informer.snapshot
         touched: dict[str, Event] = {}
+        fresh: dict[tuple[str, ...], dict[Key, Event]] = {}
         for note, times in batch:
-            known = draft.select(Event, by_object, note.about).values()
+            told = fresh.setdefault(note.about, {})
+            known = {**before.select(Event, by_object, note.about), **told}.values()
             # Names tell Events of one object apart by their time, so no two may have the same.
             self._last = max(time.time_ns(), self._last + 1)
             event = correlated(note, known, _now(), self._last, times)
             if not event.metadata.uid:
-                event = _with(event, uid=identity.uid(event, draft.revision))
-            touched[store_key(event)] = event
-            draft = draft.changed([(Event, event.key, event)], draft.revision)
+                event = _with(event, uid=identity.uid(event, before.revision))
+            touched[store_key(event)] = told[event.key] = event
         lease = await self._leased()
-        writes: list[protocol.StoreWrite] = list(_oldest(draft, touched))
+        writes: list[protocol.StoreWrite] = list(_oldest(before, touched.values()))
         made: dict[bytes, Object] = {}
         for key, event in touched.items():
             stored = before.get(Event, event.name, event.namespace)
@@ -145,11 +147,13 @@ class _Bucket:
         return True
 
 
-def _oldest(draft: Snapshot, touched: dict[str, Event]) -> list[protocol.Delete]:
+def _oldest(before: Snapshot, touched: Collection[Event]) -> list[protocol.Delete]:
     """The Events that are too many, or too old (those that others have written have no lease)."""
-    others = [event for event in draft.all(Event).values() if store_key(event) not in touched]
-    excess = max(0, len(others) + len(touched) - LIMIT)
-    others.sort(key=lambda event: event.seen)
+    written = {event.key for event in touched}
+    others = [event for key, event in before.all(Event).items() if key not in written]
+    excess = max(0, len(others) + len(written) - LIMIT)
+    if excess:
+        others.sort(key=lambda event: event.seen)
     ended = datetime.fromtimestamp(time.time() - TTL - REUSE, UTC).strftime(FORMAT)
     return [protocol.Delete(store_key(e)) for number, e in enumerate(others) if number < excess or e.seen < ended]
 

@@ -13,6 +13,7 @@ from k8snetlab.api.events import Event, by_object
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.scheme import BY_KIND, decode, encode, to_dict
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.versions import Objects
 from k8snetlab.cli import views
 from k8snetlab.cluster import events as recording
 from k8snetlab.cluster.cluster import Cluster
@@ -134,6 +135,27 @@ def test_flood_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(cluster.snapshot.all(Event)) == 60
         assert cluster.snapshot.get(Event, one[0].name, "default") is None
         assert any(e.involvedObject.name == "p499" for e in cluster.snapshot.all(Event).values())
+
+    in_cluster(test)
+
+
+def test_a_batch_of_notes_is_one_change_of_the_snapshot(monkeypatch: pytest.MonkeyPatch) -> None:
+    copies: list[int] = []
+    changed = Objects.changed
+
+    def counted(self: Objects[Any], changes: Any) -> Objects[Any]:
+        copies.append(len(self))
+        return changed(self, changes)
+
+    async def test(cluster: Cluster) -> None:
+        for number in range(150):
+            pod = Pod(metadata=ObjectMeta(name=f"p{number % 50}", namespace="default", uid=f"u{number % 50}"))
+            cluster.record(pod, "Warning", "Failed", f"no {number % 100}", component="kubelet")
+        monkeypatch.setattr(Objects, "changed", counted)
+        await cluster.close()
+        told = list(cluster.snapshot.all(Event).values())
+        assert (len(told), sum(event.count for event in told)) == (100, 150)
+        assert len(copies) == 1
 
     in_cluster(test)
 
