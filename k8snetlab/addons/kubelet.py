@@ -36,8 +36,9 @@ class Kubelet:
         if uids := tuple(uids):
             self._ask(KubeletRequest(1, "stop", uids=uids, keep=True, grace=grace))
 
-    def signal(self, uid: str, number: signal.Signals) -> None:
-        self._ask(KubeletRequest(1, "signal", uids=(uid,), signal=int(number)))
+    def signal(self, uid: str, number: signal.Signals, container: str = "") -> None:
+        """To the processes of all of its containers, or of one."""
+        self._ask(KubeletRequest(1, "signal", uids=(uid,), signal=int(number), container=container))
 
     def _ask(self, request: KubeletRequest) -> tuple[PodState, ...]:
         try:

@@ -64,6 +64,8 @@ __all__ = [
     "unserved",
     "validate",
     "variables",
+    "volume_files",
+    "volumes",
     "wire",
     "words",
     "workload",

@@ -16,6 +16,7 @@ from k8snetlab.api.environment import EnvFromSource, EnvVarSource
 from k8snetlab.api.meta import Object, ObjectMeta, OrBlank, Port, Value, always
 from k8snetlab.api.placement import Affinity, TopologySpreadConstraint
 from k8snetlab.api.probes import Lifecycle, Probe
+from k8snetlab.api.volumes import Volume, VolumeMount
 
 Protocol = Literal["TCP", "UDP", "SCTP"]
 IPFamily = Literal["IPv4", "IPv6"]
@@ -172,6 +173,7 @@ class Container(Value):
     readinessProbe: Probe | None = None
     startupProbe: Probe | None = None
     lifecycle: Lifecycle | None = None
+    volumeMounts: tuple[VolumeMount, ...] = ()
     terminationMessagePath: Annotated[str, OrBlank] = always("/dev/termination-log")
     terminationMessagePolicy: Annotated[Literal["File", "FallbackToLogsOnError"], OrBlank] = always("File")
 
@@ -244,11 +246,17 @@ class PodSpec(Value):
     priorityClassName: str = ""
     schedulerName: Annotated[str, OrBlank] = always("default-scheduler")
     securityContext: Mapping[str, Any] = always({})
+    shareProcessNamespace: bool | None = None
     serviceAccount: str = ""
     serviceAccountName: str = ""
     automountServiceAccountToken: bool | None = None
     tolerations: tuple[Toleration, ...] = ()
     topologySpreadConstraints: tuple[TopologySpreadConstraint, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+
+    @property
+    def all_containers(self) -> tuple[Container, ...]:
+        return (*self.initContainers, *self.containers)
 
     @property
     def sidecars(self) -> tuple[Container, ...]:

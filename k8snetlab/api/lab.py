@@ -263,6 +263,8 @@ class LabSpec(Value):
 
     With `machines` the nodes are real machines, which join by themselves (`up --node`, `node join`); `nodes` then is a
     list of what is known of some of them beforehand, and no number. A node takes `maxPods` pods, as kubelet has it.
+    Volumes of hostPath are written to only where `hostPath` allows it. A pause process holds the namespaces of pods
+    that run commands, or `always`.
     """
 
     nodes: tuple[LabNode, ...] | Annotated[int, Meta(ge=1, le=1000)] = always(2)
@@ -279,6 +281,8 @@ class LabSpec(Value):
     controlPlane: ControlPlane = ControlPlane()
     loadBalancer: LoadBalancer = LoadBalancer()
     ingress: IngressSettings = IngressSettings()
+    hostPath: Literal["ReadOnly", "ReadWrite"] = "ReadOnly"
+    pause: Literal["commands", "always"] = "commands"
     maxPods: MaxPods = always(110)
     outside: Outside = Outside()
 

@@ -170,6 +170,12 @@ _HELD = {
     "Container": "terminationMessagePath terminationMessagePolicy",
     "EnvVarSource": "fileKeyRef",
     "Probe": "grpc",
+    "Volume": "awsElasticBlockStore azureDisk azureFile cephfs cinder csi ephemeral fc flexVolume flocker"
+    " gcePersistentDisk gitRepo glusterfs image iscsi nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO"
+    " storageos vsphereVolume",
+    "VolumeProjection": "clusterTrustBundle podCertificate",
+    "VolumeMount": "recursiveReadOnly mountPropagation",
+    "EmptyDirVolumeSource": "sizeLimit",
     "Lifecycle": "stopSignal",
     "StatefulSetSpec": "persistentVolumeClaimRetentionPolicy volumeClaimTemplates",
     "RollingUpdateStatefulSetStrategy": "maxUnavailable",

@@ -1,4 +1,4 @@
-"""What the API server refuses in fields that nobody acts on here, so that no type describes them: volumes and mounts.
+"""What the API server refuses in fields of which our types keep too little to see it: volumes and mounts, sources.
 
 Takes values as they are written, whatever they are: what has the wrong shape is said elsewhere (`api.fields`).
 Source: Kubernetes pkg/apis/core/validation (ValidateVolumes, ValidateVolumeMounts, ValidateEnv) and apps/validation.
@@ -6,7 +6,7 @@ Source: Kubernetes pkg/apis/core/validation (ValidateVolumes, ValidateVolumeMoun
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
@@ -27,7 +27,7 @@ def unread(value: dict[str, Any], type_: type[Object]) -> Said:
     elif issubclass(type_, Workload):
         path: Path = ("spec", "template", "spec")
         spec = _dict(_dict(_dict(value, "spec"), "template"), "spec")
-        yield from _pod_spec(spec, path)
+        yield from _pod_spec(spec, path, _claims(_dict(value, "spec")))
         if not issubclass(type_, Job) and spec.get("activeDeadlineSeconds") is not None:
             kind = "ReplicaSet" if issubclass(type_, Deployment) else type_.KIND
             yield (*path, "activeDeadlineSeconds"), f"Forbidden: activeDeadlineSeconds in {kind} is not Supported"
@@ -50,7 +50,12 @@ def _numbers(spec: dict[str, Any]) -> Said:
         yield path, f"Invalid value: {shorten(str(deadline))}: must be greater than minReadySeconds"
 
 
-def _pod_spec(spec: dict[str, Any], path: Path) -> Said:
+def _claims(spec: dict[str, Any]) -> set[str]:
+    """Names of the volumes that a StatefulSet's pods have besides."""
+    return {str(_dict(one, "metadata").get("name")) for _, one in _dicts(spec, "volumeClaimTemplates")}
+
+
+def _pod_spec(spec: dict[str, Any], path: Path, others: Collection[str] = ()) -> Said:
     volumes: set[str] = set()
     for number, volume in _dicts(spec, "volumes"):
         where = (*path, "volumes", number)
@@ -66,7 +71,7 @@ def _pod_spec(spec: dict[str, Any], path: Path) -> Said:
             yield (*where, sources[1]), "Forbidden: may not specify more than 1 volume type"
     for kind in _LISTS:
         for number, container in _dicts(spec, kind):
-            yield from _mounts(container, (*path, kind, number), volumes)
+            yield from _mounts(container, (*path, kind, number), {*volumes, *others})
             yield from _env(container, (*path, kind, number))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from k8snetlab.api import addressing, valid_dns
+from k8snetlab.api import addressing, valid_dns, valid_volumes
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Container, ContainerPort, Node, Pod, PodSpec
 from k8snetlab.api.lab import Lab
@@ -90,6 +90,8 @@ def pod_spec(report: Report, obj: Object, path: Path, spec: PodSpec, world: Snap
         _ports(report, obj, where, container, spec.hostNetwork)
         _process(report, obj, where, container)
         asked(report, obj, where, container)
+        valid_volumes.mounts(report, obj, where, container)
+    valid_volumes.volumes(report, obj, path, spec)
     _twice(report, obj, path, spec)
     _host_ports_once(report, obj, path, spec)
     if spec.hostname and (problem := dns_label(spec.hostname)):

@@ -63,7 +63,7 @@ def _value(variable: EnvVar, pod: Pod, container: Container, snapshot: Snapshot)
     if source.fieldRef is not None:
         yield field(pod, source.fieldRef.fieldPath, snapshot)
     elif source.resourceFieldRef is not None:
-        yield _resource(source.resourceFieldRef, pod, container, snapshot)
+        yield resource(source.resourceFieldRef, pod, container, snapshot)
     for kind, reference in (("configmap", source.configMapKeyRef), ("secret", source.secretKeyRef)):
         if reference is not None:
             yield from _key(kind, reference, pod.namespace, snapshot)
@@ -115,7 +115,7 @@ def _texts(data: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield key, text
 
 
-def _resource(reference: ResourceFieldSelector, pod: Pod, container: Container, snapshot: Snapshot) -> str:
+def resource(reference: ResourceFieldSelector, pod: Pod, container: Container, snapshot: Snapshot) -> str:
     """A limit that is not set is what the node's machine has, whose allocatable is more than that; a request that is
     not set is 0. Raises LacksError."""
     of = reference.containerName

@@ -49,6 +49,8 @@ def environment(container: Container, services: Mapping[str, str] = {}, given: G
     return {**services, **values}
 
 
+PAUSE = "pause"
+"""What the process that holds a pod's namespaces is called."""
 ADDON = "addon/"
 """What the uid of an add-on begins with; no Kubernetes uid has a slash."""
 LOGS = "K8SNETLAB_LOGS"
@@ -93,6 +95,17 @@ class NamesResponse(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str = ""
 
 
+class MountWork(msgspec.Struct, frozen=True):
+    """A directory or file of the machine that a container sees at `target`; of a directory only its `part`, "" for all.
+    Nobody may write to a `sealed` one. `name` is the volume's."""
+
+    name: str
+    source: str
+    target: str
+    part: str = ""
+    sealed: bool = False
+
+
 class ContainerWork(msgspec.Struct, frozen=True):
     """A container: with a `command` a real process, else the built-in responder on `ports` (number, protocol).
 
@@ -119,6 +132,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     begins: LifecycleHandler | None = None
     ends: LifecycleHandler | None = None
     stdin: bool = False
+    mounts: tuple[MountWork, ...] = ()
 
 
 class PodWork(msgspec.Struct, frozen=True):
@@ -128,7 +142,12 @@ class PodWork(msgspec.Struct, frozen=True):
 
     `containers` begins with the init containers, sidecars among them. `cgroup` is the control group for its processes,
     "" where there are none.
-    `statuses` are its containers' as they were last known, of one that has been run before.
+    `statuses` are its containers' as they were last known, of one that has been run before; `anew`: in a sandbox that
+    is another one, so that its init containers are run again.
+
+    With a `scratch` directory of its own its commands are containers, with processes, files and mounts of their own,
+    and a pause process holds what they share: their network, hostname and IPC, and with `shared` their processes.
+    Else they are only in its network. `pause`: it has one although it has no command.
     """
 
     uid: str
@@ -149,6 +168,14 @@ class PodWork(msgspec.Struct, frozen=True):
     log_files: int = LOG_FILES
     account: str = ""
     etc: str = ""
+    scratch: str = ""
+    shared: bool = False
+    pause: bool = False
+    anew: bool = False
+
+    @property
+    def has_pause(self) -> bool:
+        return bool(self.scratch) and (self.pause or any(one.command for one in self.containers))
 
     @staticmethod
     def of(
@@ -201,6 +228,7 @@ class PodWork(msgspec.Struct, frozen=True):
             cgroup=cgroup,
             statuses=(*pod.status.initContainerStatuses, *pod.status.containerStatuses),
             account=account,
+            shared=bool(spec.shareProcessNamespace),
         )
 
 
@@ -220,7 +248,7 @@ def _numbered(action: A | None, container: Container) -> A | None:
 
 
 class Happening(msgspec.Struct, frozen=True):
-    """What an Event is to tell of a container, in kubelet's words."""
+    """What an Event is to tell of a container, in kubelet's words; of the pod itself where `container` is ""."""
 
     container: str
     reason: str
@@ -230,11 +258,14 @@ class Happening(msgspec.Struct, frozen=True):
 
 class PodState(msgspec.Struct, frozen=True):
     """The statuses of a pod's containers, init containers first, and what happened since the last time; no containers:
-    the kubelet has lost it."""
+    the kubelet has lost it. `processes` are the first ones of its containers that run commands, by name, and by "" its
+    pause process. `adrift`: that has ended, and with it its sandbox; it is to be run anew."""
 
     uid: str
     containers: tuple[ContainerStatus, ...]
     happened: tuple[Happening, ...] = ()
+    processes: Mapping[str, int] = {}
+    adrift: bool = False
 
     @property
     def ready(self) -> bool:
@@ -273,6 +304,8 @@ class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     Less than 0: they are killed, and asked nothing before."""
     health: HealthWork | None = None
     signal: int = 0
+    container: str = ""
+    """Whose process gets the signal: "" for all of the pod's, "pause" for that which holds its namespaces."""
     lab: str = ""
 
 

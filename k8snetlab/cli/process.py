@@ -36,18 +36,23 @@ def kill(
     name: Annotated[
         str, typer.Argument(metavar="POD|ADDON", autocompletion=complete_pod, help="A pod, a guest, or bird, frr.")
     ],
+    *,
     namespace: NamespaceOption = "default",
     node: Annotated[
         str, typer.Option("--node", metavar="NODE", autocompletion=complete_node, help="Of an add-on on several.")
     ] = "",
+    container: Annotated[str, typer.Option("-c", "--container", help="One of the pod's, or pause.")] = "",
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Kill the process of a pod's containers or of an add-on, as if it had crashed (SIGKILL)."""
+    """Kill the process of a pod's containers or of an add-on, as if it had crashed (SIGKILL).
+
+    `-c pause` kills the process that holds the pod's namespaces: its sandbox is then made again.
+    """
     need_root("process kill")
     from k8snetlab.messages.processes import KILL, KillQuestion
 
-    done = client_of(lab).call(KILL, KillQuestion(name, namespace, node))
+    done = client_of(lab).call(KILL, KillQuestion(name, namespace, node, container))
     if output:
         print_json(done)
         return

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Pod, PodTemplateSpec
 from k8snetlab.api.selection import by_owner
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.volumes import PersistentVolumeClaimVolumeSource, Volume
 from k8snetlab.api.workloads import REVISION_HASH, ControllerRevision, StatefulSet, StatefulSetStatus
 from k8snetlab.controllers import revisions
 from k8snetlab.controllers.availability import available
@@ -108,7 +109,8 @@ class _Turn:
         hash_ = self._revision_for(number)
         template = self._template(hash_)
         labels = {POD_NAME: name, POD_INDEX: str(number), REVISION_HASH: hash_}
-        spec = replace(template.spec, hostname=name, subdomain=obj.spec.serviceName)
+        volumes = _with_claims(template.spec.volumes, obj, name)
+        spec = replace(template.spec, hostname=name, subdomain=obj.spec.serviceName, volumes=volumes)
         pod = self._pods[number] = pod_of(obj, template, name, labels, spec=spec)
         yield put(pod)
         message = f"create Pod {name} in StatefulSet {obj.name} successful"
@@ -189,6 +191,21 @@ class _Turn:
             collisionCount=0,
             conditions=self._obj.status.conditions,
         )
+
+
+def _with_claims(volumes: tuple[Volume, ...], obj: StatefulSet, pod: str) -> tuple[Volume, ...]:
+    """With one for each of its volumeClaimTemplates, whose claim is TEMPLATE-POD; it goes before another of the name.
+
+    Source: Kubernetes pkg/controller/statefulset/stateful_set_utils.go (updateStorage).
+    """
+    names = [
+        name
+        for one in obj.spec.volumeClaimTemplates
+        if isinstance(metadata := one.get("metadata"), dict) and isinstance(name := metadata.get("name"), str)
+    ]
+    claims = [PersistentVolumeClaimVolumeSource(claimName=f"{name}-{pod}") for name in names]
+    made = tuple(Volume(name=n, persistentVolumeClaim=claim) for n, claim in zip(names, claims, strict=True))
+    return made + tuple(volume for volume in volumes if volume.name not in names)
 
 
 def ordinal(pod: Pod, name: str) -> int | None:

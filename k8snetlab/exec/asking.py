@@ -82,6 +82,7 @@ def _become(found: Resolved, place: str, argv: Sequence[str]) -> NoReturn:
         held=not is_host(found.netns) or bool(found.cgroup),
         account=found.account,
         etc=found.etc,
+        process=found.process,
     )
     if setting.held and not setting.cgroup:
         held.note(Path(found.held))

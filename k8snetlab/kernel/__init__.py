@@ -43,4 +43,5 @@ __all__ = [
     "typed",
     "unmanaged",
     "userns",
+    "views",
 ]

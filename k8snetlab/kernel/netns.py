@@ -182,44 +182,64 @@ def inside(name: str) -> Iterator[None]:
 class Seen(msgspec.Struct, frozen=True):
     """What a command in a namespace sees that others do not: its hostname, and the directories `flannel` as
     /run/flannel, `account` as that of its ServiceAccount, "" for none, and the files of `etc` in place of those in
-    /etc, "" for the namespace's own."""
+    /etc, "" for the namespace's own. With `own` it is a container: of its pod's host, with its own files."""
 
     hostname: str = ""
     flannel: str = ""
     account: str = ""
     etc: str = ""
+    own: views.Own | None = None
 
 
-def enter_and_exec(name: str, argv: Sequence[str], environment: Mapping[str, str], seen: Seen) -> NoReturn:
-    """Replace this process by `argv` inside the namespace, as `ip netns exec` does, and with a hostname of its own.
+def enter(name: str, seen: Seen) -> None:
+    """This process is inside the namespace from now on, as with `ip netns exec`, and has a hostname of its own.
 
     It sees the namespace's devices in /sys/class/net, the files of /etc/netns/NAME/ in place of those in /etc, and what
-    `seen` says.
-    Only for a process with a single thread. Raises NotFoundError; FileNotFoundError or PermissionError for the command.
+    `seen` says. Only for a process with a single thread. Raises NotFoundError, UnsupportedError, KernelError.
     """
     try:
         if name:
             target = _open(name)
             syscalls.setns(target, syscalls.CLONE_NEWNET)
-            syscalls.unshare(syscalls.CLONE_NEWUTS)
-        if name or seen.account:
+            if not (seen.own and seen.own.sandbox):
+                syscalls.unshare(syscalls.CLONE_NEWUTS)
+        if name or seen.account or seen.own:
             syscalls.unshare(syscalls.CLONE_NEWNS)
             syscalls.mount("", "/", "none", syscalls.MS_SLAVE | syscalls.MS_REC)
+        _see(name, seen)
+    except OSError as error:
+        raise _refused(f"ip netns exec {name}", error) from error
+
+
+def become(argv: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    """Replaces this process by a command. Raises FileNotFoundError or PermissionError for that."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would too
+    os.execvpe(argv[0], list(argv), dict(environment))
+
+
+def _see(name: str, seen: Seen) -> None:
+    """Makes the files that it sees. Raises OSError."""
+    with contextlib.ExitStack() as stack:
+        paths = {"etc": seen.etc or (str(etc.DIRECTORY / name) if name else ""), "account": seen.account}
+        if seen.own:  # its root may be another one, where they are not
+            paths = {key: stack.enter_context(views.opened(path)) for key, path in paths.items() if Path(path).is_dir()}
+        view = views.View(seen.own.mounts if seen.own else ())
+        if seen.own:
+            view.root(seen.own)
+            view.processes()
         if name:
             with contextlib.suppress(OSError):
                 syscalls.umount("/sys")
             syscalls.mount(name, "/sys", "sysfs", 0)
-            views.bind_etc(Path(seen.etc) if seen.etc else etc.DIRECTORY / name)
             if seen.flannel:
-                views.bind_flannel(seen.flannel)
-            if seen.hostname:
+                view.bind_flannel(seen.flannel)
+            if seen.hostname and not (seen.own and seen.own.sandbox):
                 socket.sethostname(seen.hostname[:63].rstrip("-."))
-        if seen.account:
-            views.bind_account(seen.account)
-    except OSError as error:
-        raise _refused(f"ip netns exec {name}", error) from error
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and the command would too
-    os.execvpe(argv[0], list(argv), dict(environment))
+        if found := paths.get("etc"):
+            view.bind_etc(Path(found))
+        if found := paths.get("account"):
+            view.bind_account(found)
+        view.finish()
 
 
 def make_directory(announce: Callable[[], None] = lambda: None) -> bool:

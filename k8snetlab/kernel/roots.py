@@ -87,6 +87,7 @@ def finish(at: Path) -> None:
     syscalls.mount(str(at), str(at), "none", syscalls.MS_BIND | syscalls.MS_REC)
     os.chdir(at)
     syscalls.pivot_root_here()
+    syscalls.umount(".")
     os.chdir("/")
 
 

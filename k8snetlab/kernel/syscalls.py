@@ -15,6 +15,7 @@ CLONE_NEWNET = 0x40000000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC = 1, 2, 4, 8
 MS_REMOUNT = 0x20
 MS_BIND = 0x1000
+MS_MOVE = 0x2000
 MS_REC = 0x4000
 MS_PRIVATE = 0x40000
 MS_SLAVE = 0x80000
@@ -27,6 +28,8 @@ IN_MODIFY_ONCE = 0x80000002
 _PR_SET_PDEATHSIG = 1
 _SYS_FSOPEN, _SYS_FSCONFIG, _SYS_FSMOUNT = 430, 431, 432
 """The same on all architectures that Linux 5.2 was made for."""
+_SYS_CLONE3, _SYS_OPENAT2 = 435, 437
+_CLONE_PARENT, _RESOLVE_BENEATH = 0x8000, 0x08
 _FSCONFIG_CMD_CREATE, _CLOEXEC = 6, 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,10 +51,25 @@ def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> No
 
 
 def pivot_root_here() -> None:
-    """Makes the working directory, which is a mount point, the root, and takes the former root away: pivot_root(2),
-    under `pivot_root(".", ".")`. Raises OSError."""
+    """Makes the working directory, which is a mount point, the root; `umount(".")` then takes the former root away:
+    pivot_root(2), under `pivot_root(".", ".")`. Raises OSError."""
     _checked(_libc.pivot_root(b".", b"."), "pivot_root")
-    umount(".")
+
+
+def open_beneath(directory: int, path: str) -> int:
+    """An O_PATH descriptor of what is there, with no link and no `..` that leads out of the directory: openat2(2).
+    Raises OSError: EXDEV for one that does."""
+    how = (ctypes.c_uint64 * 3)(os.O_PATH | os.O_CLOEXEC, 0, _RESOLVE_BENEATH)
+    call = _libc.syscall(_SYS_OPENAT2, directory, os.fsencode(path), how, ctypes.c_size_t(ctypes.sizeof(how)))
+    return _checked(call, path)
+
+
+def fork_sibling() -> int:
+    """As fork(2), but the new process is a child of this one's parent: clone3(2) with CLONE_PARENT. 0 in the child.
+    Only for a process with a single thread. Raises OSError: ENOSYS before Linux 5.3."""
+    arguments = (ctypes.c_uint64 * 8)(_CLONE_PARENT)
+    size = ctypes.c_size_t(ctypes.sizeof(arguments))
+    return _checked(_libc.syscall(_SYS_CLONE3, arguments, size), "clone3")
 
 
 def umount(target: str, flags: int = MNT_DETACH) -> None:

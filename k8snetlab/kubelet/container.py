@@ -14,7 +14,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import (
@@ -26,7 +25,7 @@ from k8snetlab.api.core import (
 )
 from k8snetlab.api.workload import LOGS, ContainerWork, Happening, PodWork
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import cgroups, fault, launch, processes
+from k8snetlab.kernel import cgroups, fault, launch, processes, views
 from k8snetlab.kubelet import readiness
 from k8snetlab.kubelet.asking import Asked, ask
 from k8snetlab.kubelet.backoff import RELIST, BackOff
@@ -35,6 +34,7 @@ from k8snetlab.kubelet.nameserver import NameServer, Seat
 from k8snetlab.kubelet.prober import Prober, Probes, Unhealthy
 from k8snetlab.kubelet.responder import Listener
 from k8snetlab.kubelet.rotation import LogKeeper
+from k8snetlab.kubelet.sandbox import Sandbox
 
 SETTLED = 0.2
 """Seconds for which one waits whether a command that has begun ends at once."""
@@ -59,8 +59,10 @@ class Container:
         tell: Callable[[Happening], None],
         *,
         nameserver: NameServer,
+        sandbox: Sandbox | None = None,
     ) -> None:
         self._pod, self._work, self._logs, self._changed, self._tell = pod, work, logs, changed, tell
+        self._sandbox = sandbox
         self._nameserver = nameserver
         self._listeners: list[Listener] = []
         self._instance: Instance | Seat | None = None
@@ -103,7 +105,7 @@ class Container:
             )
         if ended is None:
             return False
-        if not self._again(ended.exitCode):
+        if not self._again(ended.exitCode) and not (self._pod.anew and self._work.init):
             done = self._work.init and not ended.exitCode
             self.status = replace(self.status, state=ContainerState(terminated=ended), ready=done)
             return True
@@ -334,11 +336,18 @@ class Container:
     def _asked(self) -> Asked:
         return Asked(self._pod.netns, next(iter(self._pod.ips), "127.0.0.1"))
 
+    @property
+    def pid(self) -> int:
+        """Of its command's own process, 0 where there is none."""
+        return self._instance.pid if isinstance(self._instance, Instance) else 0
+
     def _start(self) -> tuple[launch.Setting, dict[str, str]]:
         """How a command beside the container's own is started: it ends with the container, where there are control
         groups."""
         setting, _, environment = self._launch()
-        return msgspec.structs.replace(setting, held=bool(self._group)), environment
+        if setting.own is not None:
+            return replace(setting, own=None, process=self.pid, stdin=False), environment
+        return replace(setting, held=bool(self._group)), environment
 
     async def _look(self) -> None:
         """Whether it is ready, where it is to be asked."""
@@ -467,8 +476,17 @@ class Container:
             account=pod.account,
             etc=pod.etc,
             stdin=work.stdin,
+            own=self._own() if pod.scratch else None,
         )
         return setting, work.command, environment
+
+    def _own(self) -> views.Own:
+        pod, scratch = self._pod, Path(self._pod.scratch, f"root-{self._work.name}")
+        scratch.mkdir(parents=True, exist_ok=True)
+        shared = views.Mount(str(Path(pod.scratch, "shm")), "/dev/shm")
+        mounts = (views.Mount(one.source, one.target, one.part, one.sealed) for one in self._work.mounts)
+        sandbox = self._sandbox.pid if self._sandbox else 0
+        return views.Own(sandbox, pod.shared, (shared, *mounts), scratch=str(scratch))
 
     def _end_leftovers(self) -> None:
         """Ends what a kubelet that was killed left running of this container."""

@@ -6,9 +6,10 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from signal import Signals
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +17,11 @@ from k8snetlab.kernel import cgroups, fault, launch
 
 LONGEST_HINDRANCE = 1 << 16
 """Octets that are read of why a command did not begin."""
+BEGINNING = 10.0
+"""Seconds that one which is to end before it has begun gets for its beginning."""
+KILLED = 5.0
+"""Seconds in which SIGKILL is waited for."""
+_TERM = 1 << (signal.SIGTERM - 1)
 
 
 class Exit(msgspec.Struct, frozen=True):
@@ -28,14 +34,53 @@ class Exit(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class Process(Protocol):
+    """What `subprocess.Popen` has of a child: `poll` and `wait` give its exit code, or minus the signal's number."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self) -> int: ...
+
+
+class Sibling:
+    """A child of this process that another one began."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        return self._reaped(os.WNOHANG)
+
+    def wait(self) -> int:
+        code = self._reaped(0)
+        assert code is not None
+        return code
+
+    def _reaped(self, flags: int) -> int | None:
+        if self._code is None:
+            try:
+                pid, status = os.waitpid(self.pid, flags)
+            except ChildProcessError:
+                pid, status = self.pid, signal.SIGKILL
+            if pid:
+                self._code = os.waitstatus_to_exitcode(status)
+        return self._code
+
+
 class Instance:
     """A started command. All of its processes are in its control group, where it has one, or in its pid namespace.
 
     The start pipe is what `launch.popen` gives: it ends when the command has begun, after a Hindrance where it cannot.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], start_pipe: int, group: str) -> None:
-        self._process, self._start_pipe, self._group = process, start_pipe, group
+    def __init__(self, process: Process, start_pipe: int, setting: launch.Setting) -> None:
+        self._process, self._start_pipe, self._setting = process, start_pipe, setting
+        self._main = 0
+        self._beginning = asyncio.create_task(self._begin())
 
     @classmethod
     def start(cls, setting: launch.Setting, argv: Sequence[str], environment: dict[str, str], log: Path) -> Instance:
@@ -43,10 +88,13 @@ class Instance:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
             process, start_pipe = launch.popen(setting, argv, environment, file.fileno())
-        return cls(process, start_pipe, setting.cgroup)
+        return cls(process, start_pipe, setting)
 
     async def begun(self) -> launch.Hindrance | None:
         """Returns once the command has begun, or with why it cannot."""
+        return await asyncio.shield(self._beginning)
+
+    async def _begin(self) -> launch.Hindrance | None:
         loop, said = asyncio.get_running_loop(), b""
         os.set_blocking(self._start_pipe, False)
         try:
@@ -59,40 +107,74 @@ class Instance:
                     said += data
         finally:
             os.close(self._start_pipe)
-            self._start_pipe = -1
+        if self._setting.reports and (found := launch.reported(said)):
+            self._main = found.pid
+            if not found.waits:
+                await exit_code(self._process)
+                self._process = Sibling(found.pid)
         return launch.hindrance(said)
+
+    @property
+    def pid(self) -> int:
+        """The command's own process, 0 where there is none."""
+        if not self._beginning.done() or self._process.poll() is not None:
+            return 0
+        return self._main or launch.main_process(self._process.pid)
 
     async def wait(self) -> Exit:
         """Waits for the command's end, and then ends whatever it has left behind, as a container's end does."""
         code = await exit_code(self._process)
         await self._end_rest()
-        return Exit(code) if code >= 0 else Exit(128 - code, -code)
+        return _exit(code)
 
     async def stop(self, grace: float) -> Exit:
-        """SIGTERM to the command and its group of processes, SIGKILL to all after `grace` seconds; SIGKILL alone where
-        that is less than none."""
-        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 5.0))[grace < 0 :]:
+        """SIGTERM to the command, SIGKILL to all after `grace` seconds; SIGKILL alone where that is less than none."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEGINNING):
+                await asyncio.shield(self._beginning)
+        if self._is_deaf():
+            grace = -1.0
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILLED))[grace < 0 :]:
             if self._process.poll() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(self._process.pid, number)
+                    self._send(number)
                 with contextlib.suppress(TimeoutError, ProcessLookupError):
                     await asyncio.wait_for(exit_code(self._process), seconds)
         await self._end_rest()
-        if self._start_pipe >= 0:
-            os.close(self._start_pipe)
-            self._start_pipe = -1
         code = self._process.poll()
-        return Exit(0 if code is None else code) if code is None or code >= 0 else Exit(128 - code, -code)
+        return _exit(0 if code is None else code)
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the command itself, and to nothing that it has started."""
         fault.point()
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(launch.main_process(self._process.pid), number)
+        if pid := self.pid:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def _send(self, number: Signals) -> None:
+        """To a container's first process, which alone is told; to the group of processes of what is no container."""
+        if self._main:
+            os.kill(self._main, number)
+        else:
+            os.killpg(self._process.pid, number)
+
+    def _is_deaf(self) -> bool:
+        """Whether SIGTERM is lost on it: to the first process of a pid namespace the kernel brings only what it has a
+        handler for (pid_namespaces(7)), so that nothing would happen for all its grace."""
+        with contextlib.suppress(OSError, ValueError, LookupError):
+            lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{self._main}/status").read_text().splitlines())
+            first = lines["NSpid"].split()[-1] == "1"
+            heard = int(lines["SigCgt"], 16) | int(lines["SigIgn"], 16) | int(lines["SigBlk"], 16)
+            return first and not heard & _TERM
+        return False
 
     async def _end_rest(self) -> None:
-        if self._group:
-            await asyncio.to_thread(cgroups.end, Path(self._group))
+        if self._setting.cgroup:
+            await asyncio.to_thread(cgroups.end, Path(self._setting.cgroup))
+
+
+def _exit(code: int) -> Exit:
+    return Exit(code) if code >= 0 else Exit(128 - code, -code)
 
 
 async def _readable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
@@ -109,7 +191,7 @@ def _settle(ready: asyncio.Future[None]) -> None:
         ready.set_result(None)
 
 
-async def exit_code(process: subprocess.Popen[bytes]) -> int:
+async def exit_code(process: Process) -> int:
     """Waits for the process without a thread or a signal handler: its pidfd becomes readable."""
     if (code := process.poll()) is not None:
         return code

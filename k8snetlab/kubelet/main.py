@@ -116,7 +116,7 @@ class Kubelet:
                     states = tuple(pod.state for uid, pod in self._pods.items() if uid.startswith(begin))
                 case "signal":
                     for uid in request.uids:
-                        self._pods[uid].signal(signal.Signals(request.signal))
+                        self._pods[uid].signal(signal.Signals(request.signal), request.container)
         except Exception as problem:  # the asker is told, and the next request is served
             log.exception("%s", request.op)
             error = f"{type(problem).__name__}: {problem}"

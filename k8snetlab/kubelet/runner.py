@@ -15,14 +15,18 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.api.core import ContainerStatus
-from k8snetlab.api.workload import ContainerWork, Happening, PodState, PodWork
+from k8snetlab.api.workload import PAUSE, ContainerWork, Happening, PodState, PodWork
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import cgroups, fault
 from k8snetlab.kubelet.container import Container
 from k8snetlab.kubelet.nameserver import NameServer
 from k8snetlab.kubelet.rotation import LogKeeper
+from k8snetlab.kubelet.sandbox import Sandbox
 
 STATUSES = "statuses.json"
 """In the directory of a pod's logs: its containers' statuses, for a kubelet that comes after this one."""
+SOON, LATE = 1.0, 60.0
+"""Seconds until a sandbox is tried again: the first time, and at most."""
 
 
 class PodRunner:
@@ -33,10 +37,25 @@ class PodRunner:
     ) -> None:
         self._file = Path(pod.log_directory) / STATUSES
         pod = msgspec.structs.replace(pod, statuses=_read(self._file) or pod.statuses)
+        if pod.anew:
+            pod = msgspec.structs.replace(pod, anew=_begins_again(pod))
         self._pod, self._notify = pod, changed
         self._happened: list[Happening] = []
+        self._sandbox = Sandbox(pod, self._lost_sandbox) if pod.has_pause else None
+        self._adrift = False
         self._containers = [
-            (work, Container(pod, work, logs, self._changed, self._happened.append, nameserver=nameserver))
+            (
+                work,
+                Container(
+                    pod,
+                    work,
+                    logs,
+                    self._changed,
+                    self._happened.append,
+                    nameserver=nameserver,
+                    sandbox=self._sandbox,
+                ),
+            )
             for work in pod.containers
         ]
         self._tasks: set[asyncio.Task[None]] = set()
@@ -52,7 +71,11 @@ class PodRunner:
 
     @property
     def state(self) -> PodState:
-        return PodState(self.uid, tuple(container.status for _, container in self._containers))
+        processes = {work.name: pid for work, container in self._containers if (pid := container.pid)}
+        if self._sandbox is not None and (pid := self._sandbox.pid):
+            processes[""] = pid
+        statuses = tuple(container.status for _, container in self._containers)
+        return PodState(self.uid, statuses, processes=processes, adrift=self._adrift)
 
     def take(self) -> PodState:
         """The state with what happened since this was last asked."""
@@ -61,6 +84,41 @@ class PodRunner:
 
     async def start(self) -> None:
         """Returns when every container runs, waits for a sidecar, or is known not to start."""
+        if self._sandbox is None:
+            await self._start_containers()
+        elif await self._has_sandbox(self._sandbox):
+            await self._start_containers()
+            self._changed()
+        else:
+            self._spawn(self._try_sandbox(self._sandbox))
+
+    async def _has_sandbox(self, sandbox: Sandbox) -> bool:
+        try:
+            await sandbox.start()
+        except (K8sNetLabError, OSError, ValueError) as error:
+            message = f"Failed to create pod sandbox: {error}"
+            self._happened.append(Happening("", "FailedCreatePodSandBox", message, True))
+            return False
+        return True
+
+    async def _try_sandbox(self, sandbox: Sandbox) -> None:
+        """Again and again, less and less often."""
+        wait = SOON
+        while not await self._has_sandbox(sandbox):
+            self._changed()
+            await asyncio.sleep(wait)
+            wait = min(2 * wait, LATE)
+        await self._start_containers()
+        self._changed()
+
+    def _lost_sandbox(self) -> None:
+        """The pause process has ended: who asked for this pod is told, and has it run anew in another sandbox."""
+        message = "Pod sandbox changed, it will be killed and re-created."
+        self._happened.append(Happening("", "SandboxChanged", message))
+        self._adrift = True
+        self._changed()
+
+    async def _start_containers(self) -> None:
         initial = [(work, one) for work, one in self._containers if _is_initial(work)]
         for number, (work, one) in enumerate(initial):
             await one.start()
@@ -81,6 +139,8 @@ class PodRunner:
         grace = self._pod.grace if grace is None else grace
         await asyncio.gather(*(c.stop(grace) for work, c in self._containers if not work.sidecar))
         await asyncio.gather(*(c.stop(grace) for work, c in self._containers if work.sidecar))
+        if self._sandbox is not None:
+            await self._sandbox.stop()
         if self._pod.cgroup:
             await asyncio.to_thread(cgroups.end, Path(self._pod.cgroup))
         if keep:
@@ -93,10 +153,14 @@ class PodRunner:
         await asyncio.sleep(grace)
         self.signal(signal.SIGKILL)
 
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the commands of its containers that run."""
-        for _, container in self._containers:
-            container.signal(number)
+    def signal(self, number: signal.Signals, container: str = "") -> None:
+        """Sends a signal to the commands of its containers that run, or of one of them; or to its pause process."""
+        if container == PAUSE and self._sandbox is not None:
+            self._sandbox.signal(number)
+            return
+        for work, one in self._containers:
+            if container in ("", work.name):
+                one.signal(number)
 
     async def _when_it_passed(self, initial: list[tuple[ContainerWork, Container]]) -> None:
         """The first of them has been started; the others follow, each when the one before it has passed."""
@@ -125,6 +189,8 @@ class PodRunner:
                 await container.done.wait()
         sidecars = [container for work, container in self._containers if work.sidecar]
         await asyncio.gather(*(container.stop(self._pod.grace) for container in sidecars))
+        if self._sandbox is not None:
+            await self._sandbox.stop()
         if self._pod.cgroup:
             await asyncio.to_thread(cgroups.end, Path(self._pod.cgroup))
         self._changed()
@@ -147,6 +213,16 @@ class PodRunner:
                 draft.write_bytes(msgspec.json.encode(self.state.containers))
                 fault.point()
                 draft.replace(self._file)
+
+
+def _begins_again(pod: PodWork) -> bool:
+    """Whether a pod in a new sandbox goes through its init containers again: not where none of the others is started
+    again. Source: kuberuntime's computePodActions."""
+    if pod.restart != "OnFailure":
+        return pod.restart == "Always"
+    ends = {status.name: status.state.terminated for status in pod.statuses}
+    others = [ends.get(work.name) for work in pod.containers if not _is_initial(work)]
+    return any(ended is None or ended.exitCode for ended in others)
 
 
 def _is_initial(work: ContainerWork) -> bool:

@@ -80,12 +80,13 @@ def _streams(query: Query) -> frozenset[str]:
 def execution(target: Target, pod: Pod | None, query: Query) -> Execute:
     """What `exec` is to run. Raises RequestError, NotFoundError."""
     refuse_unknown(query, (*_CHANNELS, "command"), ("command",))
-    _container(target, pod, query)
+    container = _container(target, pod, query)
     command = tuple(query.get("command", ()))
     if not command:
         raise RequestError("you must specify at least one command for the container")
     place = f"pod/{target.namespace}/{target.name}"  # a node, or the router, may have its name
-    return Execute(place, target.namespace, command, tty=boolean(query, "tty"), term="xterm")
+    tty = boolean(query, "tty")
+    return Execute(place, target.namespace, command, tty=tty, term="xterm", container=container.name)
 
 
 def attachment(target: Target, pod: Pod | None, query: Query) -> LogsQuestion:

@@ -61,6 +61,8 @@ class Resolved(msgspec.Struct, frozen=True):
     """The directory to be seen as that of the pod's ServiceAccount, "" for none."""
     etc: str = ""
     """The directory whose files are seen in /etc, "" for those of the namespace."""
+    process: int = 0
+    """The first process of the pod's container, whose files and processes a command there sees; 0 where it has none."""
 
 
 class Execute(msgspec.Struct, frozen=True):
@@ -81,6 +83,8 @@ class Execute(msgspec.Struct, frozen=True):
     """The terminal's, in characters."""
     term: str = "dumb"
     """The terminal's kind, as in $TERM."""
+    container: str = ""
+    """Of a pod: whose files and processes the command sees; "" for the first that runs a command."""
 
 
 class Stdout(msgspec.Struct, frozen=True, tag_field="type", tag="stdout"):

@@ -18,6 +18,8 @@ class KillQuestion(msgspec.Struct, frozen=True):
     """That of a pod whose name does not say one; "": default's first, then any other's."""
     node: str = ""
     """The node of an add-on, where several have one of the name; "": the only one."""
+    container: str = ""
+    """Whose process of a pod; "" for all of its containers', "pause" for that which holds its namespaces."""
 
 
 class Killed(msgspec.Struct, frozen=True):
@@ -30,7 +32,7 @@ class Killed(msgspec.Struct, frozen=True):
     node: str
     """The node that it runs on."""
     containers: tuple[str, ...]
-    """Whose first process got SIGKILL: those that ran. Each is started again as its restartPolicy says."""
+    """Whose first process got SIGKILL: those that ran, or "pause". Each is started again as its restartPolicy says."""
 
 
 KILL: Call[KillQuestion, Killed] = Call("process kill", "POST", "processes/kill", KillQuestion, Killed)

@@ -17,6 +17,8 @@ from k8snetlab.api.config import ServiceAccount
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.inside import ACCOUNT, LIFE, account_of, mounts_token
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.variables import LacksError
+from k8snetlab.api.volumes import ServiceAccountTokenProjection
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import fault
@@ -56,6 +58,16 @@ class Accounts:
                             break
         return await asyncio.to_thread(self._prepared, wanted, self._cluster.snapshot, failed)
 
+    def token(self, pod: Pod, asked: ServiceAccountTokenProjection) -> bytes:
+        """For a projected volume. Raises LacksError."""
+        snapshot = self._cluster.snapshot
+        account = snapshot.get(ServiceAccount, account_of(pod), pod.namespace)
+        if account is None:
+            raise LacksError(f'failed to fetch token: serviceaccounts "{account_of(pod)}" not found')
+        audiences = (asked.audience,) if asked.audience else (ISSUER,)
+        whom = Account(pod.namespace, account.name, account.metadata.uid, _bound(pod, snapshot))
+        return self._keys.signer.token(whom, audiences, EXTENDED, time.time(), warn_after=LIFE).encode()
+
     async def keep(self) -> None:
         """Makes tokens anew before they end, and takes away what is no pod's any more, for as long as the lab lives."""
         while True:
@@ -90,10 +102,7 @@ class Accounts:
         directory.chmod(0o755)
         _put(directory / CA, self._keys.authority.pem)
         _put(directory / NAMESPACE, pod.namespace.encode())
-        bound = {"pod": Bound(pod.name, pod.metadata.uid)}
-        if node := snapshot.get(Node, pod.spec.nodeName):
-            bound = {"node": Bound(node.name, node.metadata.uid), **bound}
-        whom = Account(pod.namespace, account.name, account.metadata.uid, bound)
+        whom = Account(pod.namespace, account.name, account.metadata.uid, _bound(pod, snapshot))
         token = self._keys.signer.token(whom, (ISSUER,), EXTENDED, time.time(), warn_after=LIFE)
         _put(directory / TOKEN, token.encode())
 
@@ -111,6 +120,13 @@ class Accounts:
                 account = snapshot.get(ServiceAccount, account_of(pod), pod.namespace)
                 if account is not None:
                     self._write(pod, account, snapshot)
+
+
+def _bound(pod: Pod, snapshot: Snapshot) -> dict[str, Bound]:
+    bound = {"pod": Bound(pod.name, pod.metadata.uid)}
+    if node := snapshot.get(Node, pod.spec.nodeName):
+        bound = {"node": Bound(node.name, node.metadata.uid), **bound}
+    return bound
 
 
 def forget(directory: Path) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 import msgspec
+from msgspec.structs import replace
 
 from k8snetlab.api.workload import HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
 from k8snetlab.errors import DaemonError
@@ -134,7 +135,7 @@ class KubeletLink:
     def _note(self, states: Iterable[PodState]) -> None:
         """Keeps the states without what happened: that is told once, by the caller."""
         for state in states:
-            self.states[state.uid] = PodState(state.uid, state.containers)
+            self.states[state.uid] = replace(state, happened=())
 
     async def answer_health(self, work: HealthWork) -> None:
         """Has a node's healthCheckNodePorts answered so, from now on and by every later kubelet."""

@@ -21,11 +21,12 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.cluster.node_status import posted
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import NotFoundError
+from k8snetlab.kernel import netns
 from k8snetlab.kubelet.runner import forget_logs
 from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
 from k8snetlab.render.pods import sandbox_name
-from k8snetlab.running.accounts import forget as forget_account
+from k8snetlab.running.accounts import forget
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.deadlines import Deadlines, is_late
 from k8snetlab.running.kubelet_link import KubeletLink
@@ -40,6 +41,8 @@ BATCH = 100
 """Statuses written in one go; reads are answered in between."""
 AT_ONCE = -1.0
 """The grace of what has no time even for a SIGTERM."""
+REMOUNT, LATEST = 0.5, 122.0
+"""Seconds until volumes are tried again: the first time, and at most. Source: kubelet's nestedpendingoperations."""
 DRAIN = 5.0
 """Seconds for which a terminating pod waits, at most, until no node's rules name it."""
 
@@ -73,6 +76,12 @@ class PodLifecycle:
         self._due: dict[str, set[str]] = {}
         """Nodes whose pods are to be looked at, with the namespaces that had to be made again."""
         self._advancing: set[str] = set()
+        self._anew: set[str] = set()
+        """Uids of pods whose sandbox is to be another one."""
+        self._remounts: dict[str, float] = {}
+        """By uid of the pods whose volumes are tried again, after how many seconds."""
+        self._unmade: set[str] = set()
+        """Those of them that wait for it."""
         self._busy = asyncio.Lock()
 
     def node_synced(self, node: str, recreated: Iterable[str]) -> None:
@@ -144,6 +153,8 @@ class PodLifecycle:
             again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
                 await self._kubelet.request("stop", uids=again, keep=True)
+                self._anew.update(again)
+                self._unmade.difference_update(again)
             await self._stop_strays(node, snapshot)  # first: one of the same name may have the ports of a new one
             await self._run_new(pods, lab, node)
         latest = self._kubelet.states
@@ -157,10 +168,12 @@ class PodLifecycle:
             p
             for p in pods
             if p.metadata.uid not in known
+            and p.metadata.uid not in self._unmade
             and not (p.metadata.deletionTimestamp or p.ended or is_late(p))
             and self._cluster.snapshot.select(Pod, pods_by_uid, p.metadata.uid)
         ]
-        new = await self._works.of(begun, lab, node)
+        new = await self._works.of(begun, lab, node, self._anew)
+        self._anew.difference_update(work.uid for work in new)
         await self._tell_lacking(begun)
         if not new:
             return
@@ -175,7 +188,23 @@ class PodLifecycle:
         states = [(pod, lacking[uid].state()) for pod in pods if (uid := pod.metadata.uid) in lacking]
         for pod, state in states:
             self._tell(pod, state)
+            if lacking[pod.metadata.uid].unmounted:
+                self._mount_later(pod)
         await self._write_statuses(states)
+
+    def _mount_later(self, pod: Pod) -> None:
+        """Whatever its volumes wait for; once it is run, how long it waited is forgotten."""
+        uid, lacking = pod.metadata.uid, self._works.lacking
+        self._remounts = {one: wait for one, wait in self._remounts.items() if one in lacking}
+        self._remounts[uid] = wait = min(2 * self._remounts.get(uid, REMOUNT / 2), LATEST)
+
+        async def again() -> None:
+            await asyncio.sleep(wait)
+            if uid in lacking:
+                self._seen.pop(pod.spec.nodeName, None)
+                self.node_synced(pod.spec.nodeName, ())
+
+        self._supervisor.finish(f"volumes of {pod.namespace}/{pod.name}", again)
 
     async def follow_configuration(self) -> None:
         """Tries pods that wait for a ConfigMap or a Secret again when one has changed, for as long as the lab lives."""
@@ -235,7 +264,8 @@ class PodLifecycle:
                 await self._say_stopped(pod, state)
             await asyncio.to_thread(held.end, self._paths.held(pod))
             await asyncio.to_thread(forget_logs, self._paths.logs_of(pod))
-            await asyncio.to_thread(forget_account, self._paths.account_of(pod))
+            for directory in (self._paths.account_of(pod), self._paths.volumes_of(pod), self._paths.sandbox_of(pod)):
+                await asyncio.to_thread(forget, directory)
             await self._cluster.delete(pod, force=True, refuse=partial(_refuse_another, pod))
         except NotFoundError:
             pass
@@ -272,11 +302,29 @@ class PodLifecycle:
         lost: set[str] = set()
         for pod, state in told:
             self._tell(pod, state)
+            if state.adrift and pod.metadata.uid not in self._unmade:
+                self._unmade.add(pod.metadata.uid)
+                self._supervisor.finish(f"sandbox of {pod.namespace}/{pod.name}", partial(self._new_sandbox, pod))
             if not state.containers and not pod.ended:
                 lost.add(pod.spec.nodeName)
         for node in lost:
             # The kubelet died and lost these pods: they are run again.
             self.node_synced(node, ())
+
+    async def _new_sandbox(self, pod: Pod) -> None:
+        """Its pause process has gone: all of it ends, and it is run anew once its node's agent has made another one."""
+        uid, name = pod.metadata.uid, sandbox_name(self._cluster.snapshot.lab, pod)
+        if uid in self._ending:
+            return
+        for state in await self._kubelet.request("stop", uids=[uid], keep=True, grace=_grace(pod)):
+            self._tell(pod, state)
+        self._anew.add(uid)
+        if pod.spec.hostNetwork:
+            self._unmade.discard(uid)
+            self._seen.pop(pod.spec.nodeName, None)
+        else:
+            await asyncio.to_thread(netns.delete, name)
+        self.node_synced(pod.spec.nodeName, ())
 
     async def _write_statuses(self, seen: list[tuple[Pod, PodState]]) -> None:
         """What the kubelet has seen of each pod, a batch in one go."""
@@ -300,6 +348,7 @@ class PodLifecycle:
         initial = {container.name for container in pod.spec.initContainers}
         for one in state.happened:
             kind = "initContainers" if one.container in initial else "containers"
+            path = f"spec.{kind}{{{one.container}}}" if one.container else ""
             self._cluster.record(
                 pod,
                 "Warning" if one.warning else "Normal",
@@ -307,7 +356,7 @@ class PodLifecycle:
                 one.message,
                 component="kubelet",
                 host=pod.spec.nodeName,
-                field_path=f"spec.{kind}{{{one.container}}}",
+                field_path=path,
             )
 
     async def _node_ready(self, name: str) -> None:

@@ -5,35 +5,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api.core import ContainerState, ContainerStateWaiting, ContainerStatus, Node, Pod
+from k8snetlab.api.core import Container, ContainerState, ContainerStateWaiting, ContainerStatus, Node, Pod
 from k8snetlab.api.inside import service_links
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.variables import LacksError, given
-from k8snetlab.api.workload import Happening, PodState, PodWork, environment
+from k8snetlab.api.volumes import ServiceAccountTokenProjection
+from k8snetlab.api.workload import Happening, MountWork, PodState, PodWork, environment, expanded
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import etc
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running import etcs, standins
 from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.ingresses import Ingresses
+from k8snetlab.running.volumes import Mounted, Volumes
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
 
 
 class Lacking(msgspec.Struct, frozen=True):
-    """A pod, and by container what its variables come from and is not there."""
+    """A pod, and by container what its variables come from and is not there; or what an Event says of volumes that are
+    not."""
 
     pod: Pod
-    lacks: Mapping[str, str]
+    lacks: Mapping[str, str] = {}
+    unmounted: tuple[str, ...] = ()
 
     def state(self) -> PodState:
         """As kubelet tells of it."""
@@ -44,6 +48,7 @@ class Lacking(msgspec.Struct, frozen=True):
             state = ContainerState(waiting=waiting)
             statuses.append(ContainerStatus(name=container.name, image=container.image, state=state, started=False))
         happened = tuple(Happening(name, "Failed", f"Error: {why}", True) for name, why in self.lacks.items())
+        happened += tuple(Happening("", "FailedMount", why, True) for why in self.unmounted)
         return PodState(self.pod.metadata.uid, tuple(statuses), happened)
 
 
@@ -57,13 +62,15 @@ class Works:
         """`group` is the control group of the lab, None where there is none."""
         self._cluster, self._paths, self._accounts, self._group = cluster, paths, accounts, group
         self.ingresses = ingresses
+        self.volumes = Volumes(cluster, paths, self._token, self._warn)
         self._nodes: dict[str, object] = {}
         self.lacking: dict[str, Lacking] = {}
         """By uid the pods that cannot be run yet."""
 
-    async def of(self, pods: list[Pod], lab: Lab, node: str) -> list[PodWork]:
-        """Those pods of a node; one that fails is left out, and an Event says why. One whose containers' variables come
-        from what is not there is left out too, and is among `lacking`."""
+    async def of(self, pods: list[Pod], lab: Lab, node: str, anew: Collection[str] = ()) -> list[PodWork]:
+        """Those pods of a node; one that fails is left out, and an Event says why. One whose containers' variables or
+        volumes come from what is not there is left out too, and is among `lacking`. `anew` are the uids of those whose
+        sandbox is another one than before."""
         works, loop = [], asyncio.get_running_loop()
 
         def failed(pod: Pod, why: str) -> None:
@@ -74,11 +81,14 @@ class Works:
 
         directories = await self._accounts.prepare(pods, failed)
         await asyncio.to_thread(etcs.write, pods, self._cluster.snapshot, self._paths, warn)
+        mounted = await self.volumes.prepare(pods)
         for pod in pods:
+            uid = pod.metadata.uid
             with self.apart(pod):
                 await asyncio.to_thread(self.ingresses.prepare, [pod], self._cluster.snapshot)
-                if (work := self._one(pod, lab, node, directories.get(pod.metadata.uid, ""))) is not None:
-                    works.append(work)
+                work = self._one(pod, lab, node, directories.get(uid, ""), mounted.get(uid, Mounted()))
+                if work is not None:
+                    works.append(replace(work, anew=uid in anew))
         return works
 
     async def node(self, node: Node) -> None:
@@ -101,14 +111,15 @@ class Works:
             log.exception("pod %s/%s", pod.namespace, pod.name)
             self._warn(pod, "FailedSync", f"error syncing pod: {error}")
 
-    def _one(self, pod: Pod, lab: Lab, node: str, account: str) -> PodWork | None:
+    def _one(self, pod: Pod, lab: Lab, node: str, account: str, mounted: Mounted) -> PodWork | None:
         meant = standins.with_commands(pod, lab.name)
         runs = any(container.argv for container in (*meant.spec.initContainers, *meant.spec.containers))
         services = service_links(pod, self._cluster.snapshot) if runs else {}
         variables, lacks = _variables(meant, services, self._cluster.snapshot)
         self.lacking.pop(pod.metadata.uid, None)
-        if lacks:
-            self.lacking[pod.metadata.uid] = Lacking(pod, lacks)
+        if lacks or mounted.failures:  # what is not mounted is seen first
+            lacking = Lacking(pod, unmounted=mounted.failures) if mounted.failures else Lacking(pod, lacks)
+            self.lacking[pod.metadata.uid] = lacking
             return None
         work = PodWork.of(
             meant,
@@ -120,9 +131,21 @@ class Works:
             variables=variables,
         )
         own = pod.spec.hostNetwork and not lab.spec.machines
-        seen = {"etc": str(self._paths.etc_of(pod)) if own else "", "hostname": etc.hostname(pod, lab)}
-        work = standins.with_nginx(replace(work, **seen), pod, self.ingresses.directory(pod))
+        own_commands = any(container.argv for container in pod.spec.all_containers)
+        seen = {c.name: tuple(_mounts(c, mounted, variables[c.name])) for c in meant.spec.all_containers}
+        work = replace(
+            work,
+            containers=tuple(replace(one, mounts=seen[one.name]) for one in work.containers),
+            etc=str(self._paths.etc_of(pod)) if own else "",
+            hostname=etc.hostname(pod, lab),
+            scratch=str(self._paths.sandbox_of(pod)) if own_commands or lab.spec.pause == "always" else "",
+            pause=lab.spec.pause == "always",
+        )
+        work = standins.with_nginx(work, pod, self.ingresses.directory(pod))
         return standins.with_names(work, pod, lab.name)
+
+    def _token(self, pod: Pod, asked: ServiceAccountTokenProjection) -> bytes:
+        return self._accounts.token(pod, asked)
 
     def _without_token(self, pod: Pod, why: str) -> None:
         self._warn(pod, "FailedMount", f'MountVolume.SetUp failed for volume "kube-api-access" : {why}')
@@ -131,13 +154,22 @@ class Works:
         self._cluster.record(pod, "Warning", reason, message, component="kubelet", host=pod.spec.nodeName)
 
 
+def _mounts(container: Container, mounted: Mounted, variables: Mapping[str, str]) -> Iterator[MountWork]:
+    """What it sees of the pod's volumes."""
+    for mount in container.volumeMounts:
+        if (place := mounted.places.get(mount.name)) is not None:
+            target = f"/{mount.mountPath.lstrip('/')}"
+            part = expanded(mount.subPathExpr, variables) if mount.subPathExpr else mount.subPath
+            yield MountWork(mount.name, place.path, target, part, place.sealed or mount.readOnly)
+
+
 def _variables(
     pod: Pod, services: Mapping[str, str], snapshot: Snapshot
 ) -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     """By container its variables, and what is missing for them."""
     found: dict[str, dict[str, str]] = {}
     lacks: dict[str, str] = {}
-    for container in (*pod.spec.initContainers, *pod.spec.containers):
+    for container in pod.spec.all_containers:
         try:
             found[container.name] = environment(container, services, given(pod, container, snapshot))
         except LacksError as error:

@@ -54,6 +54,9 @@ class LabPaths:
         self.pod_logs = self.directory / "pods"
         self.accounts = self.directory / "accounts"
         self.etcs = self.directory / "etc"
+        self.volumes = self.directory / "volumes"
+        self.claims = self.directory / "claims"
+        self.sandboxes = self.directory / "sandboxes"
         self.addons = self.directory / "addons"
         self.ingress = self.directory / "ingress"
         self.faults = self.directory / "faults.json"
@@ -92,6 +95,14 @@ class LabPaths:
     def account_of(self, pod: Pod) -> Path:
         """What the pod's containers see as their ServiceAccount's directory."""
         return self.accounts / (pod.metadata.uid or "-")
+
+    def volumes_of(self, pod: Pod) -> Path:
+        """The pod's own volumes; those of claims are in `claims`, and outlive it."""
+        return self.volumes / (pod.metadata.uid or "-")
+
+    def sandbox_of(self, pod: Pod) -> Path:
+        """What its kubelet makes for its containers."""
+        return self.sandboxes / (pod.metadata.uid or "-")
 
     def etc_of(self, pod: Pod) -> Path:
         """What a pod in its node's namespace sees of /etc; others have /etc/netns."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.machines import MACHINE
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workload import PodState
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dns import etc
@@ -43,8 +46,17 @@ from k8snetlab.state.paths import LabPaths
 class Places:
     """The places of a lab; commands and logs are those of this machine."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths, group: Path | None = None) -> None:
-        self._cluster, self._agents, self._paths, self._group = cluster, agents, paths, group
+    def __init__(
+        self,
+        cluster: Cluster,
+        agents: Agents,
+        paths: LabPaths,
+        group: Path | None = None,
+        *,
+        states: Callable[[], Mapping[str, PodState]] = dict,
+    ) -> None:
+        """`states` are the kubelet's, by uid."""
+        self._cluster, self._agents, self._paths, self._group, self._states = cluster, agents, paths, group, states
 
     @answers(NAMES)
     async def names(self, _: Nothing) -> Names:
@@ -83,15 +95,41 @@ class Places:
             flannel=str(self._paths.flannel(place.node)) if place.node and (not pod or pod.spec.hostNetwork) else "",
             account=str(account) if pod and (account := self._paths.account_of(pod)).is_dir() else "",
             etc=str(etc) if pod and (etc := self._paths.etc_of(pod)).is_dir() else "",
+            process=self._process_of(pod) if pod else 0,
         )
+
+    def _process_of(self, pod: Pod) -> int:
+        """Of the first container that runs a command; 0 where there is none."""
+        state = self._states().get(pod.metadata.uid)
+        names = [one.name for one in pod.spec.containers]
+        return next((pid for name in names if state and (pid := state.processes.get(name, 0))), 0)
+
+    def _running(self, place: Resolved, container: str) -> int:
+        """The process of a container that has a command, 0 of one that has none. Raises ConflictError."""
+        pod = self._cluster.snapshot.get(Pod, place.name, place.namespace)
+        named = next((one for one in pod.spec.all_containers if one.name == container), None) if pod else None
+        if pod is None or named is None or not named.argv:
+            return 0
+        state = self._states().get(pod.metadata.uid)
+        if state is None or not (pid := state.processes.get(container, 0)):
+            raise ConflictError(f'container not found ("{container}")', f"`k8snetlab get pod/{pod.name}` says why")
+        return pid
 
     @answers(EXEC)
     def execute(self, asked: Execute, body: AsyncIterator[bytes]) -> AsyncIterator[Output]:
         """`piped.run`, or at a terminal `console.run`, in a place of this machine."""
         place, argv = self._resolved(asked.name, asked.namespace), asked.command or (console.root_shell(),)
+        if asked.container:
+            place = replace(place, process=self._running(place, asked.container))
         held = not is_host(place.netns) or bool(place.cgroup)
         setting = Setting(
-            place.netns, place.hostname, cgroup=place.cgroup, held=held, account=place.account, etc=place.etc
+            place.netns,
+            place.hostname,
+            cgroup=place.cgroup,
+            held=held,
+            account=place.account,
+            etc=place.etc,
+            process=place.process,
         )
         if asked.tty:
             return console.run(setting, argv, Terminal(Size(asked.rows, asked.columns), asked.term), body)

@@ -9,7 +9,8 @@ from k8snetlab.addons.kubelet import Kubelet
 from k8snetlab.addons.program import GUEST
 from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.api.workload import ADDON, PodState
+from k8snetlab.api.words import shorten
+from k8snetlab.api.workload import ADDON, PAUSE, PodState
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import ConflictError, InputError
 from k8snetlab.explain.places import find_pod, within
@@ -37,6 +38,8 @@ class Processes:
             raise InputError(f"{asked.name} runs on several nodes: {nodes}", "--node NODE says which one is meant")
         if named:
             (uid,) = named
+            if asked.container:
+                raise InputError(f"{asked.name} is an add-on, which has no containers", "leave --container out")
             await self._signal(uid)
             return Killed("addon", asked.name, uid.split("/")[1], _running(held[uid]))
         return await self._kill_pod(asked, self._cluster.snapshot)
@@ -48,16 +51,27 @@ class Processes:
             raise InputError(f"pod {name} runs on {node or 'no node'}, not on {asked.node}", "leave --node out")
         if node in remote_nodes(snapshot, self._agents):
             raise ConflictError(f"pod {name} runs on the machine {node}", f"the same command on {node} kills it")
-        running = tuple(one for one in _running_in(pod, self._kubelet.states) if _has_process(pod, one))
+        state = self._kubelet.states.get(pod.metadata.uid)
+        if asked.container == PAUSE:
+            return await self._kill_pause(pod, state)
+        running = tuple(one for one in (_running(state) if state else ()) if _has_process(pod, one))
+        if asked.container:
+            running = tuple(one for one in running if one == asked.container)
         if not running:
-            idle = not any(container.argv for container in (*pod.spec.containers, *pod.spec.initContainers))
-            why = "its containers have no command, and the kubelet answers for them" if idle else "none of them runs"
+            why = _why_none(pod, asked.container)
             raise ConflictError(f"pod {name} has no process: {why}", f"`k8snetlab get pod/{pod.name}` shows how it is")
-        await self._signal(pod.metadata.uid)
+        await self._signal(pod.metadata.uid, asked.container)
         return Killed("pod", name, node, running)
 
-    async def _signal(self, uid: str) -> None:
-        await asyncio.to_thread(self._asked.signal, uid, signal.SIGKILL)
+    async def _kill_pause(self, pod: Pod, state: PodState | None) -> Killed:
+        if state is None or not state.processes.get(""):
+            hint = "spec.pause: always of the Lab gives one to pods without commands, too"
+            raise ConflictError(f"pod {pod.namespace}/{pod.name} has no pause process", hint)
+        await self._signal(pod.metadata.uid, PAUSE)
+        return Killed("pod", f"{pod.namespace}/{pod.name}", pod.spec.nodeName, (PAUSE,))
+
+    async def _signal(self, uid: str, container: str = "") -> None:
+        await asyncio.to_thread(self._asked.signal, uid, signal.SIGKILL, container)
 
 
 def _is_called(uid: str, asked: KillQuestion) -> bool:
@@ -70,9 +84,14 @@ def _running(state: PodState) -> tuple[str, ...]:
     return tuple(status.name for status in state.containers if status.state.running)
 
 
-def _running_in(pod: Pod, states: dict[str, PodState]) -> tuple[str, ...]:
-    state = states.get(pod.metadata.uid)
-    return _running(state) if state else ()
+def _why_none(pod: Pod, container: str) -> str:
+    names = [one.name for one in pod.spec.all_containers]
+    if container and container not in names:
+        return f"no container of it is called {shorten(container)}; there are {', '.join(names)}, and {PAUSE}"
+    meant = [one for one in pod.spec.all_containers if container in ("", one.name)]
+    if any(one.argv for one in meant):
+        return "none of them runs" if len(meant) > 1 else f"container {meant[0].name} does not run"
+    return "its containers have no command, and the kubelet answers for them"
 
 
 def _has_process(pod: Pod, container: str) -> bool:

@@ -131,8 +131,8 @@ def test_manifests_of_the_kubernetes_documentation_load_and_what_nobody_acts_on_
     (warning,) = loaded.warnings
     assert warning == (
         "some/dir/file.yaml:25: Deployment nginx-deployment has fields that nothing here acts on:"
-        " spec.template.spec.{imagePullSecrets, securityContext, volumes},"
-        " spec.template.spec.containers[].{volumeMounts, securityContext, livenessProbe, readinessProbe, startupProbe},"
+        " spec.template.spec.{imagePullSecrets, securityContext},"
+        " spec.template.spec.containers[].{securityContext, livenessProbe, readinessProbe, startupProbe},"
         " spec.template.spec.containers[].lifecycle.preStop"
     )
     deployment, service = loaded.objects
