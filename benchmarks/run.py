@@ -23,6 +23,7 @@ NAMES = (
     "pods",
     "thousand",
     "idle",
+    "probes",
     "services",
     "sync",
     "alike",

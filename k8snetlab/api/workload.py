@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
@@ -12,6 +13,7 @@ from msgspec.structs import replace
 from k8snetlab.api import standin
 from k8snetlab.api.core import Container, ContainerStatus, Pod
 from k8snetlab.api.probes import LifecycleHandler, Probe
+from k8snetlab.api.quantity import quantity
 
 LOG_SIZE, LOG_FILES = 10 << 20, 5
 """kubelet's containerLogMaxSize (bytes) and containerLogMaxFiles: what is kept of a container's output."""
@@ -114,6 +116,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     say, which know their ports by number as far as the container names them. `begins` is done when it has begun
     (postStart), `ends` before it is told to end (preStop). `init`: the next one waits until it has ended well; without
     a command it has nothing to do. With `stdin` the command's standard input stays open, though nobody writes to it.
+    Its command may take `memory` octets and `cpu` thousandths of a processor; 0 for what it wants.
     """
 
     name: str
@@ -133,6 +136,8 @@ class ContainerWork(msgspec.Struct, frozen=True):
     ends: LifecycleHandler | None = None
     stdin: bool = False
     mounts: tuple[MountWork, ...] = ()
+    memory: int = 0
+    cpu: int = 0
 
 
 class PodWork(msgspec.Struct, frozen=True):
@@ -215,6 +220,8 @@ class PodWork(msgspec.Struct, frozen=True):
                     begins=_numbered(c.lifecycle.postStart, c) if c.lifecycle else None,
                     ends=_numbered(c.lifecycle.preStop, c) if c.lifecycle else None,
                     stdin=c.stdin,
+                    memory=_limit(c, "memory", 1),
+                    cpu=_limit(c, "cpu", 1000),
                 )
                 for c in (*spec.initContainers, *spec.containers)
                 for initial in (c in spec.initContainers,)
@@ -230,6 +237,13 @@ class PodWork(msgspec.Struct, frozen=True):
             account=account,
             shared=bool(spec.shareProcessNamespace),
         )
+
+
+def _limit(container: Container, name: str, times: int) -> int:
+    """What a container that runs a command is limited to, 0 where nothing is said."""
+    limits = container.resources.get("limits")
+    said = limits.get(name) if isinstance(limits, Mapping) and container.argv else None
+    return max(1, math.ceil(quantity(str(said)) * times)) if said is not None else 0
 
 
 A = TypeVar("A", Probe, LifecycleHandler)

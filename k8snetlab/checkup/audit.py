@@ -201,7 +201,8 @@ class _Owners:
             case "chain":
                 return self._rules, True
             case "cgroup":
-                return self._lab_with(lambda held: thing.name in (held.cgroup, str(Path(held.cgroup).parent))), True
+                group = _of_hierarchy(thing.name)
+                return self._lab_with(lambda held: group in _with_parent(_of_hierarchy(held.cgroup))), True
             case "file":
                 return self._owner_of_file(thing.name)
             case "module":
@@ -241,9 +242,17 @@ def _is_daemon_of(thing: Thing, lab: str) -> bool:
 
 
 def _lab_of_cgroup(name: str) -> str:
+    return next(iter(_of_hierarchy(name)[1:]), "")
+
+
+def _with_parent(group: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+    return group, group[:-1]
+
+
+def _of_hierarchy(name: str) -> tuple[str, ...]:
+    """The path of a lab's group in any hierarchy: there is one in each that has a controller."""
     parts = Path(name).parts
-    where = parts.index(cgroups.PARENT) if cgroups.PARENT in parts else len(parts)
-    return parts[where + 1] if where + 1 < len(parts) else ""
+    return parts[parts.index(cgroups.PARENT) :] if cgroups.PARENT in parts else ()
 
 
 def _lasting(thing: Thing) -> Thing:

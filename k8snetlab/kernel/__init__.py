@@ -2,6 +2,7 @@
 
 __all__ = [
     "asking",
+    "bounds",
     "capabilities",
     "capture",
     "cgroups",

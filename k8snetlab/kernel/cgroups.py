@@ -93,7 +93,7 @@ def end(group: Path, seconds: float = 5.0) -> bool:
         fault.point()
         _kill(group)
         fault.point()
-        _remove(group)
+        remove(group)
         if not group.is_dir():
             break
         if time.monotonic() > deadline:
@@ -138,7 +138,8 @@ def _kill(group: Path) -> None:
         freeze[0].write_text(freeze[2])
 
 
-def _remove(group: Path) -> None:
+def remove(group: Path) -> None:
+    """Takes a group and those below it away, as far as nothing is in them."""
     for directory, _, _ in os.walk(group, topdown=False):
         with contextlib.suppress(OSError):
             Path(directory).rmdir()

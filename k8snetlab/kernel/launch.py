@@ -150,7 +150,7 @@ def become(setting: Setting, argv: Sequence[str], environment: Mapping[str, str]
     Without a control group it stays, as the parent of the pid namespace, and ends with the command's exit code. So it
     does beside the process of a container.
     """
-    joined = _joined(setting.cgroup, setting.bounds)
+    joined = _joined(setting)
     if setting.stdin:
         _hold_input()
     if setting.process:
@@ -261,12 +261,12 @@ def _hold_input() -> None:
     os.set_inheritable(writing, True)
 
 
-def _joined(group: str, bounds: Sequence[str]) -> bool:
-    for one in bounds:
+def _joined(setting: Setting) -> bool:
+    for one in setting.bounds:
         cgroups.join(Path(one))
-    if group:
+    if setting.cgroup:
         with contextlib.suppress(OSError):
-            cgroups.join(Path(group))
+            cgroups.join(Path(setting.cgroup))
             return True
     return False
 

@@ -222,7 +222,11 @@ def _see(name: str, seen: Seen) -> None:
     with contextlib.ExitStack() as stack:
         paths = {"etc": seen.etc or (str(etc.DIRECTORY / name) if name else ""), "account": seen.account}
         if seen.own:  # its root may be another one, where they are not
-            paths = {key: stack.enter_context(views.opened(path)) for key, path in paths.items() if Path(path).is_dir()}
+            paths = {
+                key: stack.enter_context(views.opened(path))
+                for key, path in paths.items()
+                if path and Path(path).is_dir()
+            }
         view = views.View(seen.own.mounts if seen.own else ())
         if seen.own:
             view.root(seen.own)

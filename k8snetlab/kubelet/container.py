@@ -25,7 +25,7 @@ from k8snetlab.api.core import (
 )
 from k8snetlab.api.workload import LOGS, ContainerWork, Happening, PodWork
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import cgroups, fault, launch, processes, views
+from k8snetlab.kernel import bounds, cgroups, fault, launch, processes, views
 from k8snetlab.kubelet import readiness
 from k8snetlab.kubelet.asking import Asked, ask
 from k8snetlab.kubelet.backoff import RELIST, BackOff
@@ -38,6 +38,7 @@ from k8snetlab.kubelet.sandbox import Sandbox
 
 SETTLED = 0.2
 """Seconds for which one waits whether a command that has begun ends at once."""
+NO_CONTROLLER = "this machine lets nobody use the cgroup controller {}"
 LEAST = 2.0
 """Seconds that a container has after its preStop, however long that took."""
 HOOK = "FailedPostStartHook"
@@ -414,7 +415,7 @@ class Container:
 
     def _ended(self, exit: Exit) -> ContainerStateTerminated:
         running = self.status.state.running
-        reason = "Completed" if exit.code == 0 else "Error"
+        reason = "Completed" if exit.code == 0 else "OOMKilled" if exit.starved else "Error"
         if exit.message:
             self._event("Failed", f"Error: {exit.message}", True)
         began = running.startedAt if running else _now()
@@ -451,10 +452,22 @@ class Container:
 
     def _started(self) -> Instance | Seat:
         if (names := self._work.names) is None:
+            self._bound()
             return Instance.start(*self._launch(), self._log)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.touch()
         return self._nameserver.serve(self._mark, replace(names, netns=self._pod.netns, log=str(self._log)))
+
+    def _bound(self) -> None:
+        """Its limits; what nobody can hold it to here is told."""
+        work, wanted = self._work, bounds.Bounds(self._work.memory, self._work.cpu)
+        if not wanted or not self._pod.scratch:
+            return
+        lacking = bounds.hold(Path(self._group), wanted) if self._group else ("memory", "cpu")
+        for name in lacking:
+            if getattr(wanted, name):
+                message = f"Container {work.name} is not held to limits.{name}: {NO_CONTROLLER.format(name)}"
+                self._event("LimitNotEnforced", message, True)
 
     def _launch(self) -> tuple[launch.Setting, tuple[str, ...], dict[str, str]]:
         pod, work = self._pod, self._work
@@ -477,6 +490,7 @@ class Container:
             etc=pod.etc,
             stdin=work.stdin,
             own=self._own() if pod.scratch else None,
+            bounds=bounds.joined(Path(self._group)) if self._group and pod.scratch else (),
         )
         return setting, work.command, environment
 

@@ -12,8 +12,9 @@ from signal import Signals
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 
-from k8snetlab.kernel import cgroups, fault, launch
+from k8snetlab.kernel import bounds, cgroups, fault, launch
 
 LONGEST_HINDRANCE = 1 << 16
 """Octets that are read of why a command did not begin."""
@@ -26,12 +27,13 @@ _TERM = 1 << (signal.SIGTERM - 1)
 
 class Exit(msgspec.Struct, frozen=True):
     """How a command ended; `hindrance` says why it did not even begin, `message` what it said last, where that is
-    known."""
+    known. `starved`: the kernel killed it, or something of it, for want of memory."""
 
     code: int = 0
     signal: int = 0
     hindrance: launch.Hindrance | None = None
     message: str = ""
+    starved: bool = False
 
 
 class Process(Protocol):
@@ -124,8 +126,9 @@ class Instance:
     async def wait(self) -> Exit:
         """Waits for the command's end, and then ends whatever it has left behind, as a container's end does."""
         code = await exit_code(self._process)
+        starved = bool(self._setting.cgroup and self._setting.own) and bounds.killed(Path(self._setting.cgroup)) > 0
         await self._end_rest()
-        return _exit(code)
+        return replace(_exit(code), starved=starved)
 
     async def stop(self, grace: float) -> Exit:
         """SIGTERM to the command, SIGKILL to all after `grace` seconds; SIGKILL alone where that is less than none."""
@@ -171,6 +174,8 @@ class Instance:
     async def _end_rest(self) -> None:
         if self._setting.cgroup:
             await asyncio.to_thread(cgroups.end, Path(self._setting.cgroup))
+            if self._setting.bounds:
+                await asyncio.to_thread(bounds.remove, Path(self._setting.cgroup))
 
 
 def _exit(code: int) -> Exit:

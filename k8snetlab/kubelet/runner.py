@@ -17,7 +17,7 @@ import msgspec
 from k8snetlab.api.core import ContainerStatus
 from k8snetlab.api.workload import PAUSE, ContainerWork, Happening, PodState, PodWork
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import cgroups, fault
+from k8snetlab.kernel import bounds, cgroups, fault
 from k8snetlab.kubelet.container import Container
 from k8snetlab.kubelet.nameserver import NameServer
 from k8snetlab.kubelet.rotation import LogKeeper
@@ -25,6 +25,8 @@ from k8snetlab.kubelet.sandbox import Sandbox
 
 STATUSES = "statuses.json"
 """In the directory of a pod's logs: its containers' statuses, for a kubelet that comes after this one."""
+PIDS = 2048
+"""Processes and threads that a pod may have, so that one which forks without end harms nobody."""
 SOON, LATE = 1.0, 60.0
 """Seconds until a sandbox is tried again: the first time, and at most."""
 
@@ -94,6 +96,8 @@ class PodRunner:
 
     async def _has_sandbox(self, sandbox: Sandbox) -> bool:
         try:
+            if self._pod.cgroup:
+                await asyncio.to_thread(bounds.hold, Path(self._pod.cgroup), bounds.Bounds(pids=PIDS))
             await sandbox.start()
         except (K8sNetLabError, OSError, ValueError) as error:
             message = f"Failed to create pod sandbox: {error}"
@@ -139,10 +143,7 @@ class PodRunner:
         grace = self._pod.grace if grace is None else grace
         await asyncio.gather(*(c.stop(grace) for work, c in self._containers if not work.sidecar))
         await asyncio.gather(*(c.stop(grace) for work, c in self._containers if work.sidecar))
-        if self._sandbox is not None:
-            await self._sandbox.stop()
-        if self._pod.cgroup:
-            await asyncio.to_thread(cgroups.end, Path(self._pod.cgroup))
+        await self._end_all()
         if keep:
             self._save()
         elif self._file.parent.is_dir():
@@ -189,11 +190,17 @@ class PodRunner:
                 await container.done.wait()
         sidecars = [container for work, container in self._containers if work.sidecar]
         await asyncio.gather(*(container.stop(self._pod.grace) for container in sidecars))
+        await self._end_all()
+        self._changed()
+
+    async def _end_all(self) -> None:
+        """Its sandbox, and whatever else is in its control group."""
         if self._sandbox is not None:
             await self._sandbox.stop()
         if self._pod.cgroup:
             await asyncio.to_thread(cgroups.end, Path(self._pod.cgroup))
-        self._changed()
+        if self._pod.cgroup and self._sandbox is not None:
+            await asyncio.to_thread(bounds.remove, Path(self._pod.cgroup))
 
     def _spawn(self, work: object) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from k8snetlab.api.workload import LOGS, PAUSE, PodWork
 from k8snetlab.errors import K8sNetLabError, KernelError
-from k8snetlab.kernel import cgroups, fault, launch, processes
+from k8snetlab.kernel import bounds, cgroups, fault, launch, processes
 from k8snetlab.kubelet.instance import Instance
 
 REAPING = "k8snetlab.kernel.pausing"
@@ -45,6 +45,7 @@ class Sandbox:
             pod.hostname,
             cgroup=f"{pod.cgroup}/{PAUSE}" if pod.cgroup else "",
             pause="shared" if pod.shared else "alone",
+            bounds=bounds.joined(Path(pod.cgroup, PAUSE)) if pod.cgroup else (),
         )
         environment = {"PATH": os.defpath, LOGS: pod.log_directory, "K8SNETLAB_CONTAINER": self._mark}
         fault.point()

@@ -17,7 +17,7 @@ from k8snetlab.checkup.audit import left_of
 from k8snetlab.client.client import Client
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import cgroups, fault, modules, netns, processes
+from k8snetlab.kernel import bounds, cgroups, fault, modules, netns, processes
 from k8snetlab.kernel.inventory import Thing
 from k8snetlab.messages.machines import END, DownEvent, EndQuestion, TakenDown
 from k8snetlab.messages.progress import Progress, Warning
@@ -126,6 +126,8 @@ def remove(lab: str) -> Iterator[DownEvent]:
         cgroups.terminate(group)
         cgroups.end(group)
         cgroups.remove_parent(group)
+        bounds.remove(group)
+        bounds.remove_parent(group)
     if ledger.additions:
         yield from _remove_with_additions(ledger, names)
     for name in ledger.namespaces:

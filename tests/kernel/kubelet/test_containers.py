@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from k8snetlab.kernel import bounds, cgroups
+from k8snetlab.kubelet.runner import PIDS
 from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.lab import running
 
@@ -197,3 +200,63 @@ def test_a_stateful_set_finds_its_volume_again(lab: Lab) -> None:
     eventually(lambda: lab.get("pod", "db-0")["metadata"]["uid"] != uid and is_ready(lab, "db-0"))
     assert inside(lab, "cat /data/first", "db-0").split() == ["db-0", "more"]
     lab.run("delete", "statefulset", "db")
+
+
+# --- limits ---
+
+FORKS = """
+import errno, os, time
+made = []
+try:
+    while len(made) < 5000:
+        pid = os.fork()
+        if not pid:
+            time.sleep(600)
+        made.append(pid)
+except OSError as error:
+    print(len(made), errno.errorcode[error.errno], flush=True)
+for pid in made:
+    os.kill(pid, 9)
+time.sleep(1000)
+"""
+
+
+@pytest.fixture(scope="module")
+def lacking() -> Iterator[frozenset[str]]:
+    """The controllers that nobody can use here."""
+    hierarchy = cgroups.hierarchy()
+    if hierarchy is None:
+        yield frozenset({"memory", "cpu", "pids"})
+        return
+    group = hierarchy / f"k8snetlab-test-{os.getpid()}" / "bounded"
+    found = bounds.hold(group, bounds.Bounds(memory=1 << 30, cpu=1000, pids=100))
+    cgroups.end(group.parent)
+    bounds.remove(group.parent)
+    yield frozenset(found)
+
+
+def test_a_container_that_takes_too_much_memory_is_killed_for_that(lab: Lab, lacking: frozenset[str]) -> None:
+    limits = "resources: {limits: {memory: 48Mi, cpu: '1'}}"
+    command = "command: [python3, -c, 'import time; x = bytearray(200 << 20); time.sleep(1000)']"
+    spec = f"{{restartPolicy: Never, containers: [{{name: c, {command}, {limits}}}]}}"
+    manifest = f"{{apiVersion: v1, kind: Pod, metadata: {{name: hog}}, spec: {spec}}}"
+    lab.run("apply", "--wait", "false", "-f", "-", stdin=manifest)
+    if "memory" in lacking:
+        eventually(lambda: any(reason == "LimitNotEnforced" for reason, _ in events(lab, "hog")))
+    else:
+        eventually(lambda: status(lab, "hog").get("phase") == "Failed")
+        (ended,) = (one["state"]["terminated"] for one in status(lab, "hog")["containerStatuses"])
+        assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+    lab.run("delete", "pod", "hog")
+
+
+def test_a_container_that_forks_without_end_comes_to_its_bound(lab: Lab, lacking: frozenset[str]) -> None:
+    if "pids" in lacking:
+        pytest.skip("this machine lets nobody use the cgroup controller pids")
+    script = FORKS.strip().replace("\n", "\\n").replace('"', '\\"')
+    spec = f'{{terminationGracePeriodSeconds: 0, containers: [{{name: c, command: [python3, -c, "{script}"]}}]}}'
+    lab.apply(f"{{apiVersion: v1, kind: Pod, metadata: {{name: forks}}, spec: {spec}}}")
+    eventually(lambda: "EAGAIN" in lab.run("logs", "forks"))
+    assert int(lab.run("logs", "forks").split()[0]) < PIDS
+    assert lab.probe("node1", "two", "-p", "icmp").ok
+    lab.run("delete", "pod", "forks")
