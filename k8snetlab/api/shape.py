@@ -175,7 +175,7 @@ _HELD = {
     " storageos vsphereVolume",
     "VolumeProjection": "clusterTrustBundle podCertificate",
     "VolumeMount": "recursiveReadOnly mountPropagation",
-    "EmptyDirVolumeSource": "sizeLimit",
+    "EmptyDirVolumeSource": "medium sizeLimit",
     "Lifecycle": "stopSignal",
     "StatefulSetSpec": "persistentVolumeClaimRetentionPolicy volumeClaimTemplates",
     "RollingUpdateStatefulSetStrategy": "maxUnavailable",
