@@ -25,6 +25,7 @@ from k8snetlab.lab.operations.control_plane import ControlPlaneState
 from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
+from k8snetlab.lab.operations.following import Following
 from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.ingresses import IngressesShown
 from k8snetlab.lab.operations.linking import Linking
@@ -201,6 +202,7 @@ ANSWERING = (
     Reaching,
     Snapshotting,
     Scheduling,
+    Following,
     Standing,
     Tables,
     ThisMachine,
@@ -230,6 +232,7 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
         Processes(cluster, agents, paths, kubelet),
         ControlPlaneState(cluster, agents, paths),
         Scheduling(cluster),
+        Following(cluster, agents),
         Standing(cluster, agents, paths, kubelet=kubelet, leases=leases, supervisor=supervisor),
         Tables(cluster, agents, leases, paths, None),
         ThisMachine(Membership(cluster, agents, leases, None), lambda: None),

@@ -29,6 +29,7 @@ ROOMS = {
     "trace": ("trace",),
     "dig": ("dig",),
     "schedule": ("schedule",),
+    "follow": ("follow",),
     "diagnose": ("diagnose",),
     "fault": ("fault",),
     "process": ("process",),

@@ -6,6 +6,7 @@ __all__ = [
     "daemons",
     "desired",
     "diagnosing",
+    "following",
     "inspect",
     "lookup",
     "matrix",
@@ -13,6 +14,7 @@ __all__ = [
     "places",
     "probe",
     "settling",
+    "steps",
     "targets",
     "tracing",
 ]

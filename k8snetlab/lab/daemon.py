@@ -39,6 +39,7 @@ from k8snetlab.lab.operations.control_plane import ControlPlaneState
 from k8snetlab.lab.operations.drilling import Drilling
 from k8snetlab.lab.operations.explaining import Explaining
 from k8snetlab.lab.operations.faulting import Faulting
+from k8snetlab.lab.operations.following import Following
 from k8snetlab.lab.operations.guests import Guests
 from k8snetlab.lab.operations.ingresses import IngressesShown
 from k8snetlab.lab.operations.linking import Linking
@@ -155,6 +156,7 @@ class Daemon:
             ControlPlaneState(cluster, agents, self._paths),
             Scheduling(cluster),
             IngressesShown(cluster, ingresses),
+            Following(cluster, agents),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),

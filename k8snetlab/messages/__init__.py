@@ -10,6 +10,7 @@ __all__ = [
     "drills",
     "errors",
     "faults",
+    "follow",
     "guests",
     "ingress",
     "kubeconfig",

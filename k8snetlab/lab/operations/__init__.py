@@ -7,6 +7,7 @@ __all__ = [
     "drilling",
     "explaining",
     "faulting",
+    "following",
     "guests",
     "ingresses",
     "linking",

@@ -33,6 +33,7 @@ from k8snetlab.messages.diagnose import Diagnosis
 from k8snetlab.messages.dig import DIG
 from k8snetlab.messages.drills import DRILL
 from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, DeclaredFault
+from k8snetlab.messages.follow import FOLLOW
 from k8snetlab.messages.guests import GUESTS, GuestState
 from k8snetlab.messages.ingress import NGINX_CONF
 from k8snetlab.messages.kubeconfig import KUBECONFIG
@@ -108,6 +109,7 @@ PRINTED = (
     Printed("get subnet", LEASES.answer),
     Printed("get subnet NODE", SubnetLease),
     Printed("graph", Picture),
+    Printed("follow", FOLLOW.answer, "an object a line"),
     Printed("guest list", GUESTS.answer),
     Printed("guest start", GuestState),
     Printed("guest stop", Outcome),
