@@ -15,6 +15,8 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.trace.owners import Owners
 
+SCHEDULER = "default-scheduler"
+"""The one that a lab has."""
 MOST = 3
 """Pods of one controller with the same trouble, reported one by one, at most."""
 
@@ -80,6 +82,8 @@ def latest(snapshot: Snapshot, about: Object) -> str:
 def _why(snapshot: Snapshot, pod: Pod) -> str:
     if said := trouble(pod):
         return said if pod.spec.nodeName else f"is Pending: {said}"
+    if not pod.spec.nodeName and pod.spec.schedulerName != SCHEDULER:
+        return f"is Pending, on no node: its schedulerName is {pod.spec.schedulerName}, and none of that name binds it"
     refused = next((c.message for c in pod.status.conditions if c.status != "True" and c.message), "")
     said = refused or latest(snapshot, pod)
     what = f"is {shown_status(pod)}" if shown_status(pod) != "Running" else "runs and is not ready"

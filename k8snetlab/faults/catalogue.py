@@ -7,12 +7,24 @@ from collections.abc import Callable, Iterator, Mapping
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import NotFoundError
-from k8snetlab.faults import daemons, devices, firewall, limits, namings, objects, overlay, programs, routes, services
+from k8snetlab.faults import (
+    daemons,
+    devices,
+    firewall,
+    limits,
+    namings,
+    objects,
+    overlay,
+    programs,
+    routes,
+    services,
+    workloads,
+)
 from k8snetlab.faults.fault import Damage, Fault
 from k8snetlab.faults.scene import LacksError, Scene, number
 from k8snetlab.wording import nearest
 
-ROOMS = (overlay, routes, devices, firewall, services, objects, namings, programs, limits, daemons)
+ROOMS = (overlay, routes, devices, firewall, services, objects, workloads, namings, programs, limits, daemons)
 FAULTS: Mapping[str, Fault] = {fault.name: fault for room in ROOMS for fault in room.faults()}
 
 

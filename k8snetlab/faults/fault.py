@@ -21,6 +21,7 @@ Class = Literal[
     "firewall",
     "services",
     "objects",
+    "workloads",
     "names",
     "programs",
     "routing",
@@ -59,8 +60,8 @@ class Edit(msgspec.Struct, frozen=True):
         if self.annotation:
             value = f"={self.after}" if self.after is not None else "-"
             return f"kubectl annotate {self.kind.lower()} {self.name} {self.annotation}{value}"
-        return (
-            f"kubectl {'create' if self.before is None else 'edit'} {self.kind.lower()} {self.name} -n {self.namespace}"
+        return f"kubectl {'create' if self.before is None else 'edit'} {self.kind.lower()} {self.name}" + (
+            f" -n {self.namespace}" if self.namespace else ""
         )
 
 

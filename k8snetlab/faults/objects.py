@@ -9,10 +9,10 @@ import msgspec
 
 from k8snetlab.api.core import Service, ServiceSpec
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.scheme import BY_NAME, to_dict
+from k8snetlab.api.scheme import to_dict
 from k8snetlab.faults.fault import Class, Damage, Edit, Fault, Said, Seen, content
 from k8snetlab.faults.scene import LacksError, Scene, named, tcp_port
-from k8snetlab.faults.typed import across, to_service
+from k8snetlab.faults.typed import across, created, to_service
 
 POLICY = "injected"
 
@@ -22,13 +22,6 @@ def _changed(service: Service, **fields: Any) -> Edit:
     if after == service:
         raise LacksError(f"Service {_at(service)} is so already")
     return Edit("Service", service.namespace, service.name, _spec(service), _spec(after))
-
-
-def _created(scene: Scene, body: dict[str, Any]) -> Edit:
-    kind, name, namespace = body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]
-    if scene.snapshot.get(BY_NAME[kind.lower()].type, name, namespace) is not None:
-        raise LacksError(f"there is a {kind} {namespace}/{name} already")
-    return Edit(kind, namespace, name, None, body)
 
 
 def _spec(service: Service) -> Any:
@@ -117,7 +110,7 @@ def _by_hand(scene: Scene) -> Damage:
         "ports": [{"port": 5432}],
         "endpoints": [{"addresses": [address]}],
     }
-    edits = (_created(scene, service), _created(scene, slice_))
+    edits = (created(scene, service), created(scene, slice_))
     return Damage(address, Seen(named(scene.client), f"svc/{where}/{name}:5432"), edits=edits)
 
 
@@ -138,7 +131,7 @@ def _bound(scene: Scene) -> Damage:
         "metadata": {"name": name, "namespace": where},
         "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": 8080}]},
     }
-    edits = (_created(scene, pod), _created(scene, service))
+    edits = (created(scene, pod), created(scene, service))
     return Damage(f"{where}/{name}", Seen(named(scene.client), f"svc/{where}/{name}:80"), edits=edits)
 
 
@@ -151,7 +144,7 @@ def _policy(scene: Scene, spec: dict[str, Any], namespace: str) -> Edit:
         "metadata": {"name": POLICY, "namespace": namespace},
         "spec": spec,
     }
-    return _created(scene, body)
+    return created(scene, body)
 
 
 def _no_dns(scene: Scene) -> Damage:

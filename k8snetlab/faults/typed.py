@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from k8snetlab.api.core import Service
+from k8snetlab.api.scheme import BY_NAME
 from k8snetlab.dataplane.holds import Hold, of_item
 from k8snetlab.dataplane.operations import Item
-from k8snetlab.faults.fault import Command, Seen, Symptom
-from k8snetlab.faults.scene import Scene, named, tcp_port
+from k8snetlab.faults.fault import Command, Edit, Seen, Symptom
+from k8snetlab.faults.scene import LacksError, Scene, named, tcp_port
 
 
 def ip(netns: str, *words: str) -> Command:
@@ -55,3 +58,11 @@ def back(scene: Scene, what: Symptom = "fails") -> Seen:
 def to_service(scene: Scene, service: Service, what: Symptom = "fails") -> Seen:
     """From a pod of the node to its first TCP port."""
     return Seen(named(scene.client), f"{named(service)}:{tcp_port(service).port}", what=what)
+
+
+def created(scene: Scene, body: dict[str, Any]) -> Edit:
+    """A new object. Raises LacksError where there is one of its name."""
+    kind, name, namespace = body["kind"], body["metadata"]["name"], body["metadata"]["namespace"]
+    if scene.snapshot.get(BY_NAME[kind.lower()].type, name, namespace) is not None:
+        raise LacksError(f"there is a {kind} {namespace}/{name} already")
+    return Edit(kind, namespace, name, None, body)

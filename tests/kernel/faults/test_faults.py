@@ -35,6 +35,8 @@ ROUTED = {
     "bgp": ("bgp-dropped", "learned-route-shadowed"),
 }
 """Faults of labs whose routes daemons make, by the backend."""
+OF_WORKLOADS = sorted((n for n, one in FAULTS.items() if one.group == "workloads"), key=lambda name: name == "taint")
+"""Faults of Deployments, of which several may be there at a time; the one that keeps all pods from nodes is last."""
 OF_DAEMONS = {name for names in ROUTED.values() for name in names}
 
 pytestmark = pytest.mark.timeout(600)
@@ -179,9 +181,42 @@ def symptom_of(lab: Lab, fault: InjectedFault) -> Symptom:
     return found
 
 
-@pytest.mark.parametrize("name", [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS])
+ALONE = [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS.union(OF_WORKLOADS)]
+
+
+@pytest.mark.parametrize("name", ALONE)
 def test_a_fault_is_seen_named_and_cleared(lab: Lab, name: str) -> None:
     check(lab, name)
+
+
+def test_faults_of_deployments_are_seen_named_before_all_else_and_cleared(lab: Lab) -> None:
+    """All of them at once, as each has a Deployment and a Service of its own."""
+    faults = [lab.client.call(INJECT, InjectQuestion(name, "node1")).faults[0] for name in OF_WORKLOADS]
+    try:
+        for fault in faults:
+            assert not asked(lab.client, fault.probe).reached, fault.name
+
+        def named() -> bool:
+            first = diagnosed(lab.client).findings[: len(faults)]
+            said = {(one.object.rsplit("-", 2)[0], one.kind, one.fault) for one in first}
+            return said == {(one.object, "pod", FAULTS[one.name].said.fault) for one in faults}
+
+        eventually(named)
+        words = {one.object.rsplit("-", 2)[0]: one.message for one in diagnosed(lab.client).findings}
+        for name, why in {
+            "archive": "didn't match Pod's node affinity/selector",
+            "billing": "had untolerated taint",
+            "search": "Insufficient cpu",
+            "reports": "its schedulerName is defualt-scheduler",
+            "login": 'configmap "login-settings" not found',
+            "mailer": "mailerd",
+        }.items():
+            assert why in words[f"default/{name}"]
+    finally:
+        cleared = lab.client.call(CLEAR, Nothing())
+    assert sorted(one.name for one in cleared.faults) == sorted(OF_WORKLOADS) and cleared.notes == ()
+    assert all(not node["spec"].get("taints") for node in lab.client.list("nodes"))
+    eventually(lambda: diagnosed(lab.client).findings == ())
 
 
 def test_a_client_whose_connection_outlives_its_endpoint_is_seen(lab: Lab) -> None:
