@@ -17,6 +17,8 @@ from k8snetlab.trace.owners import Owners
 
 SCHEDULER = "default-scheduler"
 """The one that a lab has."""
+UNHEALTHY = "Unhealthy"
+"""The reason of the Event of a probe that failed."""
 MOST = 3
 """Pods of one controller with the same trouble, reported one by one, at most."""
 
@@ -72,10 +74,13 @@ def _each(snapshot: Snapshot) -> Iterator[tuple[Pod, Finding]]:
         )
 
 
-def latest(snapshot: Snapshot, about: Object) -> str:
-    """What the latest Warning about an object says, "" where there is none: "FailedScheduling: 0/2 nodes …"."""
+def latest(snapshot: Snapshot, about: Object, reason: str = "") -> str:
+    """What the latest Warning about an object says, of that `reason` ("": of any), "" where there is none:
+    "FailedScheduling: 0/2 nodes …"."""
     found = snapshot.select(Event, by_object, (about.KIND, about.namespace, about.name)).values()
-    last = max((event for event in found if event.type == WARNING), key=lambda event: event.seen, default=None)
+    last = max(
+        (e for e in found if e.type == WARNING and reason in ("", e.reason)), key=lambda event: event.seen, default=None
+    )
     return f"{last.reason}: {last.message}" if last else ""
 
 
@@ -85,6 +90,8 @@ def _why(snapshot: Snapshot, pod: Pod) -> str:
     if not pod.spec.nodeName and pod.spec.schedulerName != SCHEDULER:
         return f"is Pending, on no node: its schedulerName is {pod.spec.schedulerName}, and none of that name binds it"
     refused = next((c.message for c in pod.status.conditions if c.status != "True" and c.message), "")
+    if pod.spec.nodeName and (probed := latest(snapshot, pod, UNHEALTHY)):
+        refused = probed
     said = refused or latest(snapshot, pod)
     what = f"is {shown_status(pod)}" if shown_status(pod) != "Running" else "runs and is not ready"
     where = "" if pod.spec.nodeName else ", on no node"

@@ -190,33 +190,40 @@ def test_a_fault_is_seen_named_and_cleared(lab: Lab, name: str) -> None:
 
 
 def test_faults_of_deployments_are_seen_named_before_all_else_and_cleared(lab: Lab) -> None:
-    """All of them at once, as each has a Deployment and a Service of its own."""
-    faults = [lab.client.call(INJECT, InjectQuestion(name, "node1")).faults[0] for name in OF_WORKLOADS]
+    """All of them at once, as each has a Deployment and a Service of its own; the last keeps all pods from nodes."""
+    words = {
+        "archive": "didn't match Pod's node affinity/selector",
+        "search": "Insufficient cpu",
+        "reports": "its schedulerName is defualt-scheduler",
+        "checkout": "Readiness probe failed",
+        "basket": "exited with 3",
+        "login": 'configmap "login-settings" not found',
+        "mailer": "mailerd",
+    }
+    faults: list[InjectedFault] = []
     try:
-        for fault in faults:
-            assert not asked(lab.client, fault.probe).reached, fault.name
-
-        def named() -> bool:
-            first = diagnosed(lab.client).findings[: len(faults)]
-            said = {(one.object.rsplit("-", 2)[0], one.kind, one.fault) for one in first}
-            return said == {(one.object, "pod", FAULTS[one.name].said.fault) for one in faults}
-
-        eventually(named)
-        words = {one.object.rsplit("-", 2)[0]: one.message for one in diagnosed(lab.client).findings}
-        for name, why in {
-            "archive": "didn't match Pod's node affinity/selector",
-            "billing": "had untolerated taint",
-            "search": "Insufficient cpu",
-            "reports": "its schedulerName is defualt-scheduler",
-            "login": 'configmap "login-settings" not found',
-            "mailer": "mailerd",
-        }.items():
-            assert why in words[f"default/{name}"]
+        for name in OF_WORKLOADS:
+            faults += lab.client.call(INJECT, InjectQuestion(name, "node1")).faults
+            assert not asked(lab.client, faults[-1].probe).reached, name
+            if len(faults) == len(words):
+                eventually(lambda: are_named(lab, faults, words))
+        eventually(lambda: are_named(lab, faults, {"billing": "had untolerated taint"}))
     finally:
         cleared = lab.client.call(CLEAR, Nothing())
     assert sorted(one.name for one in cleared.faults) == sorted(OF_WORKLOADS) and cleared.notes == ()
     assert all(not node["spec"].get("taints") for node in lab.client.list("nodes"))
     eventually(lambda: diagnosed(lab.client).findings == ())
+
+
+def are_named(lab: Lab, faults: list[InjectedFault], words: dict[str, str]) -> bool:
+    """Whether each is a finding, before all others, and says why."""
+    *_, last = lab.client.stream(DIAGNOSE, DiagnosisQuestion(predictOnly=True))
+    assert isinstance(last, DiagnosisDone)
+    first = {one.object.rsplit("-", 2)[0]: one for one in last.findings[: len(faults)]}
+    said = {(name, one.kind, one.fault) for name, one in first.items()}
+    return said == {(one.object, "pod", FAULTS[one.name].said.fault) for one in faults} and all(
+        why in first[f"default/{name}"].message for name, why in words.items()
+    )
 
 
 def test_a_client_whose_connection_outlives_its_endpoint_is_seen(lab: Lab) -> None:
