@@ -203,6 +203,7 @@ ANSWERING = (
     Snapshotting,
     Scheduling,
     Following,
+    IngressesShown,
     Standing,
     Tables,
     ThisMachine,
