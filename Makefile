@@ -35,7 +35,7 @@ LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod sys
 STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
 # The tests look at what we make with other people's tools, and compare our answers with theirs.
 TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
-	nginx:nginx-light bird:bird2 /usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils musl-gcc:musl-tools
+	nginx:nginx-light haproxy:haproxy bird:bird2 /usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils musl-gcc:musl-tools
 BENCH_NEEDS := $(LAB_NEEDS) etcd:etcd-server unshare:util-linux ipset:ipset
 # Programs of our kind, which the benchmarks measure where they are installed.
 PEER_NEEDS := mnexec:mininet brctl:bridge-utils ping:iputils-ping \
@@ -55,12 +55,13 @@ pip_package = $(shell $(PYTHON) -m pip --version >/dev/null 2>&1 || echo python3
 SERVICE_OF_etcd-server := etcd
 SERVICE_OF_nginx-light := nginx
 SERVICE_OF_bird2 := bird
+SERVICE_OF_haproxy := haproxy
 SERVICE_OF_frr := frr
 # $(1): the packages that are missing. A service that a package would start is not wanted: the tests start their own.
 define install
 $(if $(strip $(1)),\
 	$(APT) update && $(APT) install -y --no-install-recommends $(1)
-	$(foreach service,$(filter $(1),etcd-server nginx-light bird2 frr),if [ -d /run/systemd/system ]; then \
+	$(foreach service,$(filter $(1),etcd-server nginx-light haproxy bird2 frr),if [ -d /run/systemd/system ]; then \
 		$(SUDO) systemctl disable --now $(SERVICE_OF_$(service)); fi;))
 endef
 

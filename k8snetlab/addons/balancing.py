@@ -1,4 +1,4 @@
-"""What brings Services of type LoadBalancer their traffic: a speaker on every node, as MetalLB has it."""
+"""What brings Services of type LoadBalancer their traffic: a speaker on every node, or haproxy in the router."""
 
 from __future__ import annotations
 
@@ -10,20 +10,48 @@ import k8snetlab
 from k8snetlab.addons.program import CONF, Program
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import ETH0
-from k8snetlab.render.lb import speaker
+from k8snetlab.dataplane.names import ETH0, ROUTER
+from k8snetlab.render.lb import haproxy, speaker
 
 SPEAKER = "speaker"
 STATE = "state.json"
 """In the speaker's directory: what it announces now."""
+HAPROXY, SOCKET = "haproxy", "haproxy.sock"
+"""haproxy's name as a program, as a command and as Debian's package; and where it is asked, in its directory."""
+_SAYS = """
+import socket, sys
+line = socket.socket(socket.AF_UNIX)
+line.settimeout(1)
+line.connect(sys.argv[1])
+line.sendall(b"show info\\n")
+said = line.makefile().read().splitlines()
+sys.exit(0 if f"description: {sys.argv[2]}" in said else "it has not taken up its new file yet")
+"""
 _FILE, _LOADED = "speaker.json", "loaded.json"
 
 
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     """Those of one node, or of the router."""
-    if snapshot.lab.spec.loadBalancer.mode == "l2" and snapshot.get(Node, node):
+    mode = snapshot.lab.spec.loadBalancer.mode
+    if mode == "l2" and snapshot.get(Node, node):
         return (_speaker(speaker.configuration(snapshot, node), node),)
+    if mode == "cloud" and node == ROUTER:
+        return (_haproxy(haproxy.configuration(snapshot)),)
     return ()
+
+
+def _haproxy(text: str) -> Program:
+    """On SIGUSR2 its master begins workers with the new file, and the old ones end when their connections have."""
+    file = f"{CONF}/haproxy.cfg"
+    return Program(
+        HAPROXY,
+        (HAPROXY, "-W", "-f", file),
+        files={"haproxy.cfg": text},
+        check=(HAPROXY, "-c", "-f", file),
+        reload=signal.SIGUSR2,
+        ready=(sys.executable, "-S", "-c", _SAYS, SOCKET, haproxy.description(text)),
+        package=HAPROXY,
+    )
 
 
 def _speaker(text: str, node: str) -> Program:

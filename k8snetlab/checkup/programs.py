@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 
 from k8snetlab.addons import nginx
+from k8snetlab.addons.balancing import HAPROXY
 from k8snetlab.addons.routing import PACKAGES
 from k8snetlab.api.lab import Lab
 from k8snetlab.errors import UnsupportedError
@@ -12,12 +14,16 @@ from k8snetlab.errors import UnsupportedError
 
 def needed(lab: Lab) -> None:
     """Raises UnsupportedError for a program that the lab asks for and this machine does not have."""
-    if lab.spec.ingress.controller == "nginx" and shutil.which(nginx.PROGRAM) is None:
-        said = f"ingress.controller nginx needs {nginx.PROGRAM}, which is not installed"
-        raise UnsupportedError(said, f"apt-get install {nginx.PACKAGE}")
-    if not lab.spec.daemon:
-        return
-    program, package = PACKAGES[lab.spec.daemon]
-    if shutil.which(program) is None:
-        field = f"network.backend {lab.spec.network.backend}"
-        raise UnsupportedError(f"{field} needs {program}, which is not installed", f"apt-get install {package}")
+    for field, program, package in _asked(lab):
+        if shutil.which(program) is None:
+            raise UnsupportedError(f"{field} needs {program}, which is not installed", f"apt-get install {package}")
+
+
+def _asked(lab: Lab) -> Iterator[tuple[str, str, str]]:
+    """What asks for a program, the program, and Debian's package of it."""
+    if lab.spec.daemon:
+        yield f"network.backend {lab.spec.network.backend}", *PACKAGES[lab.spec.daemon]
+    if lab.spec.ingress.controller == "nginx":
+        yield "ingress.controller nginx", nginx.PROGRAM, nginx.PACKAGE
+    if lab.spec.loadBalancer.mode == "cloud":
+        yield "loadBalancer.mode cloud", HAPROXY, HAPROXY

@@ -132,6 +132,10 @@ def _tell(answer: Trace, verbose: bool) -> None:
     for line, hang in story.lines_hung(answer) if verbose else summed.lines(answer):
         for part in screen.fold(line.shown, width, hang):
             typer.echo(part)
+    if answer.behind is not None:
+        to = f"{answer.behind.address}:{answer.behind.port}"
+        typer.echo(f"\nhaproxy in the router has answered, and opens a connection of its own to {to}:\n")
+        _tell(answer.behind, verbose)
 
 
 def _drawn(answer: Trace, form: str) -> str:

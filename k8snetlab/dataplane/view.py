@@ -132,7 +132,8 @@ class View(msgspec.Struct, frozen=True):
     address "" for any, "0.0.0.0" and "::" for any of one family. `recent` has the names of the `recent` lists that hold
     an address, by that address. `beside` is the variant of iptables that holds rules as well as the lab's own ("" for
     none): they are among the others, in tables named by `rules.beside`. `sctp`: the kernel has that protocol.
-    `sets` are ipsets that rules look into, by name.
+    `sets` are ipsets that rules look into, by name. `announced` are addresses that its speaker answers for, though they
+    are on no device.
     """
 
     netns: str
@@ -152,6 +153,7 @@ class View(msgspec.Struct, frozen=True):
     beside: str = ""
     sctp: bool = False
     sets: Mapping[str, IPSet] = {}
+    announced: frozenset[str] = frozenset()
 
     @property
     def own(self) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, hanging, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import daemons, drift, listening, matrix
+from k8snetlab.explain import balanced, daemons, drift, listening, matrix
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
@@ -269,6 +269,7 @@ class _Look:
         self.notes += notes
         self.notes += guests.notes(snapshot)
         found += self._elsewhere(kernel)
+        found += self._load_balancers(snapshot, kernel)
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
         found += [*unmeant.unmeant(snapshot), *pools.leaked(snapshot), *pools.unleased(snapshot)]
         self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
@@ -294,6 +295,11 @@ class _Look:
             self.tried += tried
             self.passed_by += passed_by
         return power.laid(found, {name: names.node_netns(snapshot.lab.name, name) for name in kernel.nodes}, self.off)
+
+    def _load_balancers(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
+        if snapshot.lab.spec.loadBalancer.mode != "none":
+            router = kernel["ipv4"][names.node_netns(snapshot.lab.name, names.ROUTER)]
+            yield from balanced.findings(snapshot, self.paths, router.neighbours, not self.question.predictOnly)
 
     def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
         """What namespaces and rules hold; `whole`: no namespace is passed by."""

@@ -14,7 +14,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import IPPool
 from k8snetlab.api.pools import pool_of, unhidden
 from k8snetlab.api.problems import title
-from k8snetlab.api.selection import nodes_by_address, pods_by_ip, slices_by_service
+from k8snetlab.api.selection import balanced, nodes_by_address, pods_by_ip, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, family_of, network, parsed, pick
 from k8snetlab.dataplane.rules import Family
@@ -26,6 +26,7 @@ from k8snetlab.messages.probe import Expected
 from k8snetlab.policies.shapes import End, named
 from k8snetlab.policies.verdict import denying
 from k8snetlab.policies.world import World, in_force, world
+from k8snetlab.render.lb import haproxy
 from k8snetlab.render.proxy import PROXY_NAME, Choice, Port, Settings, choose, endpoints_of, ports_of
 
 _FAMILY_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -163,11 +164,24 @@ class Intents:
         if door.served is None:
             return Intent("closed", f"{named} has no {_FAMILY_WORDS[family]} address")
         reason = empty(self._snapshot, service, door.port)
+        if why := self._by_haproxy(place, door, bool(reason)):
+            return Intent("either", f"{named} {why}")
         if reason and reason.on_purpose:
             return Intent("closed", f"{named} has no endpoints: {reason.why}")
         if reason:
             return Intent("answered", f"{named} has no endpoints: {reason.why}")
         return self._chosen(place, target, door, door.served, family)
+
+    def _by_haproxy(self, place: Place, door: Door, empty: bool) -> str:
+        """Why nothing is said of what meets haproxy: it takes connections whatever is behind it."""
+        met = self._snapshot.lab.spec.loadBalancer.mode == "cloud" and door.kind == "loadBalancer"
+        if place.kind == "pod" or not met or not balanced(door.service):
+            return ""
+        if empty:
+            return "has no endpoints, and haproxy takes connections all the same"
+        if door.service.spec.loadBalancerSourceRanges and place.kind != "outside":
+            return "has loadBalancerSourceRanges, by which haproxy judges who asks"
+        return haproxy.unbalanced(door.service, self._snapshot)
 
     def _chosen(self, place: Place, target: Target, door: Door, port: Port, family: Family) -> Intent:
         named, choice = title(door.service), self._choice(door, port, place.node, family)

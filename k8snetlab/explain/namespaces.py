@@ -8,6 +8,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from k8snetlab.addons.announcers import announcers
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.machines import interface_of, is_machine
@@ -57,6 +58,11 @@ class Namespaces:
         for where, addresses in _places(snapshot):
             self.places[where.netns] = where
             self._homes |= dict.fromkeys(addresses, where.netns)
+        self._announced: dict[str, set[str]] = {}
+        if lab.spec.loadBalancer.mode == "l2":
+            for address, nodes in announcers(paths.addons, (node.name for node in snapshot.all(Node).values())).items():
+                self._homes[address] = names.node_netns(lab.name, nodes[0])
+                self._announced.setdefault(self._homes[address], set()).add(address)
         self._by_node: dict[str, list[Where]] = {}
         for where in self.places.values():
             self._by_node.setdefault(where.node, []).append(where)
@@ -109,6 +115,8 @@ class Namespaces:
             kind=where.kind,
             others=others,
         )
+        if self._announced:
+            view = replace(view, announced=frozenset(self._announced.get(namespace, ())))
         if not self._here:
             return view
         held = {name: self._cabled(namespace, interface) for name, interface in view.interfaces.items()}

@@ -18,6 +18,7 @@ from k8snetlab.dataplane.frames import Connection, Frame
 from k8snetlab.diagnose.policy_rules import PolicyRules
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.explain import balanced
 from k8snetlab.explain.namespaces import Namespaces
 from k8snetlab.explain.places import Place, find_place, within
 from k8snetlab.explain.recognition import Recognition, flow_of
@@ -27,6 +28,7 @@ from k8snetlab.kernel.packets import Watch
 from k8snetlab.kernel.shot import Shot, shoot
 from k8snetlab.messages.trace import Observation, Trace, TraceQuestion, Translation
 from k8snetlab.peers.remote import RemoteKernels, aligned
+from k8snetlab.render.lb import haproxy
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.trace.compare import Sighting, compare
 from k8snetlab.trace.owners import Owners
@@ -72,7 +74,27 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: 
         chosen=chosen,
         observed=observation,
         note=_note(snapshot, target),
+        behind=_behind(snapshot, paths, question, target),
     )
+
+
+def _behind(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, target: Target) -> Trace | None:
+    """The connection of haproxy's own, where that is what the packet meets."""
+    listens = target.address in haproxy.addresses(snapshot) and question.protocol == "tcp"
+    service = balanced.service_at(snapshot, target.address, target.port) if listens else None
+    if service is None or (find_place(snapshot, question.source).kind == "pod" and _is_vip(service)):
+        return None
+    node = balanced.node_behind(snapshot, paths, service, target.port)
+    if not node:
+        return None
+    name = f"{service.namespace}/{service.name}"
+    asked = replace(question, source=names.ROUTER, target=name, port=target.port, node=node, endpoint="", namespace="")
+    return trace(snapshot, paths, asked)
+
+
+def _is_vip(service: Service) -> bool:
+    """Whether kube-proxy leads pods to its address by itself."""
+    return any(one.here for one in service.status.loadBalancer.ingress)
 
 
 def _note(snapshot: Snapshot, target: Target) -> str:

@@ -23,6 +23,7 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.render import outside as outside_hosts
+from k8snetlab.render.lb import haproxy
 from k8snetlab.render.pods import DAD, NO_DAD, NO_IPV6
 
 
@@ -33,6 +34,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
     nodes = tuple(snapshot.all(Node).values())
     no_ipv6 = NO_IPV6 if not pick(underlay.cidr, "ipv6") else {}
     taken = outside_hosts.addresses(lab)
+    listening = haproxy.addresses(snapshot)
     external = tuple(r for r in _external_routes(snapshot, nodes) if r.dst.partition("/")[0] not in taken)
     bridge_addresses = tuple(
         Address(names.UNDERLAY_BRIDGE, with_length(pick(underlay.router, f) or gateway(cidr), cidr), f == "ipv4")
@@ -65,6 +67,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         ),
         addresses=(
             *bridge_addresses,
+            *(Address(names.UNDERLAY_BRIDGE, host(one)) for one in listening),
             *(Address(names.OUTSIDE, _gateway(a), family_of(a) == "ipv4") for a in outside),
             *outside_hosts.router_addresses(lab),
         ),
@@ -79,7 +82,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         sysctls=no_ipv6 or NO_DAD,
         links=(Device("lo"), Device(ETH0, mtu=underlay.mtu)),
         addresses=tuple(Address(ETH0, a, family_of(a) == "ipv4") for a in outside),
-        routes=tuple(_routes_beyond(lab, external, outside)),
+        routes=tuple(_routes_beyond(lab, (*(r.dst for r in external), *map(host, listening)), outside)),
     )
     return NodeDataplane(node=router, pods=(beyond, *outside_hosts.namespaces(lab, external)))
 
@@ -113,14 +116,14 @@ def _gateway(outside: str) -> str:
     return f"{first if first != interface.ip else first + 1}/{interface.network.prefixlen}"
 
 
-def _routes_beyond(lab: Lab, external: tuple[Route, ...], outside: list[str]) -> Iterator[Route]:
+def _routes_beyond(lab: Lab, external: tuple[str, ...], outside: list[str]) -> Iterator[Route]:
     """What a host outside knows of the cluster: the nodes' network and addresses announced by load balancers.
 
     Pods and Services are unknown to it, and it has no default route that would let it find out only by waiting.
     """
     for address in outside:
         family, router = family_of(address), _gateway(address).partition("/")[0]
-        known = (*outside_hosts.ways_to(lab, address, family), *(route.dst for route in external))
+        known = (*outside_hosts.ways_to(lab, address, family), *external)
         yield from (Route(dst, dev=ETH0, via=router) for dst in known if dst and family_of(dst) == family)
 
 

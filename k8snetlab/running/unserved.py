@@ -8,7 +8,7 @@ from k8snetlab.api.core import Service
 from k8snetlab.api.selection import balanced
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers import load_balancers
-from k8snetlab.render.lb import candidates
+from k8snetlab.render.lb import candidates, haproxy
 
 
 def unserved(snapshot: Snapshot, keys: Iterable[Key]) -> Iterator[str]:
@@ -29,7 +29,10 @@ def _why(service: Service, snapshot: Snapshot, failure: str) -> str:
         return f"its loadBalancerClass {service.spec.loadBalancerClass} is another's; this lab gives it no address"
     if failure:
         return f"it has no address: {failure}"
+    mode = snapshot.lab.spec.loadBalancer.mode
     addresses = ", ".join(one.ip for one in service.status.loadBalancer.ingress)
-    if addresses and snapshot.lab.spec.loadBalancer.mode == "l2" and (why := candidates.lacking(service, snapshot)):
-        return f"{addresses}: {why}"
-    return ""
+    if mode == "l2":
+        why = candidates.lacking(service, snapshot)
+    elif not (why := haproxy.unbalanced(service, snapshot)) and not candidates.served(service, snapshot):
+        why = "haproxy has nobody to send to: the Service has no ready endpoint"
+    return f"{addresses}: {why}" if addresses and why else ""

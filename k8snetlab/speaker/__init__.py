@@ -2,4 +2,4 @@
 
 It imports the standard library alone: there is one on every node, and each is to begin within milliseconds."""
 
-__all__: list[str] = []
+__all__ = ["frames"]

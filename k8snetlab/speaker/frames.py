@@ -63,6 +63,21 @@ def gratuitous(address: str, own: bytes) -> tuple[bytes, bytes]:
     return request, reply
 
 
+def probe(address: str, own: bytes) -> bytes:
+    """Asks everybody who has the address, and tells nobody an address of one's own: RFC 5227's probe."""
+    return _ARP.pack(BROADCAST, own, ARP, 1, 0x0800, 6, 4, REQUEST, own, bytes(4), bytes(6), ip_address(address).packed)
+
+
+def answer(frame: bytes) -> tuple[str, str] | None:
+    """The address that an ARP reply tells of, and the MAC; None for anything else."""
+    if len(frame) < _ARP.size:
+        return None
+    _, _, kind, hardware, protocol, _, _, what, mac, sender, _, _ = _ARP.unpack_from(frame)
+    if (kind, hardware, protocol, what) != (ARP, 1, 0x0800, REPLY):
+        return None
+    return str(ip_address(sender)), mac.hex(":")
+
+
 def solicited(message: bytes) -> str:
     """The address that an ICMPv6 neighbour solicitation asks for, "" for any other message."""
     if len(message) < 24 or message[0] != SOLICITATION or message[1] != 0:

@@ -65,7 +65,7 @@ def _answers(views: Views, view: View, dev: Interface, address: str) -> str:
     for netns, name in _stations(views, view, dev, address):
         other = views[netns]
         device = other.interfaces.get(name)
-        if device and device.up and address in other.own:
+        if device and device.up and (address in other.own or address in other.announced):
             return other.interfaces[device.master].mac if device.master else device.mac
     return _on_behalf(views, dev, address)
 

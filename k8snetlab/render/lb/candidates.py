@@ -49,11 +49,16 @@ def lacking(service: Service, snapshot: Snapshot) -> str:
     """Why nobody may announce the Service's address, "" where somebody may."""
     if candidates(service, snapshot):
         return ""
-    if not any(_serves(one) for one in _endpoints(service, snapshot)):
+    if not served(service, snapshot):
         return "no node announces it: the Service has no ready endpoint"
     if all(EXCLUDED in node.metadata.labels for node in snapshot.all(Node).values()):
         return f"no node announces it: every node has the label {EXCLUDED}"
     return "no node announces it: externalTrafficPolicy is Local, and no node that may has a ready endpoint"
+
+
+def served(service: Service, snapshot: Snapshot) -> bool:
+    """Whether it has an endpoint that serves, wherever."""
+    return any(_serves(one) for one in _endpoints(service, snapshot))
 
 
 def _endpoints(service: Service, snapshot: Snapshot) -> Iterator[Endpoint]:

@@ -64,3 +64,11 @@ def test_no_octets_are_too_odd(octets: bytes) -> None:
     frames.beat(b"\xff" * 6 + OWN + b"\x88\xb5" + octets)
     frames.arp_request(octets, OWN)
     frames.solicited(octets)
+
+
+def test_a_probe_tells_nobody_an_address_and_its_answer_is_read() -> None:
+    probe = frames.probe("192.168.0.200", ASKER)
+    request = frames.arp_request(probe, OWN)
+    assert request == (ASKER, "0.0.0.0", "192.168.0.200")
+    assert frames.answer(frames.arp_reply(request, OWN)) == ("192.168.0.200", "0a:58:c0:a8:00:15")
+    assert frames.answer(probe) is None and frames.answer(b"") is None
