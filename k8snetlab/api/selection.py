@@ -11,8 +11,10 @@ from k8snetlab.api.core import Endpoints, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.load_balancer import CLASS
+from k8snetlab.api.load_balancer import ALB, CLASS
 from k8snetlab.api.meta import Labels, Object
+from k8snetlab.api.networking import CLASS as INGRESS_CLASS
+from k8snetlab.api.networking import Ingress
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workloads import Workload
 
@@ -56,6 +58,19 @@ def balanced(service: Service) -> Iterable[bool]:
 def unbalanced(service: Service) -> Iterable[bool]:
     """The group of the Services of another type that have an address of a load balancer."""
     return (True,) if service.spec.type != "LoadBalancer" and service.status.loadBalancer.ingress else ()
+
+
+def _of_alb(ingress: Ingress) -> Iterable[bool]:
+    """The group of the Ingresses of the cloud's load balancer."""
+    named = ingress.spec.ingressClassName or ingress.metadata.annotations.get(INGRESS_CLASS, "")
+    return (True,) if named == ALB else ()
+
+
+def alb_ingresses(snapshot: Snapshot) -> list[Ingress]:
+    """Those that the cloud's load balancer serves, where there is one."""
+    if snapshot.lab.spec.loadBalancer.mode != "cloud":
+        return []
+    return list(snapshot.select(Ingress, _of_alb, True).values())
 
 
 def services_by_ip(service: Service) -> Iterable[str]:

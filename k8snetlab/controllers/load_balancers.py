@@ -15,8 +15,27 @@ from msgspec.structs import replace
 from k8snetlab.api.addressing import Address
 from k8snetlab.api.core import LoadBalancerIngress, LoadBalancerStatus, Service
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.load_balancer import ADDRESSES, IP_MODE, POOL, POOL_NAME, SHARING, Range, annotation, parsed
-from k8snetlab.api.selection import balanced, unbalanced
+from k8snetlab.api.load_balancer import (
+    ADDRESSES,
+    ALB,
+    ALB_CONTROLLER,
+    IP_MODE,
+    POOL,
+    POOL_NAME,
+    SHARING,
+    Range,
+    annotation,
+    parsed,
+)
+from k8snetlab.api.meta import ObjectMeta
+from k8snetlab.api.networking import (
+    Ingress,
+    IngressClass,
+    IngressClassSpec,
+    IngressLoadBalancerIngress,
+    IngressLoadBalancerStatus,
+)
+from k8snetlab.api.selection import alb_ingresses, balanced, unbalanced
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers.changes import Answer, put, record
 from k8snetlab.controllers.correlation import Note
@@ -70,6 +89,20 @@ class _Addresses:
             self._take(service, one)
         return found
 
+    def reserve(self, ingress: Ingress, address: str) -> bool:
+        """Whether the Ingress has it alone now."""
+        known = any(ip_address(address) in one for one in self._ranges) if address else False
+        if not known or address in self._uses:
+            return False
+        self._uses[address] = _Use("", "", [f"ingress {_name(ingress)}"], {})
+        return True
+
+    def spare(self, ingress: Ingress) -> str:
+        """The first address that nobody has, which is the Ingress's now; "" where there is none."""
+        addresses = (str(address) for one in self._ranges for address in one)
+        found = next((one for one in addresses if one not in self._uses), "")
+        return found if self.reserve(ingress, found) else ""
+
     def _free(self, service: Service, family: int) -> str:
         ranges = (one for one in self._ranges if one.first.version == family)
         addresses = (str(address) for one in ranges for address in one)
@@ -99,7 +132,7 @@ class _Addresses:
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     """Nothing in a lab without load balancers: statuses are then the user's own."""
-    if not (now.changes(Lab, before) or now.changes(Service, before)):
+    if not any(now.changes(kind, before) for kind in (Lab, Service, Ingress, IngressClass)):
         return
     lab = now.lab
     if lab.spec.loadBalancer.mode == "none" or not now.all(Lab):
@@ -109,11 +142,34 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     lacking: list[tuple[Service, str]] = []
     for service in now.select(Service, balanced, True).values():
         lacking += _keep(service, held)
+    waiting = [one for one in alb_ingresses(now) if not _holds(one, held)]
     for service, why in lacking:
         yield from _given(service, held, why)
+    for ingress in waiting:
+        yield from _led(ingress, held)
+    if lab.spec.loadBalancer.mode == "cloud" and now.get(IngressClass, ALB) is None:
+        yield put(IngressClass(metadata=ObjectMeta(name=ALB), spec=IngressClassSpec(controller=ALB_CONTROLLER)))
     for service in now.select(Service, balanced, True).values():
         if not any(service is one for one, _ in lacking):
             yield from _put(service, _ingress(service, [one.ip for one in service.status.loadBalancer.ingress]))
+
+
+def _holds(ingress: Ingress, held: _Addresses) -> bool:
+    """Whether the Ingress has an address of the pool, which nobody else has."""
+    addresses = [one.ip for one in ingress.status.loadBalancer.ingress]
+    return len(addresses) == 1 and held.reserve(ingress, addresses[0])
+
+
+def _led(ingress: Ingress, held: _Addresses) -> Iterator[Answer]:
+    """Gives the Ingress an address of its own, as AWS gives each a balancer of its own."""
+    address = held.spare(ingress)
+    given = (IngressLoadBalancerIngress(ip=address),) if address else ()
+    if ingress.status.loadBalancer.ingress == given:
+        return
+    balancer = IngressLoadBalancerStatus(ingress=given)
+    yield put(replace(ingress, status=replace(ingress.status, loadBalancer=balancer)))
+    if address:
+        yield record(ingress, Note(ingress, "Normal", "SuccessfullyReconciled", "Successfully reconciled", "ingress"))
 
 
 def _cleared(now: Snapshot) -> Iterator[Answer]:
@@ -174,6 +230,8 @@ def failures(snapshot: Snapshot) -> dict[Key, str]:
     held = _Addresses(parsed(text) for text in snapshot.lab.spec.loadBalancer.pool)
     lacking = [one for service in snapshot.select(Service, balanced, True).values() for one, _ in _keep(service, held)]
     found: dict[Key, str] = {}
+    for ingress in alb_ingresses(snapshot):
+        _holds(ingress, held)
     for service in lacking:
         try:
             _allocated(service, held)
@@ -235,8 +293,8 @@ def _backend(service: Service) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
 
 
-def _name(service: Service) -> str:
-    return f"{service.namespace}/{service.name}"
+def _name(obj: Service | Ingress) -> str:
+    return f"{obj.namespace}/{obj.name}"
 
 
 def _quoted(addresses: Iterable[str]) -> str:

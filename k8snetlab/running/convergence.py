@@ -29,7 +29,7 @@ from k8snetlab.running.agents import Agents
 from k8snetlab.running.followed import Followed
 from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.running.stands import DONE, Stand, Stands, doing, why
-from k8snetlab.running.unserved import unserved
+from k8snetlab.running.unserved import unserved, unserved_ingresses
 
 FAILURE_THRESHOLD = 3
 """Syncs in a row that an agent fails before it is not waited for any more."""
@@ -243,6 +243,7 @@ class _Waiting:
             for pod in self._ordered("over")
         ]
         events += [Warning(sentence) for sentence in unserved(look.snapshot, self._followed.services)]
+        events += [Warning(sentence) for sentence in unserved_ingresses(look.snapshot) if self._followed.ingresses]
         for pod in [*self._ordered("failed"), *look.misfits]:
             message = f"pod {pod.namespace}/{pod.name}: {why(pod)}"
             events.append(Failed(pod.namespace, pod.name, message))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.core import Service
-from k8snetlab.api.selection import balanced
+from k8snetlab.api.selection import alb_ingresses, balanced
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers import load_balancers
-from k8snetlab.render.lb import candidates, haproxy
+from k8snetlab.render.lb import alb, candidates, haproxy
 
 
 def unserved(snapshot: Snapshot, keys: Iterable[Key]) -> Iterator[str]:
@@ -22,6 +22,15 @@ def unserved(snapshot: Snapshot, keys: Iterable[Key]) -> Iterator[str]:
     for service in services:
         if why := _why(service, snapshot, failures.get(service.key, "")):
             yield f"service {service.namespace}/{service.name}: {why}"
+
+
+def unserved_ingresses(snapshot: Snapshot) -> Iterator[str]:
+    """A sentence for what the balancer does not do of each Ingress of its class."""
+    for ingress in alb_ingresses(snapshot):
+        named = f"ingress {ingress.namespace}/{ingress.name}"
+        if not ingress.status.loadBalancer.ingress:
+            yield f"{named}: it has no address: no available IPs"
+        yield from (f"{named}: {problem}" for problem in alb.problems(ingress, snapshot))
 
 
 def _why(service: Service, snapshot: Snapshot, failure: str) -> str:

@@ -9,14 +9,15 @@ them checked for what it is.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 
-from k8snetlab.api.core import Node, Service, ServicePort
+from k8snetlab.api.core import Service, ServicePort
 from k8snetlab.api.load_balancer import EXCLUDED, PROXY_PROTOCOL
-from k8snetlab.api.selection import balanced
+from k8snetlab.api.selection import alb_ingresses, balanced
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of, network, pick
+from k8snetlab.render.lb import alb
+from k8snetlab.render.lb.text import checked, endpoint, targets
 
 UNKNOWN = "REVISION"
 GLOBAL = f"""\
@@ -33,12 +34,11 @@ defaults
     option tcplog
     option redispatch 1
     retries 3
-    timeout connect 2s
+    timeout connect 1s
     timeout client 350s
     timeout server 350s
-    default-server inter 1s fall 2 rise 1 on-marked-down shutdown-sessions
+    default-server inter 1s fall 2 rise 1
 """
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
 PROXIES = {"v1": " send-proxy", "v2": " send-proxy-v2"}
 
 
@@ -47,6 +47,7 @@ def configuration(snapshot: Snapshot) -> str:
     sections: list[str] = []
     for service in snapshot.select(Service, balanced, True).values():
         sections += _sections(service, snapshot)
+    sections += alb.sections(snapshot)
     text = "\n".join([GLOBAL, *sections])
     return text.replace(UNKNOWN, hashlib.sha256(text.encode()).hexdigest()[:16], 1)
 
@@ -61,7 +62,8 @@ def addresses(snapshot: Snapshot) -> tuple[str, ...]:
     if snapshot.lab.spec.loadBalancer.mode != "cloud":
         return ()
     services = snapshot.select(Service, balanced, True).values()
-    given = (one.ip for service in services for one in service.status.loadBalancer.ingress if one.ip)
+    given = [one.ip for service in services for one in service.status.loadBalancer.ingress if one.ip]
+    given += [one.ip for ingress in alb_ingresses(snapshot) for one in ingress.status.loadBalancer.ingress if one.ip]
     return tuple(dict.fromkeys(given))
 
 
@@ -72,17 +74,12 @@ def unbalanced(service: Service, snapshot: Snapshot) -> str:
             return f"haproxy balances TCP alone, and port {port.port} is {port.protocol}"
         if not port.nodePort:
             return f"port {port.port} has no nodePort (allocateLoadBalancerNodePorts), and haproxy sends to nodePorts"
-    if not nodes(snapshot):
+    if not targets(snapshot):
         return f"every node has the label {EXCLUDED}"
     version = service.metadata.annotations.get(PROXY_PROTOCOL, "")
     if version and version not in PROXIES:
         return f"annotation {PROXY_PROTOCOL} is v1 or v2"
     return ""
-
-
-def nodes(snapshot: Snapshot) -> list[Node]:
-    """The targets: all nodes that are not kept out. Whether one serves, health checks find out."""
-    return [one for one in snapshot.all(Node).values() if EXCLUDED not in one.metadata.labels]
 
 
 def _sections(service: Service, snapshot: Snapshot) -> Iterator[str]:
@@ -104,9 +101,9 @@ def _section(service: Service, port: ServicePort, address: str, snapshot: Snapsh
         lines += ["    option httpchk GET /healthz", "    http-check expect status 200"]
         check = f" port {spec.healthCheckNodePort}"
     proxies = PROXIES.get(service.metadata.annotations.get(PROXY_PROTOCOL, ""), "")
-    for node in nodes(snapshot):
+    for node in targets(snapshot):
         if to := pick(node.addresses, family):
-            lines.append(f"    server {_checked(node.name)} {endpoint(to, port.nodePort)} check{check}{proxies}")
+            lines.append(f"    server {checked(node.name)} {endpoint(to, port.nodePort)} check{check}{proxies}")
     return "\n".join(lines) + "\n"
 
 
@@ -115,16 +112,4 @@ REJECTING = "    tcp-request connection reject"
 
 def section(service: Service, port: int) -> str:
     """What a port of a Service is called; that of a second address has a suffix."""
-    return f"{_checked(service.namespace)}:{_checked(service.name)}:{port}"
-
-
-def endpoint(address: str, port: int) -> str:
-    """As haproxy reads it."""
-    return f"ipv6@{address}:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _checked(name: str) -> str:
-    """A name of Kubernetes', which has no blank and no quote. Raises ValueError for what is none."""
-    if not _NAME.fullmatch(name):
-        raise ValueError(f"{name!r} names nothing of Kubernetes'")
-    return name
+    return f"{checked(service.namespace)}:{checked(service.name)}:{port}"

@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 
 import pytest
 
 from k8snetlab.messages.trace import Trace
-from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing import Lab, eventually, running
 
 pytestmark = pytest.mark.skipif(not shutil.which("haproxy"), reason="haproxy is missing")
-LAB = """
-apiVersion: k8snetlab/v1alpha1
-kind: Lab
-spec:
-  dns: {enabled: false}
-  nodes: 2
-  loadBalancer: {mode: cloud, pool: [192.168.0.200-192.168.0.209]}
----
-apiVersion: v1
-kind: Pod
-metadata: {name: web, labels: {app: web}}
-spec: {nodeName: node1, containers: [{name: c, ports: [{containerPort: 8080}]}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: cluster}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
----
-apiVersion: v1
-kind: Service
-metadata: {name: local}
-spec:
-  type: LoadBalancer
-  externalTrafficPolicy: Local
-  selector: {app: web}
-  ports: [{port: 80, targetPort: 8080}]
----
+CLUSTER, LOCAL = "192.168.0.200:80", "192.168.0.201:80"
+PROXIED = """
 apiVersion: v1
 kind: Service
 metadata: {name: proxied, annotations: {k8snetlab/load-balancer-ip-mode: Proxy}}
-spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
+spec:
+  type: LoadBalancer
+  loadBalancerIP: 192.168.0.210
+  selector: {app: shop}
+  ports: [{port: 80, targetPort: 8080}]
 """
-CLUSTER, LOCAL, PROXIED = (f"192.168.0.{number}:80" for number in (200, 201, 202))
 UDP = """
 apiVersion: v1
 kind: Service
@@ -53,34 +33,49 @@ spec: {type: LoadBalancer, selector: {app: web}, ports: [{port: 53, protocol: UD
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    directory = tmp_path_factory.mktemp("cloud")
-    (directory / "lab.yaml").write_text(LAB)
-    lab = Lab(directory)
-    lab.up(directory / "lab.yaml")
-    yield lab
-    lab.down()
+def lab() -> Iterator[Lab]:
+    with running("cloud") as lab:
+        yield lab
 
 
-def client(lab: Lab, source: str, target: str) -> str:
+def answered(lab: Lab, source: str, target: str) -> str:
     """Whom the pod sees."""
     answer = lab.probe(source, target)
-    assert answer.answeredBy == "web", answer
+    assert answer.answeredBy in ("shop1", "shop2"), answer
     return answer.client
+
+
+def asked(lab: Lab, host: str, path: str) -> str:
+    return lab.exec("outside", "curl", "-s", "-H", f"Host: {host}", f"192.168.0.202{path}")
 
 
 def places(trace: Trace) -> set[str]:
     return {hop.place for hop in trace.way.hops}
 
 
+def test_the_scenario_is_as_it_expects(lab: Lab) -> None:
+    report = lab.check("cloud")
+    assert report.ok, [one for one in report.checks if not one.ok]
+
+
 def test_the_pod_sees_the_balancer_or_the_node_that_masquerades(lab: Lab) -> None:
-    assert client(lab, "outside", LOCAL) == "192.168.0.1"
-    assert client(lab, "outside", CLUSTER).startswith("10.244.")
-    assert client(lab, "node2", LOCAL) != "192.168.0.1", "kube-proxy leads nodes past the balancer"
-    assert lab.get("service", "proxied")["status"]["loadBalancer"]["ingress"] == [
-        {"ip": "192.168.0.202", "ipMode": "Proxy"}
-    ]
-    assert lab.trace("node2", PROXIED).way.there[-1].place == "router", "and with ipMode Proxy to it"
+    assert answered(lab, "outside", LOCAL) == "192.168.0.1"
+    assert answered(lab, "outside", CLUSTER).startswith("10.244.")
+    lab.apply(PROXIED)
+    status = lab.get("service", "proxied")["status"]["loadBalancer"]
+    assert status["ingress"] == [{"ip": "192.168.0.210", "ipMode": "Proxy"}]
+    assert lab.trace("shop1", CLUSTER).way.there[-1].place != "router", "kube-proxy leads pods past the balancer"
+    assert lab.trace("shop1", "192.168.0.210:80").way.there[-1].place == "router", "and with ipMode Proxy to it"
+    lab.run("delete", "svc", "proxied")
+
+
+def test_layer_7_chooses_by_host_and_path_and_says_who_asked(lab: Lab) -> None:
+    assert lab.get("ingress", "shop")["status"]["loadBalancer"]["ingress"][0]["ip"] == "192.168.0.202"
+    eventually(lambda: "client 192.168.0.1" in asked(lab, "shop.example", "/cart/3"))
+    assert "x-forwarded-for: 203.0.113.10" in asked(lab, "Shop.Example", "/cart").lower()
+    assert json.loads(asked(lab, "shop.example", "/cartoon"))["pod"] in ("shop1", "shop2")
+    assert asked(lab, "else.example", "/cart") == "No rule of the Ingress matches"
+    assert re.search(r"shop +alb +shop.example +192.168.0.202 +80 ", lab.run("get", "ingress"))
 
 
 def test_trace_follows_the_connection_of_the_client_and_that_of_the_balancer(lab: Lab) -> None:
@@ -89,10 +84,10 @@ def test_trace_follows_the_connection_of_the_client_and_that_of_the_balancer(lab
         second = first.behind
         assert first.fate == "answered" and places(first) == {"outside", "router"}
         assert second is not None and second.fate == "answered" and second.observed and second.observed.agrees
-        return (second.source, second.address) == ("router", "192.168.0.21") and "web" in places(second)
+        return second.source == "router" and bool({"shop1", "shop2"} & places(second))
 
     eventually(both)
-    assert "opens a connection of its own to 192.168.0.21:" in lab.run("trace", "outside", LOCAL)
+    assert "opens a connection of its own to 192.168.0.2" in lab.run("trace", "outside", LOCAL)
 
 
 def test_apply_says_what_the_balancer_cannot_do(lab: Lab) -> None:
@@ -104,14 +99,18 @@ def test_apply_says_what_the_balancer_cannot_do(lab: Lab) -> None:
 
 
 def test_a_node_that_fails_its_check_gets_nothing_and_is_named(lab: Lab) -> None:
-    service = lab.get("service", "local")
-    port = service["spec"]["healthCheckNodePort"]
+    port = lab.get("service", "shop-local")["spec"]["healthCheckNodePort"]
     rule = ("INPUT", "-p", "tcp", "--dport", str(port), "-j", "DROP")
     lab.exec("node1", "iptables", "-I", *rule)
     try:
-        eventually(lambda: not lab.probe("outside", LOCAL).reached or not lab.probe("outside", LOCAL).answeredBy)
-        faults = {(one.fault, one.object): one.message for one in lab.diagnose("--predict-only").findings}
-        assert "node1" in faults["unhealthy", "default/local"]
+        eventually(lambda: "unhealthy" in faults(lab))
+        assert "node1 (" in faults(lab)["unhealthy"] and "node2" not in faults(lab)["unhealthy"]
+        assert {lab.probe("outside", LOCAL).answeredBy for _ in range(4)} == {"shop2"}
     finally:
         lab.exec("node1", "iptables", "-D", *rule)
-    eventually(lambda: client(lab, "outside", LOCAL) == "192.168.0.1")
+    eventually(lambda: lab.probe("outside", LOCAL).answeredBy == "shop1")
+
+
+def faults(lab: Lab) -> dict[str, str]:
+    found = lab.diagnose("--predict-only").findings
+    return {one.fault: one.message for one in found if one.object == "default/shop-local"}
