@@ -40,8 +40,6 @@ class Followed:
         self.services: dict[Key, None] = {}
         self.ingresses: set[Key] = set()
         """Those of the request that are to come."""
-        self.ingresses = False
-        """Whether there are Ingresses among what is to come."""
         self._seen: dict[Key, Pod] = {}
         self._selected = _Selected()
         self._everywhere = False
@@ -51,7 +49,6 @@ class Followed:
     def comes(self, obj: Object) -> None:
         """Takes in an object that is created or changed."""
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
-        self.ingresses = self.ingresses or isinstance(obj, Ingress)
         if isinstance(obj, Guest):
             self._guests.append(obj)
         elif isinstance(obj, Service):
