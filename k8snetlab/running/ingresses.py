@@ -28,6 +28,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass
 from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.selection import alb_ingresses
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.unserved import NO_DOOR
 from k8snetlab.cluster.cluster import Cluster
@@ -138,7 +139,9 @@ class Ingresses:
         """Which of the Ingresses that are `asked` about are not in use as they ask, and why, a sentence each."""
         those = [one for key in asked if (one := snapshot.all(Ingress).get(key))]
         mine = [one for one in those if collect.is_served(one, snapshot)]
-        others = [f"ingress {one.namespace}/{one.name}: {_other(one, snapshot)}" for one in those if one not in mine]
+        balanced = alb_ingresses(snapshot)
+        strange = [one for one in those if one not in mine and one not in balanced]
+        others = [f"ingress {one.namespace}/{one.name}: {_other(one, snapshot)}" for one in strange]
         return [text for text in others if not text.endswith(": ")] + self._unserved(mine, snapshot)
 
     def _unserved(self, mine: list[Ingress], snapshot: Snapshot) -> list[str]:
