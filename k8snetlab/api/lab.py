@@ -264,7 +264,8 @@ class LabSpec(Value):
     With `machines` the nodes are real machines, which join by themselves (`up --node`, `node join`); `nodes` then is a
     list of what is known of some of them beforehand, and no number. A node takes `maxPods` pods, as kubelet has it.
     Volumes of hostPath are written to only where `hostPath` allows it. A pause process holds the namespaces of pods
-    that run commands, or `always`.
+    that run commands, or `always`. `images` says by name which directory of the machine an image is: a root directory,
+    or an OCI layout; commands of others have the machine's own files.
     """
 
     nodes: tuple[LabNode, ...] | Annotated[int, Meta(ge=1, le=1000)] = always(2)
@@ -283,6 +284,7 @@ class LabSpec(Value):
     ingress: IngressSettings = IngressSettings()
     hostPath: Literal["ReadOnly", "ReadWrite"] = "ReadOnly"
     pause: Literal["commands", "always"] = "commands"
+    images: Mapping[str, str] = {}
     maxPods: MaxPods = always(110)
     outside: Outside = Outside()
 

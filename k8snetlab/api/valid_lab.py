@@ -50,6 +50,7 @@ def lab(report: Report, lab: Lab) -> None:
     _policies(report, lab)
     _store(report, lab)
     _api(report, lab)
+    _images(report, lab)
     valid_dns.dns(report, lab, services)
     valid_load_balancer.load_balancer(report, lab, underlay, (*pods, *services))
     _ingress(report, lab, services)
@@ -350,6 +351,13 @@ def _store(report: Report, lab: Lab) -> None:
         )
     if bool(store.cert) != bool(store.key):
         report.error(lab, ("spec", "store"), "cert and key belong together; give both or neither")
+
+
+def _images(report: Report, lab: Lab) -> None:
+    for name, path in lab.spec.images.items():
+        if not path.startswith("/") or "\0" in path:
+            message = f'"{shorten(path)}" is no absolute path of a root directory or an OCI layout'
+            report.error(lab, ("spec", "images", name), message)
 
 
 def _api(report: Report, lab: Lab) -> None:

@@ -116,7 +116,8 @@ class ContainerWork(msgspec.Struct, frozen=True):
     say, which know their ports by number as far as the container names them. `begins` is done when it has begun
     (postStart), `ends` before it is told to end (preStop). `init`: the next one waits until it has ended well; without
     a command it has nothing to do. With `stdin` the command's standard input stays open, though nobody writes to it.
-    Its command may take `memory` octets and `cpu` thousandths of a processor; 0 for what it wants.
+    Its command may take `memory` octets and `cpu` thousandths of a processor; 0 for what it wants. Its root is the
+    directory `root`, "" for the machine's; what it writes there is gone with it.
     """
 
     name: str
@@ -138,6 +139,7 @@ class ContainerWork(msgspec.Struct, frozen=True):
     mounts: tuple[MountWork, ...] = ()
     memory: int = 0
     cpu: int = 0
+    root: str = ""
 
 
 class PodWork(msgspec.Struct, frozen=True):

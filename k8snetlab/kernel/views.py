@@ -133,7 +133,7 @@ class View:
         with contextlib.suppress(FileNotFoundError):
             for file in directory.iterdir():
                 target = Path("/etc", file.name)
-                if Path("/etc").stat().st_dev in self._own:
+                if _first_there(target).stat().st_dev in self._own:
                     self._stand(target, directory=False)
                 if target.exists():
                     syscalls.mount(str(file), str(target), "none", syscalls.MS_BIND)

@@ -472,7 +472,7 @@ class Container:
     def _launch(self) -> tuple[launch.Setting, tuple[str, ...], dict[str, str]]:
         pod, work = self._pod, self._work
         environment = {
-            "PATH": os.environ.get("PATH", PATH),
+            "PATH": PATH if work.root else os.environ.get("PATH", PATH),
             "HOSTNAME": pod.hostname,
             "HOME": "/root",
             **work.env,
@@ -500,7 +500,7 @@ class Container:
         shared = views.Mount(str(Path(pod.scratch, "shm")), "/dev/shm")
         mounts = (views.Mount(one.source, one.target, one.part, one.sealed) for one in self._work.mounts)
         sandbox = self._sandbox.pid if self._sandbox else 0
-        return views.Own(sandbox, pod.shared, (shared, *mounts), scratch=str(scratch))
+        return views.Own(sandbox, pod.shared, (shared, *mounts), self._work.root, str(scratch))
 
     def _end_leftovers(self) -> None:
         """Ends what a kubelet that was killed left running of this container."""

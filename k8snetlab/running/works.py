@@ -21,9 +21,11 @@ from k8snetlab.api.volumes import ServiceAccountTokenProjection
 from k8snetlab.api.workload import Happening, MountWork, PodState, PodWork, environment, expanded
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import etc
+from k8snetlab.errors import InputError
 from k8snetlab.render.pods import sandbox_name
-from k8snetlab.running import etcs, standins
+from k8snetlab.running import etcs, images, standins
 from k8snetlab.running.accounts import Accounts
+from k8snetlab.running.images import Image
 from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.running.volumes import Mounted, Volumes
 from k8snetlab.state.paths import LabPaths
@@ -38,13 +40,16 @@ class Lacking(msgspec.Struct, frozen=True):
     pod: Pod
     lacks: Mapping[str, str] = {}
     unmounted: tuple[str, ...] = ()
+    imageless: bool = False
+    """Whether it is images that lack, by container."""
 
     def state(self) -> PodState:
         """As kubelet tells of it."""
         statuses = []
         for container in (*self.pod.spec.initContainers, *self.pod.spec.containers):
             why = self.lacks.get(container.name)
-            waiting = ContainerStateWaiting(reason="CreateContainerConfigError", message=why) if why else _CREATING
+            reason = "ErrImagePull" if self.imageless else "CreateContainerConfigError"
+            waiting = ContainerStateWaiting(reason=reason, message=why) if why else _CREATING
             state = ContainerState(waiting=waiting)
             statuses.append(ContainerStatus(name=container.name, image=container.image, state=state, started=False))
         happened = tuple(Happening(name, "Failed", f"Error: {why}", True) for name, why in self.lacks.items())
@@ -82,13 +87,14 @@ class Works:
         directories = await self._accounts.prepare(pods, failed)
         await asyncio.to_thread(etcs.write, pods, self._cluster.snapshot, self._paths, warn)
         mounted = await self.volumes.prepare(pods)
+        roots = await asyncio.to_thread(self._images, pods, lab)
         for pod in pods:
             uid = pod.metadata.uid
             with self.apart(pod):
                 await asyncio.to_thread(self.ingresses.prepare, [pod], self._cluster.snapshot)
                 work = self._one(pod, lab, node, directories.get(uid, ""), mounted.get(uid, Mounted()))
-                if work is not None:
-                    works.append(replace(work, anew=uid in anew))
+                if work is not None and (rooted := self._rooted(work, pod, roots.get(uid, {}))) is not None:
+                    works.append(replace(rooted, anew=uid in anew))
         return works
 
     async def node(self, node: Node) -> None:
@@ -143,6 +149,33 @@ class Works:
         )
         work = standins.with_nginx(work, pod, self.ingresses.directory(pod))
         return standins.with_names(work, pod, lab.name)
+
+    def _images(self, pods: list[Pod], lab: Lab) -> dict[str, dict[str, Image | str]]:
+        """By uid and container, or why there is none; only of those that run a command and whose image the Lab has."""
+        found: dict[str, dict[str, Image | str]] = {}
+        for pod in pods if lab.spec.images else ():
+            for container in pod.spec.all_containers:
+                if container.argv and (path := images.named(container.image, lab.spec.images)):
+                    try:
+                        one: Image | str = images.image(path, self._paths.images)
+                    except (InputError, OSError) as error:
+                        why = error.message if isinstance(error, InputError) else str(error)
+                        one = f'Failed to pull image "{container.image}": {why}'
+                    found.setdefault(pod.metadata.uid, {})[container.name] = one
+        return found
+
+    def _rooted(self, work: PodWork, pod: Pod, found: Mapping[str, Image | str]) -> PodWork | None:
+        """With its images' roots; what these say of variables and a directory goes behind what the pod says."""
+        if lacks := {name: one for name, one in found.items() if isinstance(one, str)}:
+            self.lacking[work.uid] = Lacking(pod, lacks, imageless=True)
+            return None
+        containers = (
+            replace(one, root=image.root, env={**image.env, **one.env}, workingDir=one.workingDir or image.directory)
+            if isinstance(image := found.get(one.name), Image)
+            else one
+            for one in work.containers
+        )
+        return replace(work, containers=tuple(containers)) if found else work
 
     def _token(self, pod: Pod, asked: ServiceAccountTokenProjection) -> bytes:
         return self._accounts.token(pod, asked)

@@ -56,6 +56,7 @@ class LabPaths:
         self.etcs = self.directory / "etc"
         self.volumes = self.directory / "volumes"
         self.claims = self.directory / "claims"
+        self.images = self.directory / "images"
         self.sandboxes = self.directory / "sandboxes"
         self.addons = self.directory / "addons"
         self.ingress = self.directory / "ingress"

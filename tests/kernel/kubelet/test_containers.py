@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,10 @@ from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.lab import running
 
 LAB = """
-{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: kub}, spec: {nodes: 1, dns: {enabled: false}}}
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+metadata: {name: kub}
+spec: {nodes: 1, dns: {enabled: false}, images: {small: HOST/root, "gone:1": HOST/none}}
 ---
 {apiVersion: v1, kind: ConfigMap, metadata: {name: cfg}, data: {a.conf: old, b: two}}
 ---
@@ -200,6 +205,49 @@ def test_a_stateful_set_finds_its_volume_again(lab: Lab) -> None:
     eventually(lambda: lab.get("pod", "db-0")["metadata"]["uid"] != uid and is_ready(lab, "db-0"))
     assert inside(lab, "cat /data/first", "db-0").split() == ["db-0", "more"]
     lab.run("delete", "statefulset", "db")
+
+
+# --- images ---
+
+
+def root_of(at: Path, *programs: str) -> None:
+    """A root directory with these programs of the machine's, and what they load."""
+    for program in programs:
+        found = shutil.which(program)
+        assert found
+        files = {found: f"bin/{program}"}
+        for word in subprocess.run(["ldd", found], text=True, capture_output=True, check=False).stdout.split():
+            if word.startswith("/"):
+                files[word] = word[1:]
+        for source, place in files.items():
+            (at / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(Path(source).resolve(), at / place)
+
+
+def test_an_image_is_a_directory_that_a_command_has_for_its_root(lab: Lab, host: Path) -> None:
+    root = host / "root"
+    root_of(root, "sh", "cat", "ls", "sleep", "readlink")
+    mounts = "volumeMounts: [{name: cfg, mountPath: /srv/cfg}]"
+    command = "command: [sh, -c, 'echo mine > /written; exec sleep 1000']"
+    volume = "volumes: [{name: cfg, configMap: {name: cfg}}]"
+    container = f"{{name: c, image: 'small:7', {command}, {mounts}}}"
+    spec = f"{{terminationGracePeriodSeconds: 0, {volume}, containers: [{container}]}}"
+    lab.apply(f"{{apiVersion: v1, kind: Pod, metadata: {{name: rooted}}, spec: {spec}}}")
+    seen = inside(lab, "ls /; cat /written /srv/cfg/c /etc/hostname; readlink /proc/self/exe", "rooted").split()
+    assert {"bin", "dev", "etc", "proc", "srv", "sys", "written"} <= set(seen) and "home" not in seen
+    assert seen[-3:] == ["mine", "threerooted", "/bin/readlink"]
+    assert not (root / "written").exists(), "what a container writes is its own"
+    lab.run("delete", "pod", "rooted")
+
+
+def test_an_image_that_is_not_where_the_lab_says_keeps_its_container_waiting(lab: Lab) -> None:
+    spec = "{containers: [{name: c, image: 'gone:1', command: [sleep, '1000']}]}"
+    manifest = f"{{apiVersion: v1, kind: Pod, metadata: {{name: gone}}, spec: {spec}}}"
+    lab.run("apply", "--wait", "false", "-f", "-", stdin=manifest)
+    eventually(lambda: any('Failed to pull image "gone:1"' in message for _, message in events(lab, "gone")))
+    (waiting,) = (one["state"]["waiting"] for one in status(lab, "gone")["containerStatuses"])
+    assert waiting["reason"] == "ErrImagePull"
+    lab.run("delete", "pod", "gone")
 
 
 # --- limits ---
