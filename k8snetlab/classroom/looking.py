@@ -26,6 +26,8 @@ from k8snetlab.workshop.teaching import LessonState, Teaching
 
 PATIENCE = 30.0
 """Seconds that all seats have for their answers: twenty took 8 on a busy machine."""
+QUIET = 5.0
+"""Seconds after the last answer in which another one comes, where one comes at all: longer than _SILENCE."""
 _SILENCE = 3.0
 """Seconds that a lab's daemon has for one."""
 _HISTORY = ".bash_history"
@@ -83,7 +85,7 @@ class _Seen(msgspec.Struct, frozen=True):
 def look(held: roll.Roll) -> ClassState:
     """Asks all seats at once. What they tell of lessons and drills is in the records then."""
     placed = seats.of(held)
-    answers = seats.asked([seat for seat in placed if seat.pid], _look, PATIENCE)
+    answers = seats.asked([seat for seat in placed if seat.pid], _look, PATIENCE, QUIET)
     members = userns.all_members()
     states = []
     for student, seat in zip(held.students, placed, strict=True):
@@ -169,12 +171,13 @@ def _keep(name: str, seen: _Seen) -> None:
 def _look() -> bytes:
     """Whatever of it cannot be read is left out."""
     found = labs.running()
-    drills = [_drill(lab) for lab in found]
+    answering = [lab for lab in found if _answers(lab)]
+    drills = [_drill(lab) for lab in answering]
     kept, lessons = _lessons()
     command, typed = _typed(Path.home() / _HISTORY)
     seen = _Seen(
         labs=tuple(found),
-        answering=all(map(_answers, found)),
+        answering=len(answering) == len(found),
         progress=kept,
         lessons=tuple(lessons),
         drill=next((one for one in drills if one), None),

@@ -109,9 +109,11 @@ def enter(seat: Seat) -> None:
         raise ConflictError(f"{seat.name}: its seat has ended ({error})", "`k8snetlab class start` again") from None
 
 
-def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float) -> dict[str, bytes]:
+def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float, quiet: float) -> dict[str, bytes]:
     """What `look` answers in each seat, by the student's name. It runs there with the student's own rights, in a
-    process of its own; where it takes longer than `patience` seconds, or fails, the answer is empty."""
+    process of its own, all at once. The answer is empty where it fails, where it takes longer than `patience` seconds,
+    and where nobody has answered for `quiet` seconds since the last who did: one seat keeps nobody waiting for long.
+    """
     asking: dict[int, tuple[Seat, int, bytearray]] = {}
     found = dict.fromkeys((seat.name for seat in seats), b"")
     try:
@@ -122,7 +124,7 @@ def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float) -> 
                 _answer(seat, look, say)
             os.close(say)
             asking[answer] = seat, pid, bytearray()
-        deadline = time.monotonic() + patience
+        last = deadline = time.monotonic() + patience
         while asking and (left := deadline - time.monotonic()) > 0:
             for fd in select.select(list(asking), [], [], left)[0]:
                 seat, pid, said = asking[fd]
@@ -132,6 +134,7 @@ def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float) -> 
                 del asking[fd]
                 _reap(fd, pid)
                 found[seat.name] = b"" if piece else bytes(said)
+                deadline = min(last, time.monotonic() + quiet)
     finally:  # also where Ctrl-C ends it
         for fd, (_, pid, _) in asking.items():
             _reap(fd, pid)

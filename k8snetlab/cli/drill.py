@@ -128,12 +128,12 @@ def check(lab: LabOption = None, output: OutputOption = None) -> None:
         screen.say(f"not yet: {state.still}; {_left(state)}")
     else:
         _tell(state)
-    if state.running:
+    if state.running or state.notes:
         raise typer.Exit(1)
 
 
 def give_up(lab: LabOption = None, output: OutputOption = None) -> None:
-    """End the drill, tell what it was and take it out of the lab."""
+    """End the drill, tell what it was and take it out of the lab. The exit code is 1 where not all of it could be."""
     from k8snetlab.messages.drills import DRILL_GIVE_UP
     from k8snetlab.messages.verb import Nothing
 
@@ -143,6 +143,8 @@ def give_up(lab: LabOption = None, output: OutputOption = None) -> None:
         print_json(state)
     else:
         _tell(state)
+    if state.notes:
+        raise typer.Exit(1)
 
 
 def grade(
@@ -211,3 +213,7 @@ def _tell(state: DrillState) -> None:
     rows = [(row.what, str(row.points), f"of {row.most}" if row.most else "", row.why) for row in state.grade]
     typer.echo(screen.table(("", "POINTS", "", ""), rows, screen.columns()))
     screen.say(f"{state.points} of 100 points")
+    for note in state.notes:
+        screen.say(f"not mended: {note}", hang=2)
+    if state.notes:
+        screen.say("`k8snetlab fault clear` tries it again; `k8snetlab diagnose` says what is wrong", hang=2)

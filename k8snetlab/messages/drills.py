@@ -80,6 +80,8 @@ class DrillState(msgspec.Struct, frozen=True):
     """What each thing is worth."""
     points: int = 0
     """Of 100."""
+    notes: tuple[str, ...] = ()
+    """What of the fault could not be taken out as the drill ended just now, in sentences."""
 
 
 State = DrillState

@@ -107,8 +107,9 @@ class Drilling:
             try:
                 drill = self._running()
             except StoreError as damaged:
-                await self._given_back()
-                raise StoreError(damaged.message, "its fault is taken out, and there is no grade") from None
+                left = await self._given_back()
+                told = f"not mended: {'; '.join(left)}" if left else "its fault is taken out, and there is no grade"
+                raise StoreError(damaged.message, told) from None
             return await self._over(replace(drill, gave_up=True))
 
     @answers(DRILL)
@@ -133,14 +134,15 @@ class Drilling:
 
     async def _over(self, drill: Drill) -> DrillState:
         async with self._faulting.turn:
-            await self._faulting.undo((drill.fault,))
-        return self._kept(replace(drill, ended=time.time()))
+            left = await self._faulting.undo((drill.fault,))
+        return replace(self._kept(replace(drill, ended=time.time())), notes=left)
 
-    async def _given_back(self) -> None:
-        """Ends a drill of which nothing can be read any more."""
+    async def _given_back(self) -> tuple[str, ...]:
+        """Ends a drill of which nothing can be read any more; what of its fault could not be taken out."""
         async with self._faulting.turn:
-            await self._faulting.undo(self._faulting.concealed)
+            left = await self._faulting.undo(self._faulting.concealed)
         self._paths.drill.unlink(missing_ok=True)
+        return left
 
 
 def _identities(seen: Diagnosis) -> tuple[tuple[str, ...], ...]:

@@ -165,8 +165,24 @@ def test_whoever_asks_and_is_interrupted_leaves_no_process_in_a_seat(two: Class)
 
     threading.Thread(target=press, daemon=True).start()
     with pytest.raises(KeyboardInterrupt):
-        seats.asked([seat], look, 100)
+        seats.asked([seat], look, 100, 100)
     assert not asking() - children
+
+
+def test_a_seat_that_never_answers_is_silent_and_keeps_nobody_waiting(two: Class) -> None:
+    """It is not waited for as long as all may take together: this test would not end."""
+    first = userns.first_processes()
+    placed = [seats.Seat(name, base, first[base]) for name, base in zip(("ada", "bob"), two.bases()[:2], strict=True)]
+    hostile = Path(f"/proc/{placed[1].pid}/root/hostile")
+    hostile.touch()
+
+    def look() -> bytes:
+        while Path("/hostile").exists():
+            time.sleep(1000)
+        return b"here"
+
+    assert seats.asked(placed, look, 10_000, 0.5) == {"ada": b"here", "bob": b""}
+    hostile.unlink()
 
 
 def asking() -> set[int]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 
 import pytest
+from msgspec.structs import replace
 
 from k8snetlab.faults.fault import Command
 from k8snetlab.kernel import netns
@@ -84,6 +86,25 @@ def test_who_gives_up_is_told_and_the_lab_is_whole(drilled: Lab) -> None:
     assert lab.json("drill", "grade")["points"] == 0
     assert "no drill is under way" in lab.run("drill", "hint", code=1)
     assert lab.diagnose().findings == ()
+
+
+def test_what_cannot_be_taken_out_as_a_drill_ends_is_told(drilled: Lab) -> None:
+    """Here the kernel's own device, which nobody can delete."""
+    lab = drilled
+    lab.run("drill", "start", "--seed", "8", "--level", "2")
+    drill = hidden(lab)
+    stays = Command(lab.netns("node1"), ("ip", "link", "del", "lo"))
+    damage = replace(drill.fault.damage, undo=(*drill.fault.damage.undo, stays))
+    lab.kill("daemon")
+    drills.write(LabPaths(lab.name), replace(drill, fault=replace(drill.fault, damage=damage)))
+    lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
+    said = lab.run("drill", "give-up", code=1)
+    assert f"it was {drill.fault.name}" in said and "not mended: " in said and "ip link del lo" in said
+    told = json.loads((lab.run_directory / lab.name / "faults.json").read_text())
+    assert [one["name"] for one in told] == [drill.fault.name], "`fault clear` tries again"
+    (lab.run_directory / lab.name / "faults.json").unlink()
+    lab.kill("daemon")
+    lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
 
 
 def test_a_drill_whose_file_was_damaged_is_ended_and_the_lab_is_whole(drilled: Lab) -> None:
