@@ -135,6 +135,8 @@ def _now(lab: str | None, output: str | None) -> None:
         _say(answer.faults)
         if not answer.faults:
             screen.say("no fault is injected")
+        for note in answer.notes:
+            screen.say(note)
 
 
 def _inject(question: InjectQuestion, lab: str | None, output: str | None) -> None:

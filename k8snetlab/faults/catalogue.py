@@ -8,6 +8,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import NotFoundError
 from k8snetlab.faults import (
+    bounds,
     daemons,
     devices,
     firewall,
@@ -41,7 +42,11 @@ def damage(asked: Fault, snapshot: Snapshot, node: str, variant: str, seed: int 
     why: LacksError | None = None
     for name in nodes:
         try:
-            return name, asked.make(Scene(snapshot, name, variant, seed))
+            scene = Scene(snapshot, name, variant, seed)
+            made = asked.make(scene)
+            if snapshot.lab.spec.machines and (more := bounds.beyond(made, scene)):
+                raise LacksError(f"{name} is a machine, and {more}", "a lab whose nodes are namespaces of one machine")
+            return name, made
         except LacksError as error:
             why = why or error
         except StopIteration:  # a device, an address, a port that every usual lab has

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from k8snetlab.dataplane.holds import Hold
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.faults.scene import Scene
 
 Level = Literal[1, 2, 3]
@@ -39,6 +40,8 @@ class Command(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         program, *words = self.argv
+        if is_host(self.netns):
+            return shlex.join(self.argv)
         if program in OWN_OPTION:
             return shlex.join((program, "-n", self.netns, *words))
         return shlex.join(("ip", "netns", "exec", self.netns, *self.argv))

@@ -36,7 +36,7 @@ class Scene:
     def __init__(self, snapshot: Snapshot, node: str, variant: str, seed: int = 0) -> None:
         self.snapshot, self.variant, self._seed = snapshot, variant, seed
         self.node = snapshot.node(node)
-        self.netns = names.node_netns(snapshot.lab.name, node)
+        self.netns = names.namespace_of(snapshot.lab.name, node, snapshot.lab.spec.machines)
 
     def one(self, things: Sequence[T], lacking: str) -> T:
         """One of the things; raises LacksError, with what is `lacking`, where there is none."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from k8snetlab.dataplane.names import is_host
+from k8snetlab.dataplane.names import HOST_NETNS, is_host
 from k8snetlab.errors import InputError, KernelError, UnsupportedError
 from k8snetlab.kernel import fault, netns, sysctl
 
@@ -20,13 +20,23 @@ def run(namespace: str, argv: Sequence[str], lockfile: Path) -> None:
     UnsupportedError where there is none of that name, InputError for the machine's own namespace."""
     if is_host(namespace):
         raise InputError(f"{' '.join(argv)}: not in the machine's own network namespace")
+    _run(namespace, argv, {"XTABLES_LOCKFILE": str(lockfile)})
+
+
+def run_here(argv: Sequence[str]) -> None:
+    """As `run`, in the machine's own namespace: where a node is all of the machine."""
+    _run(HOST_NETNS, argv, {})
+
+
+def _run(namespace: str, argv: Sequence[str], more: Mapping[str, str]) -> None:
     fault.point()
     if argv[0] == "sysctl":
         key, _, value = argv[-1].partition("=")
         sysctl.write(namespace, {key: value})
         return
-    environment = {**os.environ, "XTABLES_LOCKFILE": str(lockfile), "LC_ALL": "C"}
+    environment = {**os.environ, **more, "LC_ALL": "C"}
     words = " ".join(argv)
+    where = "" if is_host(namespace) else f" in {namespace}"
     try:
         with netns.inside(namespace):
             process = subprocess.Popen(
@@ -40,7 +50,7 @@ def run(namespace: str, argv: Sequence[str], lockfile: Path) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.communicate()
-        raise KernelError(f"{words} in {namespace}: not done after {PATIENCE:g} s", operation=words) from None
+        raise KernelError(f"{words}{where}: not done after {PATIENCE:g} s", operation=words) from None
     if process.returncode:
         reason = next((line.strip() for line in said.splitlines() if line.strip()), "it failed without a word")
-        raise KernelError(f"{words} in {namespace}: {reason}", operation=words)
+        raise KernelError(f"{words}{where}: {reason}", operation=words)

@@ -14,6 +14,7 @@ from k8snetlab.explain.places import all_places
 from k8snetlab.explain.probe import untried
 from k8snetlab.explain.targets import all_targets
 from k8snetlab.lab.table import merges
+from k8snetlab.messages.faults import CLEAR, INJECTED, InjectedFaults
 from k8snetlab.messages.guests import GUESTS, GuestList, GuestState
 from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResult, ProbeResults
@@ -61,6 +62,20 @@ class Merging:
         order = {place.name: number for number, place in enumerate(all_places(snapshot))}
         return ProbeResults(tuple(sorted(results, key=lambda result: order.get(result.source, len(order)))), pairs)
 
+    @merges(INJECTED)
+    def injected(
+        self, _: Nothing, mine: InjectedFaults, others: Mapping[str, InjectedFaults | K8sNetLabError]
+    ) -> InjectedFaults:
+        """Those of every machine; of one that does not answer a note says so."""
+        return _faults(mine, others)
+
+    @merges(CLEAR)
+    def cleared(
+        self, _: Nothing, mine: InjectedFaults, others: Mapping[str, InjectedFaults | K8sNetLabError]
+    ) -> InjectedFaults:
+        """Each machine has taken out its own."""
+        return _faults(mine, others)
+
     @merges(GUESTS)
     def guests(self, _: Nothing, mine: GuestList, others: Mapping[str, GuestList | K8sNetLabError]) -> GuestList:
         """Each guest as its own machine sees it."""
@@ -100,6 +115,14 @@ class Merging:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _faults(mine: InjectedFaults, others: Mapping[str, InjectedFaults | K8sNetLabError]) -> InjectedFaults:
+    told = [one for one in others.values() if isinstance(one, InjectedFaults)]
+    silent = [_of(node, one.message) for node, one in others.items() if isinstance(one, K8sNetLabError)]
+    faults = [*mine.faults, *(fault for one in told for fault in one.faults)]
+    notes = [*mine.notes, *(note for one in told for note in one.notes), *silent]
+    return InjectedFaults(tuple(sorted(faults, key=lambda one: one.since)), tuple(notes))
 
 
 def _of(node: str, problem: str) -> str:

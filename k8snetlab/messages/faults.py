@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from k8snetlab.messages.timeouts import LONG
-from k8snetlab.messages.verb import Call, Nothing
+from k8snetlab.messages.verb import All, Call, Nothing, OfNode
 
 
 class InjectQuestion(msgspec.Struct, frozen=True):
@@ -72,10 +72,12 @@ class DeclaredFault(msgspec.Struct, frozen=True):
     """What diagnose says first of it: "KIND FAULT"."""
 
 
+WITHIN = 5.0
+"""Seconds that other machines have to say which faults they have."""
 INJECT: Call[InjectQuestion, InjectedFaults] = Call(
-    "fault inject", "POST", "faults/inject", InjectQuestion, InjectedFaults, silence=LONG
+    "fault inject", "POST", "faults/inject", InjectQuestion, InjectedFaults, OfNode(), silence=LONG
 )
-INJECTED: Call[Nothing, InjectedFaults] = Call("fault list", "GET", "faults", Nothing, InjectedFaults)
+INJECTED: Call[Nothing, InjectedFaults] = Call("fault list", "GET", "faults", Nothing, InjectedFaults, All(WITHIN))
 CLEAR: Call[Nothing, InjectedFaults] = Call(
-    "fault clear", "POST", "faults/clear", Nothing, InjectedFaults, silence=LONG
+    "fault clear", "POST", "faults/clear", Nothing, InjectedFaults, All(), silence=LONG
 )

@@ -17,6 +17,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME, decode, to_dict
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.holds import named
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
 from k8snetlab.faults import catalogue
 from k8snetlab.faults.drill import may_be_hidden
@@ -78,6 +79,11 @@ class Faulting:
 
     def hidden(self, seed: str, level: int) -> Injected:
         """What a drill is to hide. Raises K8sNetLabError."""
+        if self._agents.here:
+            raise UnsupportedError(
+                "there are no drills where nodes are machines: an answer may be looked up on another one",
+                "`k8snetlab fault inject NAME --node NODE` does it there; or a lab whose nodes are namespaces",
+            )
         if self._faults.all:
             raise InputError("a fault is injected already", "`k8snetlab fault clear` first")
         return replace(self._chosen(InjectQuestion(seed=seed, level=level), may_be_hidden), hidden=True)
@@ -142,11 +148,7 @@ class Faulting:
 
     def _chosen(self, asked: InjectQuestion, suits: Callable[[Fault], bool] = lambda _: True) -> Injected:
         snapshot = self._cluster.snapshot
-        if snapshot.lab.spec.machines:
-            raise UnsupportedError(
-                "faults are not injected where nodes are machines: what is damaged there is more than a lab",
-                "a lab whose nodes are namespaces of one machine",
-            )
+        here = self._agents.here
         if asked.level not in LEVELS:
             raise InputError(f"level: {asked.level} is none", "1, 2 or 3")
         if asked.node:
@@ -156,10 +158,10 @@ class Faulting:
             fault = catalogue.fault(asked.name)
             if any(one.name == fault.name for one in self._faults.all):
                 raise InputError(f"{fault.name} is injected already", "`k8snetlab fault clear` first")
-            node, damage = catalogue.damage(fault, snapshot, asked.node, variant, number(asked.seed))
+            node, damage = catalogue.damage(fault, snapshot, asked.node or here, variant, number(asked.seed))
         else:
             fault, node, damage = catalogue.chosen(
-                snapshot, variant, asked.seed, asked.level, node=asked.node, suits=suits
+                snapshot, variant, asked.seed, asked.level, node=asked.node or here, suits=suits
             )
         return Injected(fault.name, node, round(time.time(), 3), damage)
 
@@ -174,7 +176,10 @@ class Faulting:
             yield partial(self._reached, damage.edits)
 
     def _run(self, command: Command) -> None:
-        typed.run(command.netns, command.argv, self._paths.xtables_locks / command.netns)
+        if self._agents.here and is_host(command.netns):
+            typed.run_here(command.argv)
+        else:
+            typed.run(command.netns, command.argv, self._paths.xtables_locks / command.netns)
 
     async def _edited(self, edit: Edit) -> None:
         type_ = BY_NAME[edit.kind.lower()].type

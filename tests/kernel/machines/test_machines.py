@@ -114,6 +114,37 @@ def test_a_name_is_answered_on_every_machine(lab: tuple[Machine, Machine]) -> No
         assert said.split() == [address, "web.default.svc.cluster.local"]
 
 
+PINNED = """
+apiVersion: v1
+kind: Pod
+metadata: {name: on%(n)s}
+spec: {nodeName: node%(n)s, containers: [{name: c, ports: [{containerPort: 8080}]}]}
+---
+"""
+
+
+def test_a_fault_is_injected_on_another_machine_named_and_cleared(lab: tuple[Machine, Machine], tmp_path: Path) -> None:
+    one, other = lab
+    file = tmp_path / "pinned.yaml"
+    file.write_text("".join(PINNED % {"n": n} for n in (1, 2)))
+    one.run("apply", "-f", str(file))
+    eventually(one.whole)
+    said = one.run("fault", "inject", "ip-forward", "--node", "node2", code=1)
+    assert "node2 is a machine, and `sysctl -w net.ipv4.ip_forward=0` concerns more of this machine" in said
+    assert "there are no drills" in one.run("drill", "start", code=2)
+    one.run("fault", "inject", "tunnel-down", "--node", "node2")
+    for machine in (one, other):
+        [fault] = machine.json("fault", "list", "--injected")["faults"]
+        assert (fault["name"], fault["node"]) == ("tunnel-down", "node2")
+        assert fault["commands"] == ["ip link set flannel.1 down"]
+    found = one.json("diagnose", code=1)["findings"][0]
+    assert (found["kind"], found["fault"], found["node"], found["object"]) == ("link", "down", "node2", "flannel.1")
+    assert one.run("fault", "clear") == "cleared: tunnel-down on node2\n"
+    assert ",UP" in other.here("ip", "link", "show", "flannel.1")
+    one.run("delete", "-f", str(file))
+    eventually(one.whole)
+
+
 def test_a_machine_that_leaves_is_what_it_was_and_the_lab_goes_on(
     two: tuple[Machine, Machine], lab: tuple[Machine, Machine]
 ) -> None:

@@ -9,11 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.core import Node
+from k8snetlab.api.lab import Lab
+from k8snetlab.api.snapshot import Change, Snapshot
+from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.diagnose.finding import TIERS
 from k8snetlab.errors import NotFoundError
 from k8snetlab.faults.catalogue import FAULTS, chosen, damage, fault
 from k8snetlab.faults.drill import is_object, may_be_hidden
+from k8snetlab.faults.fault import Damage
 from k8snetlab.faults.injected import Injected, held
 from k8snetlab.faults.scene import LacksError
 from k8snetlab.testing.fake_cluster import LAB, FakeCluster
@@ -90,6 +94,28 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     written = msgspec.json.encode((Injected(name, node, 1.0, made),))
     [read] = msgspec.json.decode(written, type=tuple[Injected, ...])
     assert held((read,)) == frozenset(made.holds)
+
+
+def test_on_a_machine_nothing_is_damaged_but_what_goes_with_the_lab(snapshot: Snapshot) -> None:
+    lab, replace = snapshot.lab, msgspec.structs.replace
+    changes: list[Change] = [(Lab, lab.key, replace(lab, spec=replace(lab.spec, machines=True)))]
+    for key, node in snapshot.all(Node).items():
+        annotations = {**node.metadata.annotations, "k8snetlab/machine": node.name, "k8snetlab/interface": "eth0"}
+        changes.append((Node, key, replace(node, metadata=replace(node.metadata, annotations=annotations))))
+    machines = snapshot.changed(changes, snapshot.revision)
+    made: dict[str, Damage] = {}
+    for name, one in FAULTS.items():
+        with contextlib.suppress(LacksError):
+            made[name] = damage(one, machines, "node1", "nft")[1]
+    assert {"tunnel-down", "fdb-missing", "route-missing", "agent-stuck", "service-order", "hairpin"} <= made.keys()
+    assert len(made) >= 30
+    others = {"uplink-down", "ip-forward", "nat-flushed", "forward-drop", "conntrack-full", "vxlan-dropped-in"}
+    assert not made.keys() & (others | {"selector", "lease-lost", "vni", "underlay-mtu"})
+    assert str(made["tunnel-down"].does[0]) == "ip link set flannel.1 down"
+    for one in made.values():
+        assert not one.edits
+        for command in (*one.does, *one.undo):
+            assert command.netns == HOST_NETNS or command.netns.startswith("lab."), command
 
 
 def test_there_are_enough_of_each_level() -> None:
