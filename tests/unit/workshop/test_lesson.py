@@ -211,6 +211,13 @@ def test_a_lesson_is_between_five_and_twenty_minutes_and_ends_with_something_to_
     assert any(step.checks for step in read.steps) and any(step.questions for step in read.steps)
 
 
+@pytest.mark.parametrize(("name", "language"), [one for one in WRITTEN if one[0][:2] <= "21"])
+def test_every_step_that_asks_for_something_has_hints_from_mild_to_plain(name: str, language: str) -> None:
+    """Of lessons that come later each says by itself how many."""
+    for step in teaching.load(scenarios.folder(f"lessons/{name}"), language).steps:
+        assert len(step.hints) >= 2 or not (step.questions or step.checks), step.title
+
+
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_is_a_scenario_that_says_what_its_lab_does(name: str) -> None:
     assert scenes.of(f"lessons/{name}").expectations > 0 and scenes.opening(f"lessons/{name}")
