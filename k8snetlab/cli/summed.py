@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from k8snetlab.cli.ink import Text
+from k8snetlab.cli.screen import cells
 from k8snetlab.cli.story import (
     FATES,
     comparison,
@@ -20,6 +22,8 @@ from k8snetlab.wording import counted
 
 NAMES = 18
 """Columns that names of places get; a longer one takes what it needs."""
+ROWS, COLUMNS = 23, 80
+"""What a terminal of 24 lines shows above its prompt."""
 TRANSLATING = {"DNAT": "DNAT to", "REDIRECT": "redirected to", "SNAT": "SNAT to"}
 ENDING = ("DROP", "REJECT", "not followed")
 """How a rule's decision begins where it ended the packet, or nobody knows."""
@@ -32,21 +36,52 @@ def lines(answer: Trace) -> Iterator[tuple[Text, int]]:
     hops = way.hops
     place = max((len(h.place) for h in hops if len(h.place) <= NAMES), default=0)
     device = max((len(h.interface) for h in hops), default=0)
-    for leg, passed in (("there", way.there), ("back", way.back)):
-        if passed:
+    legs = [(leg, passed) for leg, passed in (("there", way.there), ("back", way.back)) if passed]
+    rows = {leg: list(_leg(passed, (place, device), observed is not None)) for leg, passed in legs}
+    ending = [*_ending(answer), *_others(answer)]
+    lines = 1 + len(legs) + sum(map(len, rows.values())) + len(ending)
+    shown, apart = dict(rows), lines + len(legs) + 1 <= ROWS
+    for leg in reversed(rows):
+        if lines > ROWS:
+            shown[leg] = [row for row in rows[leg] if row.tells]
+            lines -= len(rows[leg]) - len(shown[leg])
+    for leg, passed in legs:
+        if apart:
             yield Text(""), 0
-            heading = Text(f"{leg:<6}", "bold")
-            heading.append(str(passed[0].packet))
-            yield heading, 0
-            for line in _leg(passed, (place, device), observed is not None):
-                yield line, 6
-    yield Text(""), 0
-    for line in (*verdict(answer, way, observed), *comparison(observed), *_others(answer)):
+        heading = Text(f"{leg:<6}", "bold")
+        heading.append(str(passed[0].packet))
+        if quiet := len(rows[leg]) - len(shown[leg]):
+            heading.append(f"  ({quiet} of {len(rows[leg])} devices pass it on, unchanged: -v)", style="dim")
+        yield heading, 0
+        for row in shown[leg]:
+            yield row.line, 6
+    if apart:
+        yield Text(""), 0
+    for line in ending:
         yield line, 2
-    yield Text("-v tells every decision, and who put it there", style="dim"), 2
 
 
-def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool) -> Iterator[Text]:
+def _ending(answer: Trace) -> Iterator[Text]:
+    """What came of it: in a line where all is as it should be."""
+    way, observed = answer.way, answer.observed
+    more = Text("-v tells every decision, and who put it there", style="dim")
+    well = observed is not None and observed.agrees and observed.fate == way.fate == "answered"
+    if observed and well and not (way.reason or observed.remark or answer.note):
+        line = Text(f"prediction and observation agree: answered after {observed.milliseconds:.2f} ms", style="green")
+        line.append("; -v tells all", style="dim")
+        yield line
+        return
+    yield from (*verdict(answer, way, observed), *comparison(observed), more)
+
+
+class Row(NamedTuple):
+    """`tells`: something is done to the packet there, or said of it; else it only passes."""
+
+    line: Text
+    tells: bool
+
+
+def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool) -> Iterator[Row]:
     """The last hop has no device: what is said of it belongs to the line before, where that is of the same place."""
     for number, hop in enumerate(hops):
         if not hop.interface:
@@ -59,16 +94,18 @@ def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool) -> Iterato
         parts = list(_decided(hop))
         if _ends_well(last := hops[-1]) and number == len(hops) - 2 and last.place == hop.place:
             parts += _decided(last)
+        if len(parts) > 1 and cells(line.plain + "; ".join(parts)) > COLUMNS:
+            parts = [part for part in parts if not part.startswith("route ") or " via " in part]
         line.append("; ".join(parts))
         if hop.remark:
             line.append(f"{'; ' if parts else ''}{hop.remark}", style="bold red")
         line.rstrip()
-        yield line
+        yield Row(line, bool(parts or hop.remark or hop.seen is False or number == 0))
     last = hops[-1]
     if not last.interface and not (_ends_well(last) and len(hops) > 1 and hops[-2].place == last.place):
         well = _ends_well(last)
         text = f"  {last.place:<{widths[0]}}  {'' if well else '✗ '}{'; '.join(_decided(last))}"
-        yield Text(text, style="" if well else "bold red")
+        yield Row(Text(text, style="" if well else "bold red"), True)
 
 
 def _ends_well(hop: Hop) -> bool:
@@ -91,13 +128,20 @@ def _decided(hop: Hop) -> Iterator[str]:
             case "decapsulate":
                 yield "out of VXLAN"
             case "conntrack":
-                yield f"conntrack makes it {text.rpartition(' becomes ')[2]}"
+                yield f"conntrack: {_turned(text)}"
             case "deliver" | "queue":
                 yield text.removesuffix(f" in {hop.place}")
             case "stop" | "mixed" if not (ended and ended in text):
                 yield text
             case "flood" if "nobody" in text:
                 yield text
+
+
+def _turned(text: str) -> str:
+    """What an answer becomes: "… : A → B becomes C → B" only changes its source."""
+    before, _, after = text.partition(": ")[2].partition(" becomes ")
+    source, _, target = after.partition(" → ")
+    return f"now from {source}" if before.partition(" → ")[2] == target else after
 
 
 def _rule(text: str, owner: str, hop: Hop) -> Iterator[str]:

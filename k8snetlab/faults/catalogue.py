@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.errors import NotFoundError
+from k8snetlab.errors import NotFoundError, UnsupportedError
 from k8snetlab.faults import (
     bounds,
     daemons,
@@ -29,8 +29,26 @@ ROOMS = (overlay, routes, devices, firewall, services, objects, workloads, namin
 FAULTS: Mapping[str, Fault] = {fault.name: fault for room in ROOMS for fault in room.faults()}
 
 
+IMPOSSIBLE = {
+    "neighbour-table-full": (
+        "the table of neighbours has one size for the whole machine (net.ipv4.neigh.default.gc_thresh3): filled, it "
+        "would harm more than this lab",
+        "`k8snetlab fault inject neighbour-missing`; `diagnose` names a table that is full",
+    ),
+    "clock-jumped": (
+        "all namespaces of a machine have one time of day (time_namespaces(7) hold other clocks), so no node of a lab "
+        "can have another",
+        "on a virtual machine of a lab of machines: `date -s`",
+    ),
+}
+"""Incidents that a lab cannot have: why, and what comes near."""
+
+
 def fault(name: str) -> Fault:
-    """Raises NotFoundError."""
+    """Raises NotFoundError, UnsupportedError for one that cannot be."""
+    if name in IMPOSSIBLE:
+        why, hint = IMPOSSIBLE[name]
+        raise UnsupportedError(f"{name} cannot be injected: {why}", hint)
     if name not in FAULTS:
         raise NotFoundError(f"there is no fault {name!r}", nearest(name, FAULTS) or "`k8snetlab fault list`")
     return FAULTS[name]

@@ -14,8 +14,8 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.diagnose.finding import TIERS
-from k8snetlab.errors import NotFoundError
-from k8snetlab.faults.catalogue import FAULTS, chosen, damage, fault
+from k8snetlab.errors import NotFoundError, UnsupportedError
+from k8snetlab.faults.catalogue import FAULTS, IMPOSSIBLE, chosen, damage, fault
 from k8snetlab.faults.drill import is_object, may_be_hidden
 from k8snetlab.faults.fault import Damage
 from k8snetlab.faults.injected import Injected, held
@@ -116,6 +116,14 @@ def test_on_a_machine_nothing_is_damaged_but_what_goes_with_the_lab(snapshot: Sn
         assert not one.edits
         for command in (*one.does, *one.undo):
             assert command.netns == HOST_NETNS or command.netns.startswith("lab."), command
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_what_a_lab_cannot_have_is_refused_with_the_reason(name: str) -> None:
+    assert name not in FAULTS
+    with pytest.raises(UnsupportedError, match=f"{name} cannot be injected: .* machine") as refused:
+        fault(name)
+    assert refused.value.hint
 
 
 def test_there_are_enough_of_each_level() -> None:
