@@ -21,6 +21,7 @@ from k8snetlab.faults.injected import Injected
 from k8snetlab.faults.scene import Scene
 from k8snetlab.kernel import typed
 from k8snetlab.lab.operations.faulting import Faulting
+from k8snetlab.machines.leases import Leases
 from k8snetlab.running.agents import Agents
 from k8snetlab.state.injected import InjectedFaults as Kept
 from k8snetlab.state.paths import LabPaths
@@ -34,6 +35,7 @@ def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class NoAgents:
+    here = ""
     tasks: tuple[()] = ()
     held: Holds = NONE
 
@@ -44,12 +46,20 @@ class NoAgents:
         return True
 
 
+class NoLeases:
+    lost: frozenset[str] = frozenset()
+
+    async def lose(self, nodes: frozenset[str]) -> None:
+        self.lost = nodes
+
+
 def in_lab(test: Callable[[Face, Faulting], Coroutine[Any, Any, None]]) -> None:
     async def run(face: Face) -> None:
         paths = LabPaths("l")
         paths.directory.mkdir(parents=True, exist_ok=True)
         controllers = asyncio.create_task(face.cluster.run_controllers())
-        await test(face, Faulting(face.cluster, cast(Agents, NoAgents()), paths))
+        faulting = Faulting(face.cluster, cast(Agents, NoAgents()), cast(Leases, NoLeases()), paths)
+        await test(face, faulting)
         controllers.cancel()
         await asyncio.gather(controllers, return_exceptions=True)
 
