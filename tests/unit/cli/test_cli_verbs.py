@@ -328,6 +328,7 @@ STATUS: dict[str, Any] = {
             "paused": True,
             "pods": 3,
             "proxy": "iptables",
+            "off": 0.0,
             "answers": True,
             "agent": {
                 "synced": True,
