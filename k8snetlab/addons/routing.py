@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 
 from k8snetlab.addons.program import CONF, Program
 from k8snetlab.api.lab import Lab
@@ -37,6 +38,13 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     if lab.spec.daemon == "bird":
         return (_bird(bird.configuration(lab, own)),)
     return _frr(lab, own[0])
+
+
+def talking(lab: Lab, home: Path) -> tuple[str, ...]:
+    """The command that opens the daemon whose directories are in `home`."""
+    if lab.spec.daemon == "bird":
+        return ("birdc", "-s", str(home / "bird" / SOCKET))
+    return ("vtysh", "--vty_socket", str(home / frr.DAEMONS[lab.spec.network.backend] / RUN))
 
 
 def _bird(text: str) -> Program:

@@ -40,6 +40,7 @@ ROOMS = {
     "graph": ("graph",),
     "misses": ("misses",),
     "routing": ("routing",),
+    "calicoctl": ("calicoctl", "birdc", "vtysh"),
     "nginx": ("nginx-conf",),
     "render": ("render",),
     "store": ("store",),

@@ -25,6 +25,8 @@ class Session(msgspec.Struct, frozen=True):
     state: str
     info: str = ""
     name: str = ""
+    since: str = ""
+    """When that began, as the daemon writes it; "" where it does not say."""
 
     @property
     def stands(self) -> bool:
@@ -54,7 +56,7 @@ def bird_bgp(text: str, addresses: Mapping[str, str]) -> Iterator[Session]:
     for line in text.splitlines():
         if (row := _ROW.match(line)) and row["name"] in addresses:
             state, _, info = row["info"].strip().partition(" ")
-            yield Session(addresses[row["name"]], state or row["state"], info.strip())
+            yield Session(addresses[row["name"]], state or row["state"], info.strip(), since=row["since"])
 
 
 def bird_ospf(text: str) -> Iterator[Session]:

@@ -2,6 +2,7 @@
 
 __all__ = [
     "asked",
+    "calicoctl",
     "capture",
     "daemons",
     "desired",

@@ -78,7 +78,7 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
 
 
 def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:
-    neighbours = tuple(RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info) for s in one.neighbours)
+    neighbours = tuple(RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since) for s in one.neighbours)
     routes = tuple(LearnedRoute(r.dst, r.via, r.dev, r.metric, subnets.get(r.dst, "")) for r in held)
     return RoutingNode(one.name, one.daemon, neighbours, routes, one.missing, one.problem)
 

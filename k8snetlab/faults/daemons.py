@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from k8snetlab.dataplane.families import pick
+from k8snetlab.dataplane.holds import Hold
+from k8snetlab.dataplane.names import ETH0
 from k8snetlab.faults.fault import Damage, Fault, Said
 from k8snetlab.faults.scene import LacksError, Scene
-from k8snetlab.faults.typed import across, inserted, ip
+from k8snetlab.faults.typed import across, back, hold, inserted, ip, sysctl
 
 OSPF = "89"
 """An IP protocol."""
@@ -15,7 +17,7 @@ OSPF = "89"
 
 def _bgp_dropped(scene: Scene) -> Damage:
     """As a firewall that guards a node from all others; the sessions end when their hold time is over."""
-    _needs(scene, "bgp")
+    _needs(scene, "bgp", "calico")
     nodes = pick(scene.snapshot.lab.spec.underlay.cidr, "ipv4")
     do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-s {nodes} -p tcp -j DROP")
     return Damage("filter INPUT", across(scene), (do,), (undo,))
@@ -41,6 +43,24 @@ def _shadowed(scene: Scene) -> Damage:
     words = ("blackhole", scene.peer_subnet)
     do, undo = ip(scene.netns, "route", "add", *words), ip(scene.netns, "route", "del", *words)
     return Damage(scene.peer_subnet, across(scene), (do,), (undo,))
+
+
+def _proxy_arp(scene: Scene) -> Damage:
+    """Nobody answers for the gateway that no device has, once the pod has forgotten who did."""
+    _needs(scene, "calico")
+    device = scene.veth_of(scene.pod).name
+    key = f"net.ipv4.conf.{device}.proxy_arp"
+    forget = ip(scene.netns_of(scene.pod), "neigh", "flush", "dev", ETH0)
+    return Damage(key, back(scene), (sysctl(scene.netns, key, "0"), forget), holds=(Hold(scene.netns, "sysctl", key),))
+
+
+def _pod_route(scene: Scene) -> Damage:
+    """What is for the pod falls into its block's blackhole."""
+    _needs(scene, "calico")
+    device = scene.veth_of(scene.pod).name
+    route = next(route for route in scene.plane.node.routes if route.dev == device)
+    gone = ip(scene.netns, "route", "del", route.dst, "dev", device)
+    return Damage(route.dst, back(scene), (gone,), holds=hold(scene.netns, route))
 
 
 def _needs(scene: Scene, *backends: str) -> None:
@@ -80,6 +100,26 @@ def faults() -> Iterator[Fault]:
         symptom=lost,
         said=Said("route", "deaf"),
         make=_hello_lost,
+    )
+    yield Fault(
+        name="proxy-arp-off",
+        title="the node answers no more for a pod's gateway, which no device has",
+        level=2,
+        group="routing",
+        touches="a pod's cali device",
+        symptom="one pod answers nobody, and reaches nobody",
+        said=Said("sysctl", "wrong"),
+        make=_proxy_arp,
+    )
+    yield Fault(
+        name="pod-route-missing",
+        title="a pod's own route is gone, and its block is a blackhole",
+        level=2,
+        group="routing",
+        touches="the node's routes",
+        symptom="one pod cannot be reached",
+        said=Said("route", "missing"),
+        make=_pod_route,
     )
     yield Fault(
         name="learned-route-shadowed",

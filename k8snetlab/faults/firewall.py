@@ -6,15 +6,21 @@ from collections.abc import Iterator
 
 from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
-from k8snetlab.dataplane.names import FLANNEL_FWD, FLANNEL_POSTRTG, KUBE_FORWARD, KUBE_POSTROUTING
+from k8snetlab.dataplane.names import FLANNEL_CHAINS, FLANNEL_FWD, FLANNEL_POSTRTG, KUBE_FORWARD, KUBE_POSTROUTING
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.faults.fault import Class, Command, Damage, Fault, Said, Seen
 from k8snetlab.faults.scene import LacksError, Scene, named, port_of
 from k8snetlab.faults.typed import across, back, chain, inserted, iptables
 
 
+def _needs_flannel(scene: Scene) -> None:
+    """Calico's network has none of its rules."""
+    scene.one([one for one in scene.plane.rules if one.prefixes == FLANNEL_CHAINS and one.chains], "flannel")
+
+
 def _forward_drop(scene: Scene) -> Damage:
     """As an engine that sets the policy on its start, where flannel's own rules are lost too."""
+    _needs_flannel(scene)
     netns = scene.netns
     does = (iptables(scene, netns, "-P FORWARD DROP"), iptables(scene, netns, f"-F {FLANNEL_FWD}"))
     undo = (iptables(scene, netns, "-P FORWARD ACCEPT"),)
@@ -70,6 +76,7 @@ def _nftables(scene: Scene) -> Damage:
 
 
 def _no_masquerade(scene: Scene) -> Damage:
+    _needs_flannel(scene)
     netns, chain_ = scene.netns, FLANNEL_POSTRTG
     rules = next(r.chains for r in scene.plane.rules if r.family == "ipv4" and ("nat", chain_) in r.chains)
     own = rules["nat", chain_]  # type: ignore[index]

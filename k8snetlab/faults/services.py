@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from k8snetlab.api.core import Service
-from k8snetlab.dataplane.families import pick
+from k8snetlab.dataplane.families import network, pick
 from k8snetlab.dataplane.holds import Hold
 from k8snetlab.dataplane.names import service_chain
 from k8snetlab.dataplane.rules import ChainKey
@@ -79,7 +79,7 @@ def _endpoint(scene: Scene) -> Damage:
     number, found = next(
         (n, m) for n, rule in enumerate(own, 1) if (m := re.search(r"--to-destination ([\d.]+):(\d+)", rule))
     )
-    nobody = f"{pick(scene.node.podCIDRs, 'ipv4').rpartition('.')[0]}.250:{found[2]}"
+    nobody = f"{network(scene.subnet)[-6]}:{found[2]}"
     wrong = iptables(scene, scene.netns, f"-t nat -R {name} {number} -p tcp -j DNAT --to-destination {nobody}")
     what: Symptom = "fails" if len(scene.ready(service)) == 1 else "sometimes"
     seen = to_service(scene, service, what)
@@ -113,7 +113,7 @@ def _stale_udp(scene: Scene) -> Damage:
     service = scene.udp
     port = next(p for p in service.spec.ports if p.protocol == "UDP")
     client, address = pick(scene.client.ips, "ipv4"), service.clusterIPs[0]
-    gone = f"{scene.subnet.rpartition('.')[0]}.250"
+    gone = str(network(scene.subnet)[-6])
     words = (
         f"-I -p udp -s {client} -d {address} --sport 5000 --dport {port.port} -r {gone} -q {client}"
         f" --reply-port-src {port.targetPort or port.port} --reply-port-dst 5000 -t 600 -u SEEN_REPLY"

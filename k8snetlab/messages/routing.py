@@ -28,6 +28,8 @@ class RoutingNeighbour(msgspec.Struct, frozen=True):
     """Whether it tells of its routes."""
     info: str
     """What else the daemon says of it, or ""."""
+    since: str = ""
+    """When that began, as the daemon writes it, or ""."""
 
 
 class LearnedRoute(msgspec.Struct, frozen=True):
@@ -66,7 +68,7 @@ class RoutingView(msgspec.Struct, frozen=True):
     """The routing of a lab."""
 
     protocol: str
-    """bgp, ospf or rip."""
+    """bgp, ospf, rip or calico."""
     nodes: tuple[RoutingNode, ...]
     """The router first."""
 

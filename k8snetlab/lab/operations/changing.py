@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -18,6 +18,7 @@ from k8snetlab.api.kinds import Kinds, kinds_of
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.checkup import room
 from k8snetlab.cluster.cluster import BROUGHT, Cluster
 from k8snetlab.cluster.deletion import refuse_deletion
@@ -78,7 +79,8 @@ class Changing:
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             anew = to_make_anew(objects, self._cluster.snapshot)
             check(objects, self._cluster.snapshot, without=[*gone, *anew])
-            for warning in room.warnings(objects, there=self._cluster.snapshot.all(Pod).values()):
+            limits = room.warnings(objects, there=self._cluster.snapshot.all(Pod).values())
+            for warning in (*limits, *_new_sandboxes(objects, self._cluster.snapshot)):
                 tell(Warning(warning))
             if not asked.yes:
                 own_kinds = [[o for o in some if not isinstance(o, Ignored)] for some in (gone, brought)]
@@ -239,3 +241,16 @@ def _decoded(bodies: list[Any], kinds: Kinds) -> list[Object]:
 def _marked(obj: Object) -> Object:
     annotations = {**obj.metadata.annotations, BROUGHT: "true"}
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, annotations=annotations))
+
+
+def _new_sandboxes(objects: Iterable[Object], stored: Snapshot) -> Iterator[str]:
+    """Where Calico's network takes the place of another one or gives it up: what becomes of pods that are there."""
+    for lab in (obj for obj in objects if isinstance(obj, Lab)):
+        before = stored.get(Lab, lab.name)
+        if before is None or before.spec.network.calico == lab.spec.network.calico:
+            continue
+        count = sum(bool(pod.ips) and not pod.spec.hostNetwork and not pod.ended for pod in stored.all(Pod).values())
+        if count:
+            change = f"network.backend {before.spec.network.backend} becomes {lab.spec.network.backend}"
+            whose = f"{count} pods are" if count > 1 else "1 pod is"
+            yield f"{change}: {whose} plugged in anew, perhaps with another address, and connections end"

@@ -40,14 +40,15 @@ class World:
     def __init__(self, directory: Path) -> None:
         self.lab, self._manifest = Lab(directory), directory / "lab.yaml"
 
-    def up(self, network: str, more: str = "") -> None:
+    def up(self, network: str, more: str = "") -> str:
+        """What it warned of."""
         nodes = "[{name: node1, blocks: [10.1.109.64/26]}, {name: node2, blocks: [10.1.140.64/26]}]"
         if "calico" not in network:
             nodes = "2"
         spec = f"{{nodes: {nodes}, podCIDR: 10.1.0.0/16, dns: {{enabled: false}}, network: {network}}}"
         pods = POD % ("web-1", "web", 1) + POD % ("web-2", "web", 2) + POD % ("friend", "friend", 1)
         self._manifest.write_text(f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n{pods}{SERVICE}{more}")
-        self.lab.run("up", str(self._manifest), "--yes")
+        return self.lab.run("up", str(self._manifest), "--yes")
 
     def routes(self, node: str) -> set[str]:
         """Those of pods."""
@@ -152,7 +153,8 @@ def test_with_vxlan_felix_makes_the_routes_and_the_trace_sees_the_tunnel(world: 
 
 def test_another_network_takes_its_place_and_finds_nothing_of_it(world: World) -> None:
     world.up(VXLAN)
-    world.up("{backend: bgp}")
+    said = world.up("{backend: bgp}")
+    assert "network.backend calico becomes bgp: 3 pods are plugged in anew" in said
     left = world.lab.shell("node1", "ip", "-o", "link") + world.lab.shell("node1", "iptables-save")
     assert "cali" not in left and "cni0" in left and "FLANNEL" in left
     assert not world.lab.shell("node1", "ip", "route", "show", "proto", "80")
@@ -162,3 +164,15 @@ def test_another_network_takes_its_place_and_finds_nothing_of_it(world: World) -
     left = world.lab.shell("node1", "ip", "-o", "link") + world.lab.shell("node1", "iptables-save")
     assert "cni0" not in left and "FLANNEL" not in left and "cali-nat-outgoing" in left
     assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
+
+
+def test_calicoctl_and_the_real_birdc_tell_of_the_same_session(world: World) -> None:
+    world.up(CALICO)
+    assert "| 192.168.0.22 | node-to-node mesh | up" in world.lab.run("calicoctl", "node", "status", "node1")
+    session = next(
+        line for line in world.lab.run("birdc", "node1", "show", "protocols").splitlines() if "Mesh_" in line
+    )
+    assert session.split()[0] == "Mesh_192_168_0_22" and session.split()[-1] == "Established"
+    assert "| Block    | 10.1.140.64/26 |" in world.lab.run("calicoctl", "ipam", "show", "--show-blocks")
+    assert "found 0 problems" in world.lab.run("calicoctl", "ipam", "check")
+    assert "and not frr" in world.lab.run("vtysh", "node1", "-c", "show version", code=2)

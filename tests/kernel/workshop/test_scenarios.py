@@ -18,6 +18,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "network-policy": (("delete", "networkpolicy", "allow-nginxclient"),),
     "outside-database": (("delete", "endpoints", "mysql"),),
+    "calico": (("delete", "service", "mysql"),),
     "mysql-and-myweb": (("delete", "service", "mysql"),),
     "three-tiers": (("delete", "networkpolicy", "app", "-n", "shop"),),
 }

@@ -68,6 +68,11 @@ def by_bgp() -> Snapshot:
     return cluster("network: {backend: bgp}")
 
 
+@pytest.fixture(scope="module")
+def by_calico() -> Snapshot:
+    return cluster("network: {backend: calico}")
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_declared_in_full(name: str) -> None:
     one = FAULTS[name]
@@ -78,10 +83,11 @@ def test_a_fault_is_declared_in_full(name: str) -> None:
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
-    name: str, snapshot: Snapshot, asking: Snapshot, by_ospf: Snapshot, by_bgp: Snapshot
+    name: str, snapshot: Snapshot, asking: Snapshot, by_ospf: Snapshot, by_bgp: Snapshot, by_calico: Snapshot
 ) -> None:
     held_by = {"miss-agent-dead": asking, **dict.fromkeys(("ospf-dropped", "ospf-mute"), by_ospf)}
     held_by |= dict.fromkeys(("bgp-dropped", "learned-route-shadowed"), by_bgp)
+    held_by |= dict.fromkeys(("proxy-arp-off", "pod-route-missing"), by_calico)
     node, made = damage(FAULTS[name], held_by.get(name, snapshot), "node1", "nft")
     assert node == "node1"
     assert made.does or made.edits or made.holds

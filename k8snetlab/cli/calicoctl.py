@@ -1,0 +1,175 @@
+"""calicoctl: its words, for a lab on Calico's network; birdc and vtysh: the real ones, of one node."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from k8snetlab.cli import screen
+from k8snetlab.cli.options import LabOption, client_of, complete_node, example, need_root
+
+if TYPE_CHECKING:
+    from k8snetlab.api.lab import Lab
+    from k8snetlab.client.client import Client
+    from k8snetlab.explain.calicoctl import Cluster
+
+
+class Kind(StrEnum):
+    IPPOOL = "ippool"
+    NODE = "node"
+    WEP = "wep"
+    BGPPEER = "bgppeer"
+    BGPCONFIG = "bgpconfig"
+
+
+class Form(StrEnum):
+    WIDE = "wide"
+    YAML = "yaml"
+
+
+def register(app: typer.Typer) -> None:
+    words = {"no_args_is_help": True, "rich_markup_mode": None}
+    calicoctl = typer.Typer(help="Calico's own words for its network.", epilog=example("calicoctl ipam show"), **words)  # type: ignore[arg-type]
+    node = typer.Typer(help="Nodes.", epilog=example("calicoctl node status node1"), **words)  # type: ignore[arg-type]
+    ipam = typer.Typer(help="Addresses.", epilog=example("calicoctl ipam show --show-blocks"), **words)  # type: ignore[arg-type]
+    node.command(epilog=example("calicoctl node status node1"))(status)
+    node.callback()(lambda: None)
+    ipam.command(epilog=example("calicoctl ipam show --show-blocks"))(show)
+    ipam.command(epilog=example("calicoctl ipam check"))(check)
+    calicoctl.command(epilog=example("calicoctl get ippool -o wide"))(get)
+    calicoctl.add_typer(node, name="node")
+    calicoctl.add_typer(ipam, name="ipam")
+    app.add_typer(calicoctl, name="calicoctl")
+    settings = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+    app.command(epilog=example("birdc node1 show protocols"), context_settings=settings)(birdc)
+    app.command(epilog=example("vtysh node1 -c 'show ip ospf neighbor'"), context_settings=settings)(vtysh)
+
+
+def status(
+    node: Annotated[
+        str | None, typer.Argument(metavar="NODE", autocompletion=complete_node, help="All if left out.")
+    ] = None,
+    lab: LabOption = None,
+) -> None:
+    """Show a node's BGP sessions."""
+    from k8snetlab.explain import calicoctl
+    from k8snetlab.messages.routing import ROUTING, RoutingQuestion
+
+    client, cluster = client_of(lab), _cluster(lab)
+    if node:
+        client.get("Node", node)
+    routed = cluster.lab.spec.network.routed
+    found = {one.name: one for one in client.call(ROUTING, RoutingQuestion(node or "")).nodes} if routed else {}
+    for name in [node] if node else [one.name for one in cluster.nodes]:
+        screen.say(("" if node else f"{name}\n") + calicoctl.status(found.get(name)).rstrip("\n"))
+
+
+def get(
+    kind: Annotated[Kind, typer.Argument(metavar="ippool|node|wep|bgppeer|bgpconfig", help="Of what.")],
+    form: Annotated[
+        Form | None, typer.Option("-o", "--output", metavar="wide|yaml", help="As calicoctl has it.")
+    ] = None,
+    lab: LabOption = None,
+) -> None:
+    """List Calico's resources."""
+    from k8snetlab.errors import InputError
+
+    cluster = _cluster(lab)
+    if form is not Form.YAML:
+        screen.say(cluster.get(kind.value, form is Form.WIDE).rstrip("\n"))
+        return
+    if kind not in (Kind.IPPOOL, Kind.NODE):
+        raise InputError(f"{kind.value} has no -o yaml here", "ippool and node have one")
+    import yaml
+
+    screen.say(yaml.safe_dump(dict(cluster.resources(kind.value)), sort_keys=False).rstrip("\n"))
+
+
+def show(
+    blocks: Annotated[bool, typer.Option("--show-blocks", help="The pools' blocks, too.")] = False,
+    ip: Annotated[str, typer.Option("--ip", metavar="IP", help="Who has that address.")] = "",
+    lab: LabOption = None,
+) -> None:
+    """Show how many addresses of pools and blocks are in use."""
+    from k8snetlab.api.addressing import api_address
+
+    cluster = _cluster(lab)
+    screen.say((cluster.show_ip(str(api_address(ip))) if ip else cluster.show(blocks)).rstrip("\n"))
+
+
+def check(lab: LabOption = None) -> None:
+    """Compare what is allocated with what is in use; exit code 1 where they differ."""
+    said, problems = _cluster(lab).check()
+    screen.say(said.rstrip("\n"))
+    if problems:
+        raise typer.Exit(1)
+
+
+def birdc(
+    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Also router.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="WORDS…", help="What to ask it; none: its shell.")
+    ] = None,
+    lab: LabOption = None,
+) -> None:
+    """Talk to a node's BIRD: the real birdc."""
+    _talk("birdc", "bird", node, lab, words or [])
+
+
+def vtysh(
+    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Also router.")],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[-c COMMAND]", help="vtysh's own options.")] = None,
+    lab: LabOption = None,
+) -> None:
+    """Talk to a node's FRR: the real vtysh, with the daemon of the lab's protocol."""
+    _talk("vtysh", "frr", node, lab, words or [])
+
+
+def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str]) -> None:
+    need_root(program)
+    import os
+
+    from k8snetlab.addons.routing import talking
+    from k8snetlab.errors import InputError, UnsupportedError
+    from k8snetlab.state.paths import LabPaths
+
+    client = client_of(lab)
+    held = _lab(client)
+    if node != "router":
+        client.get("Node", node)
+    if held.spec.daemon != daemon:
+        runs = held.spec.daemon or "no routing daemon"
+        raise InputError(f"{node} runs {runs}, and not {daemon}", "`k8snetlab routing` shows what there is")
+    command = talking(held, LabPaths(held.name).addons / node)
+    try:
+        os.execvp(command[0], [*command, *words])
+    except OSError as error:
+        raise UnsupportedError(f"{program}: {error.strerror}", "it comes with the daemon's package") from error
+
+
+def _lab(client: Client) -> Lab:
+    import msgspec
+
+    from k8snetlab.api.lab import Lab
+
+    return msgspec.convert(client.list("Lab")[0], Lab)
+
+
+def _cluster(lab: str | None) -> Cluster:
+    """Raises InputError where the lab has another network."""
+    import msgspec
+
+    from k8snetlab.api.core import Node, Pod
+    from k8snetlab.errors import InputError
+    from k8snetlab.explain.calicoctl import Cluster
+
+    client = client_of(lab)
+    held = _lab(client)
+    if not held.spec.network.calico:
+        backend = held.spec.network.backend
+        raise InputError(f"this lab's network is {backend}, and not Calico's", "network: {backend: calico} is")
+    nodes = [msgspec.convert(one, Node) for one in client.list("Node")]
+    pods = [msgspec.convert(one, Pod) for one in client.list("Pod")]
+    return Cluster(held, nodes, pods)
