@@ -48,7 +48,7 @@ class World:
         spec = f"{{nodes: {nodes}, podCIDR: 10.1.0.0/16, dns: {{enabled: false}}, network: {network}}}"
         pods = POD % ("web-1", "web", 1) + POD % ("web-2", "web", 2) + POD % ("friend", "friend", 1)
         self._manifest.write_text(f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n{pods}{SERVICE}{more}")
-        return self.lab.run("up", str(self._manifest), "--yes")
+        return " ".join(self.lab.json("up", str(self._manifest), "--yes")["warnings"])
 
     def routes(self, node: str) -> set[str]:
         """Those of pods."""
