@@ -163,8 +163,8 @@ PRINTED = (
     Printed("up", Outcome, _OF_A_LAB),
 )
 
-KUBERNETES = {"get", "scale"}
-"""They print objects of Kubernetes."""
+KUBERNETES = {"get", "scale", "calicoctl get"}
+"""They print objects of Kubernetes, or of Calico."""
 
 
 # --- the page ---------------------------------------------------------------------------------------------------------
