@@ -112,7 +112,7 @@ def test_a_machine_whose_processes_were_killed_can_still_leave(machines: tuple[M
     one, other = machines
     one.run("apply", "-f", "-", stdin=HOST)
     working = f"K8SNETLAB_LOGS={other.run_directory / other.name}/pods/default/host"
-    assert len(processes.with_environment(other.namespace, working, below=True)) == 1
+    assert len(processes.with_environment(other.namespace, working, below=True)) == 2, "command and pause"
     assert one.probe("client", f"{other.address}:8099").answeredBy == "host"
     other.kill("kubelet", "daemon")
     other.run("node", "leave", "--force")
