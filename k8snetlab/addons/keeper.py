@@ -95,7 +95,7 @@ class Keeper:
             _apart(gone, failures, partial(self._forget, wish, gone))
         pending = []
         for program in wish.programs:
-            said, place = guests if program.is_guest else failures, wish.place_of(program)
+            said, place = guests if program.is_guest or program.spare else failures, wish.place_of(program)
             number = len(said)
             _apart(program.title, said, partial(self._bring, program, place, held))
             if len(said) == number and place and uid(program, place) in self._awaited:

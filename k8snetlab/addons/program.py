@@ -37,7 +37,8 @@ class Program(msgspec.Struct, frozen=True):
     It finds its files by relative paths also where it gives up being root: the directory is open to all.
     A guest is the user's: it begins in `directory`, not in its own, and where it fails the node's agent does not. With
     a `pod`, NAMESPACE/NAME, it runs in the namespaces of that one instead. `access` is its way to the API.
-    `package` is Debian's that brings it.
+    `package` is Debian's that brings it. Of one that is a `spare` others do the work while it is away: where it fails,
+    the node's agent does not either.
     With `ports` it is no program: the kubelet itself answers on these TCP ports, in the namespace of the lab's `host`,
     which has these `addresses`.
     Raises InputError for a name that is no DNS label, and for a file's that is not just one.
@@ -56,6 +57,7 @@ class Program(msgspec.Struct, frozen=True):
     pod: str = ""
     access: Access | None = None
     package: str = ""
+    spare: bool = False
     ports: tuple[int, ...] = ()
     host: str = ""
     addresses: tuple[str, ...] = ()

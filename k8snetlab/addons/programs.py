@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from k8snetlab.addons import balancing, outside, routing
+from k8snetlab.addons import balancing, outside, plane, routing
 from k8snetlab.addons.access import access_of
 from k8snetlab.addons.program import GUEST, Program
 from k8snetlab.api.guest import Guest
@@ -14,7 +14,7 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     """Those of one node."""
     guests = (_guest(guest, snapshot, node) for guest in guests_of(snapshot, node))
     own = (*routing.programs(snapshot, node), *outside.programs(snapshot, node), *balancing.programs(snapshot, node))
-    return (*own, *guests)
+    return (*plane.programs(snapshot, node), *own, *guests)
 
 
 def _guest(guest: Guest, snapshot: Snapshot, node: str) -> Program:

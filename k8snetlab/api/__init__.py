@@ -41,6 +41,7 @@ __all__ = [
     "meta",
     "networking",
     "placement",
+    "plane",
     "pod_state",
     "pools",
     "probes",

@@ -41,6 +41,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
 from k8snetlab.api.meta import Object
+from k8snetlab.api.plane import with_plane
 from k8snetlab.api.probes import Probe
 from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding, with_rbac_defaults
 from k8snetlab.api.workloads import Workload
@@ -351,6 +352,7 @@ def expand(spec: LabSpec) -> LabSpec:
         cidrs = [cidr for cidr in parse_networks(underlay.cidr) if cidr.num_addresses > 2]
     except ValueError:
         return replace(spec, nodes=nodes)
+    nodes = with_plane(spec, nodes, cidrs)
     if not underlay.router:
         underlay = replace(underlay, router=",".join(str(cidr[1]) for cidr in cidrs))
     given = (underlay.router, *(node.address for node in nodes), *(host.address for host in spec.outside.hosts))

@@ -252,9 +252,16 @@ class ApiSpec(Value):
 
 
 class ControlPlane(Value):
-    """A node whose Lease is not renewed for `nodeMonitorGracePeriod` seconds is NotReady, as with that option of
-    kube-controller-manager; in a lab of machines those are 40."""
+    """With `replicas` and `etcd` that many API servers share an etcd of that many members, in nodes control-plane1 …
+    of their own, with a balancer in front of them at the router; else the lab's daemon is the only API server, with a
+    store of its own.
 
+    A node whose Lease is not renewed for `nodeMonitorGracePeriod` seconds is NotReady, as with that option of
+    kube-controller-manager; in a lab of machines those are 40.
+    """
+
+    replicas: Annotated[int, Meta(ge=0, le=5)] = 0
+    etcd: Annotated[int, Meta(ge=0, le=5)] = 0
     nodeMonitorGracePeriod: Annotated[int, Meta(ge=1, le=3600)] = always(40)
 
 

@@ -11,6 +11,7 @@ from k8snetlab.api.core import NODE_PORTS, Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
 from k8snetlab.api.lab import ROUTED, IngressSettings, Lab, LabNode, Routing
 from k8snetlab.api.meta import Object
+from k8snetlab.api.plane import seats
 from k8snetlab.api.problems import Report, dns_label, labels, node_name, place
 from k8snetlab.api.selection import nodes_by_address
 from k8snetlab.api.snapshot import Snapshot
@@ -49,6 +50,7 @@ def lab(report: Report, lab: Lab) -> None:
     valid_calico.calico(report, lab)
     _policies(report, lab)
     _store(report, lab)
+    _control_plane(report, lab)
     _api(report, lab)
     _images(report, lab)
     valid_dns.dns(report, lab, services)
@@ -358,6 +360,24 @@ def _images(report: Report, lab: Lab) -> None:
         if not path.startswith("/") or "\0" in path:
             message = f'"{shorten(path)}" is no absolute path of a root directory or an OCI layout'
             report.error(lab, ("spec", "images", name), message)
+
+
+def _control_plane(report: Report, lab: Lab) -> None:
+    plane, path = lab.spec.controlPlane, ("spec", "controlPlane")
+    if not (plane.replicas or plane.etcd):
+        return
+    if not (plane.replicas and plane.etcd):
+        lacks, wanted = ("etcd", "1, 3 or 5") if plane.replicas else ("replicas", "1 to 5")
+        report.error(lab, (*path, lacks), f"API servers share an etcd: replicas and etcd go together; say {wanted}")
+    if plane.etcd in (2, 4):
+        message = f"{plane.etcd} members survive no more losses than {plane.etcd - 1} do; say 1, 3 or 5"
+        report.error(lab, (*path, "etcd"), message)
+    if lab.spec.machines:
+        report.error(lab, path, "is of labs whose nodes are namespaces; here every machine's daemon serves the API")
+    if lab.spec.store.type != "embedded":
+        report.error(lab, ("spec", "store"), "the etcd of spec.controlPlane is the lab's store; leave spec.store out")
+    if any(not seat.address for seat in seats(lab)):
+        report.error(lab, path, "its members are reached by IPv4, of which spec.underlay.cidr has none for them")
 
 
 def _api(report: Report, lab: Lab) -> None:

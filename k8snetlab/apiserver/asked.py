@@ -36,6 +36,8 @@ class Asked(msgspec.Struct, frozen=True):
     port: int = PORT
     socket: Path | None = None
     keys: Path | None = None
+    names: tuple[str, ...] = ()
+    """Names and addresses by which clients may know it besides its own."""
     kubeconfig: Path | None = None
 
 
@@ -50,6 +52,7 @@ def read(words: Sequence[str]) -> Asked:
     store, file = _store(given)
     kubeconfig = Path(given.kubeconfig) if given.kubeconfig else None
     asked = Asked(store, file, given.plain, kubeconfig=kubeconfig, keys=Path(given.keys) if given.keys else None)
+    asked = msgspec.structs.replace(asked, names=tuple(filter(None, given.names.split(","))))
     if given.listen.startswith(UNIX):
         return _at_socket(asked, given.listen.removeprefix(UNIX))
     try:
@@ -128,6 +131,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--keys", metavar="DIR", help="where CA and keys are kept; left out: in the store alone, which has them anyway"
+    )
+    parser.add_argument(
+        "--names", default="", metavar="NAME,…", help="more names and addresses of its certificate: a balancer's"
     )
     parser.add_argument("--kubeconfig", metavar="FILE", help="write one there, for an administrator")
     return parser

@@ -8,6 +8,7 @@ import errno
 import logging
 import socket
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -77,8 +78,9 @@ def user_of(certificate: Any) -> User:
 class Listener:
     """The socket, from `open` to `close`, and the certificates, which `keys` sign."""
 
-    def __init__(self, keys: Keys) -> None:
-        self.keys = keys
+    def __init__(self, keys: Keys, names: Iterable[str] = ()) -> None:
+        """`names` are those that its certificate has besides the usual ones."""
+        self.keys, self._names = keys, tuple(names)
         self._asked = ""
         self._connections: Connections | None = None
         self._opening = asyncio.Lock()
@@ -108,7 +110,7 @@ class Listener:
             if self._connections is not None:
                 return self.address
             host, port = parted(where)
-            context = tls(self.authority.ca, self.authority.server((host, *NAMES)))
+            context = tls(self.authority.ca, self.authority.server((host, *self._names, *NAMES)))
             connections = Connections(self.app, TlsProtocol, CONNECTIONS, MESSAGE)
             with contextlib.ExitStack() as undo:
                 bound = undo.enter_context(await _bind_patiently(host, port, patience))

@@ -125,7 +125,7 @@ async def _listening(asked: Asked, keys: Keys, api: ObjectApi) -> AsyncIterator[
                 if asked.socket:
                     asked.socket.unlink(missing_ok=True)
         return
-    listener = Listener(keys)
+    listener = Listener(keys, asked.names)
     listener.app = api
     with bind(asked.host, asked.port) as tried:
         port = _port(tried, asked)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 
-from k8snetlab.addons import nginx
+from k8snetlab.addons import nginx, plane
 from k8snetlab.addons.balancing import HAPROXY
 from k8snetlab.addons.routing import PACKAGES
 from k8snetlab.api.lab import Lab
@@ -27,3 +27,5 @@ def _asked(lab: Lab) -> Iterator[tuple[str, str, str]]:
         yield "ingress.controller nginx", nginx.PROGRAM, nginx.PACKAGE
     if lab.spec.loadBalancer.mode == "cloud":
         yield "loadBalancer.mode cloud", HAPROXY, HAPROXY
+    for program, package in plane.PACKAGES if lab.spec.controlPlane.etcd else ():
+        yield "spec.controlPlane", program, package

@@ -44,9 +44,20 @@ def text(found: ControlPlane) -> str:
     leaders = [(one.name, one.holder or "nobody", one.since, str(one.transitions)) for one in found.leaders]
     agents = [(one.node, str(one.revision), str(one.behind)) for one in found.agents]
     answers = "answers" if found.healthy else f"does not answer: {found.problem}"
+    servers = [(one.node, f"https://{one.address}", one.problem or "ready") for one in found.servers]
+    members = [
+        (
+            one.endpoint,
+            one.problem or ("leader" if one.leads else "follower"),
+            *(("", "", "", "") if one.problem else map(str, (one.term, one.index, one.revision, one.behind))),
+        )
+        for one in found.etcd
+    ]
     parts = [
         screen.table(("LEASE", "LEADER", "SINCE", "TRANSITIONS"), leaders, width) if leaders else "nobody leads yet",
-        "\n".join(f"API in {one.node} at https://{one.address}" for one in found.servers) or "no API in pods' reach",
+        screen.table(("API-SERVER", "ADDRESS", "STATE"), servers, width) if servers else "no API in pods' reach",
+        f"balancer {found.balancer} (haproxy, at the router)" if found.balancer else "",
+        screen.table(("MEMBER", "STATE", "TERM", "INDEX", "REVISION", "BEHIND"), members, width) if members else "",
         f"store {found.store} at {', '.join(found.members)}: {answers}, revision {found.revision}",
         screen.table(("NODE", "REVISION", "BEHIND"), agents, width) if agents else "",
     ]

@@ -32,6 +32,9 @@ from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from k8snetlab.api.meta import Object
     from k8snetlab.client.client import Client
     from k8snetlab.messages.changes import Outcome, Up
 
@@ -73,7 +76,6 @@ def up(
     """Build a lab, or bring a running one to what its files say now."""
     import time
 
-    from k8snetlab.api.lab import Lab
     from k8snetlab.cli import manifests, progress
     from k8snetlab.cli import node as nodes
     from k8snetlab.messages.changes import Up
@@ -89,15 +91,10 @@ def up(
     objects = manifests.builtins((*loaded.objects, *loaded.ignored))
     name = _named(objects, lab)
     need_root("up")
-    from k8snetlab.lab.up import start
-
     body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
     place = nodes.plan_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
     with progress.patient("the lab's daemon, which starts", quiet=output is not None):
-        if place:
-            client = nodes.begin(body, place)
-        else:
-            client = start(name, next((obj.spec.store for obj in loaded.objects if isinstance(obj, Lab)), None))
+        client = nodes.begin(body, place) if place else _begun(name, loaded.objects)
     try:
         wanted = Up(objects=objects, timeout=timeout, wait=wait is Wait.TRUE, yes=yes)
         outcome = _brought(client, wanted, quiet=output is not None)
@@ -114,6 +111,16 @@ def up(
 
         screen.say(summary.of(name, client, outcome, time.monotonic() - began))
     progress.refuse_failed(outcome)
+
+
+def _begun(name: str, objects: Iterable[Object]) -> Client:
+    """The daemon of a lab whose nodes are namespaces."""
+    from k8snetlab.api.defaults import with_defaults
+    from k8snetlab.api.lab import Lab
+    from k8snetlab.lab.up import start
+
+    lab = next((with_defaults(obj, name) for obj in objects if isinstance(obj, Lab)), None)
+    return start(name, lab.spec.store if lab else None, plane=lab if lab and lab.spec.controlPlane.etcd else None)
 
 
 def _brought(client: Client, asked: Up, *, quiet: bool) -> Outcome:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api import pools
 from k8snetlab.api.addressing import IPNetwork, free_subnet, parse_networks, split
-from k8snetlab.api.core import Node, NodeAddress
+from k8snetlab.api.core import Node, NodeAddress, Taint
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.flannel import (
     BACKEND_DATA,
@@ -24,11 +24,13 @@ from k8snetlab.api.flannel import (
     vtep_mac_of,
 )
 from k8snetlab.api.flannel import PREFIX as FLANNEL
+from k8snetlab.api.inside import ADDRESS
 from k8snetlab.api.lab import Lab, LabNode
 from k8snetlab.api.meta import ObjectMeta
+from k8snetlab.api.plane import API, ROLE, servers
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.changes import NOTHING, Answer, Context, put, remove
-from k8snetlab.controllers.identity import owned_by
+from k8snetlab.controllers.identity import owned_by, uid
 from k8snetlab.dataplane.families import pick, with_length
 
 _FAMILY = {4: "ipv4", 6: "ipv6"}
@@ -51,6 +53,7 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
 def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, context: Context) -> Iterator[Answer]:
     """Subnets written in the Lab come first, then those that nodes have, then free ones in order."""
     cluster = [] if lab.spec.network.calico else parse_networks(lab.spec.podCIDR)
+    serving = {seat.node: seat.address for seat in servers(lab)}
     fixed = {entry.name: parse_networks(entry.podCIDR) for entry in wanted}
     taken = [subnet for subnets in fixed.values() for subnet in subnets]
     kept: dict[str, list[IPNetwork]] = {}
@@ -85,10 +88,22 @@ def _nodes(lab: Lab, wanted: tuple[LabNode, ...], now: Snapshot, context: Contex
             capacity=context.capacity,
             allocatable=context.allocatable,
         )
+        if old is None and ROLE in entry.labels:
+            new = _of_the_plane(new)
+        if entry.name in serving:
+            annotations = {**new.metadata.annotations, ADDRESS: f"{serving[entry.name]}:{API}"}
+            new = replace(new, metadata=replace(new.metadata, annotations=annotations))
         if not new.metadata.ownerReferences:
             new = replace(new, metadata=replace(new.metadata, ownerReferences=(owned_by(lab),)))
         if new != old:
             yield put(new)
+
+
+def _of_the_plane(node: Node) -> Node:
+    """A new node for the control plane: its namespace is there before the store that it is put into, and whoever made
+    that must not find another node in this one."""
+    node = replace(node, spec=replace(node.spec, taints=(Taint(key=ROLE, effect="NoSchedule"),)))
+    return replace(node, metadata=replace(node.metadata, uid=uid(node, 0)))
 
 
 def described(

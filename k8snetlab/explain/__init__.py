@@ -1,6 +1,7 @@
 """Live kernels explained: traces, tables, probes, diagnosis."""
 
 __all__ = [
+    "apiservers",
     "asked",
     "calicoctl",
     "capture",

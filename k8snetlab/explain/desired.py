@@ -20,6 +20,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.running.agents import PAUSED
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.plane import opener
 from k8snetlab.state.store_spec import read_spec
 from k8snetlab.store.informer import Informer
 from k8snetlab.store.open import open_store
@@ -101,7 +102,7 @@ async def _stored(paths: LabPaths) -> tuple[Snapshot | None, str, Mapping[str, s
                     shutil.copy(file, Path(scratch, file.name))
         try:
             async with asyncio.timeout(STORE_TIMEOUT):
-                store = open_store(spec, copy)
+                store = open_store(spec, copy, opener(paths.lab) if paths.plane.exists() else None)
                 try:
                     informer = Informer(store)
                     snapshot = await informer.start()

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from k8snetlab.agent.report import Report
+from k8snetlab.api.lab import StoreSpec
 from k8snetlab.api.workload import PodState
 from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.connections import Connections
@@ -53,6 +54,7 @@ from k8snetlab.lab.operations.scheduling import Scheduling
 from k8snetlab.lab.operations.snapshotting import Snapshotting
 from k8snetlab.lab.operations.standing import Standing
 from k8snetlab.lab.operations.tables import Tables
+from k8snetlab.lab.plane import found
 from k8snetlab.lab.pods_api import PodsApi
 from k8snetlab.lab.store import claim
 from k8snetlab.lab.table import Table
@@ -107,13 +109,10 @@ class Daemon:
         self._end_on_signals(loop)
         kubelet = KubeletLink(self._paths, self._ledger, self._states_changed, supervisor)
         kubelet.start()
-        spec = read_spec(self._paths)
-        store = open_store(spec, self._paths.store)
-        informer = Informer(store, begin=supervisor.keep)
-        await claim(self._lab, spec, await informer.start(), store)
-        machine = read_machine(self._paths)
-        cluster = Cluster(store, informer, shared=machine is not None)
-        keys = await self._keys(store if machine else None)
+        machine, shared = read_machine(self._paths), self._paths.machine.exists() or self._paths.plane.exists()
+        store, informer = await self._opened(read_spec(self._paths))
+        cluster = Cluster(store, informer, shared=shared)
+        keys = await self._keys(store if shared else None)
         agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine=machine, keys=keys)
         remote = Remote(store, machine.node, supervisor) if machine else None
         group = self._cgroup()
@@ -153,7 +152,7 @@ class Daemon:
                 others=lambda now: [*filter(None, [self._inside.problem]), *ingresses.troubles(now)],
             ),
             Processes(cluster, agents, self._paths, kubelet),
-            ControlPlaneState(cluster, agents, self._paths),
+            ControlPlaneState(cluster, agents, self._paths, getattr(store, "members", None)),
             Scheduling(cluster),
             IngressesShown(cluster, ingresses),
             Following(cluster, agents),
@@ -167,7 +166,7 @@ class Daemon:
                 ObjectRoutes(cluster, Authentication(cluster, keys)),
                 table,
                 everywhere,
-                Freshness(store, informer) if remote else None,
+                Freshness(store, informer) if shared else None,
             )
         )
         self._inside = PodsApi(cluster, agents, keys, api)
@@ -202,6 +201,20 @@ class Daemon:
         await informer.close()
         await store.close()
         self._paths.socket.unlink(missing_ok=True)
+
+    async def _opened(self, spec: StoreSpec) -> tuple[Store, Informer]:
+        """The lab's store, claimed for it; where that is in nodes of its own, once these are there and it answers."""
+        if plane := found(self._paths, self._ledger):
+            self._cgroup()
+            await plane.begin()
+        store = plane.opened(spec) if plane else open_store(spec, self._paths.store)
+        informer = Informer(store, begin=self._supervisor.keep)
+        if plane:
+            await plane.answers(store)
+            await informer.start()
+        else:
+            await claim(self._lab, spec, await informer.start(), store)
+        return store, informer
 
     async def _keys(self, shared: Store | None) -> Keys:
         keys = Keys(self._paths.api_pki)

@@ -78,7 +78,7 @@ def _taken_down(lab: str, paths: LabPaths) -> Iterator[DownEvent]:
         yield from _end_others(lab)
     yield from _end_processes(Ledger(paths.ledger))
     spec = read_spec(paths)
-    if spec.type != "embedded":
+    if spec.type != "embedded" and not paths.plane.exists():
         from k8snetlab.lab.store import forget
 
         yield _progress("store", ", ".join(spec.endpoints))

@@ -80,6 +80,8 @@ class PodsApi:
     async def _keep(self, snapshot: Snapshot) -> None:
         if self._serving is not None and self._serving.done():
             self._serving.result()
+        if snapshot.lab.spec.controlPlane.replicas:  # its API servers listen in their own nodes
+            return await self._close()
         found = self._place(snapshot)
         self.problem = "" if found or not self._agents.local(snapshot) else _nowhere(snapshot)
         if found is None:

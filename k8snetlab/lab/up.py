@@ -8,13 +8,15 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from k8snetlab.api.lab import StoreSpec
+from k8snetlab.api.lab import Lab, StoreSpec
+from k8snetlab.api.plane import store as own_store
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.machine import write as write_machine
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.state.plane import write as write_plane
 from k8snetlab.state.rights import need_capabilities
 from k8snetlab.state.store_spec import write_spec
 from k8snetlab.state.turn import turn
@@ -30,8 +32,9 @@ START = 60.0
 """Seconds a daemon may take to open its socket; a machine that has just booted, on an emulated processor, takes 20."""
 
 
-def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = None) -> Client:
-    """The lab's daemon, started where it does not run; with `machine`, as that node of the lab.
+def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = None, plane: Lab | None = None) -> Client:
+    """The lab's daemon, started where it does not run; with `machine`, as that node of the lab; with `plane`, with that
+    Lab's own control plane.
 
     Raises DaemonError with its last words when it cannot start; where there was no lab before there is none then.
     """
@@ -40,7 +43,7 @@ def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = No
     with turn(paths, create=True):
         fresh = paths.fresh
         try:
-            return _started(lab, paths, store, machine)
+            return _started(lab, paths, store, machine, plane)
         except (RefusedError, KeyboardInterrupt):
             if fresh:
                 from k8snetlab.lab.down import remove  # 35 ms, for what rarely happens
@@ -54,10 +57,14 @@ class RefusedError(DaemonError):
     """The daemon has said itself why it cannot run; its log has no more to tell."""
 
 
-def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machine | None) -> Client:
+def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machine | None, plane: Lab | None) -> Client:
     paths.create()
+    if plane is not None:
+        store = own_store(plane, str(paths.directory))
     if store is not None:
         write_spec(paths, store)
+    if plane is not None:
+        write_plane(paths, plane)
     if machine is not None:
         write_machine(paths, machine)
         paths.left.unlink(missing_ok=True)

@@ -31,6 +31,27 @@ class ApiServerState(msgspec.Struct, frozen=True):
     """In whose network it listens."""
     address: str
     """ADDRESS:PORT."""
+    problem: str = ""
+    """Of one in a node of the control plane: why it is not ready, "" where it says that it is."""
+
+
+class MemberState(msgspec.Struct, frozen=True):
+    """A member of the etcd that is the store, as it says itself."""
+
+    endpoint: str
+    """Its URL."""
+    leads: bool
+    """Whether it is the leader, by Raft."""
+    term: int
+    """Raft's: which election that was."""
+    index: int
+    """Raft's: the last entry of its log."""
+    revision: int
+    """The newest that it has."""
+    behind: int
+    """Revisions that the newest of all members is before it."""
+    problem: str = ""
+    """Why it is of no use now, or ""."""
 
 
 class AgentLag(msgspec.Struct, frozen=True):
@@ -57,6 +78,10 @@ class ControlPlane(msgspec.Struct, frozen=True):
     """URLs of the store, of the embedded one its file."""
     healthy: bool
     """Whether it answers."""
+    etcd: tuple[MemberState, ...]
+    """The members, one by one; none of the embedded store."""
+    balancer: str
+    """ADDRESS:PORT in front of the API servers, "" where there is none."""
     revision: int
     """The newest one that came from it."""
     agents: tuple[AgentLag, ...]

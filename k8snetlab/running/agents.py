@@ -19,6 +19,7 @@ from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.report import RULES, Report
 from k8snetlab.agent.router import RouterAgent
+from k8snetlab.api import plane
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
@@ -221,7 +222,8 @@ class Agents:
 
     def _adopt(self, names: Iterable[str]) -> None:
         """Nodes that an earlier daemon made, and that went from the store when it could not unmake them, are to go."""
-        made = {owned.node for owned in self._ledger.namespaces.values()} - {"", ROUTER, *names}
+        own = plane.names(self._cluster.snapshot.lab.spec)  # which are there before anything else, their Nodes included
+        made = {owned.node for owned in self._ledger.namespaces.values()} - {"", ROUTER, *names, *own}
         if self._machine is None:
             self.nodes |= {name: self._task(self._agent(name)) for name in sorted(made)}
 

@@ -9,6 +9,7 @@ __all__ = [
     "ledger",
     "machine",
     "paths",
+    "plane",
     "power",
     "rights",
     "scenarios",

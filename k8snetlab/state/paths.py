@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from k8snetlab.api.core import Pod
+from k8snetlab.api.plane import FILES
 from k8snetlab.errors import InputError
 from k8snetlab.kernel import fault
 
@@ -61,6 +62,7 @@ class LabPaths:
         self.addons = self.directory / "addons"
         self.ingress = self.directory / "ingress"
         self.faults = self.directory / "faults.json"
+        self.plane = self.directory / FILES
         self.power = self.directory / "power.json"
         self.drill = self.directory / "drill.sealed"
         self.drill_key = self.directory / "drill.key"

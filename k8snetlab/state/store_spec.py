@@ -20,7 +20,10 @@ def read_spec(paths: LabPaths) -> StoreSpec:
 def write_spec(paths: LabPaths, spec: StoreSpec) -> None:
     """Keeps the store of a lab for its daemon. Raises InputError when the lab runs on another one already."""
     if not paths.fresh and _place(read_spec(paths)) != _place(spec):
-        raise InputError("spec.store cannot be changed while the lab runs", "`k8snetlab down` first, then `up`")
+        raise InputError(
+            "spec.store and the etcd of spec.controlPlane cannot be changed while the lab runs",
+            "`k8snetlab down` first, then `up`",
+        )
     write_private(paths.store_spec, msgspec.json.encode(spec))
 
 

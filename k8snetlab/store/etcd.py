@@ -21,6 +21,7 @@ from k8snetlab.store.etcd_messages import (
     Header,
     LeaseMessage,
     LeaseResponse,
+    MemberStatus,
     RangeResponse,
     Response,
     TxnResponse,
@@ -41,10 +42,12 @@ from k8snetlab.store.protocol import (
     Event,
     Health,
     Listing,
+    Member,
     StoreWrite,
     Update,
     refusal,
 )
+from k8snetlab.store.within import Opener
 
 _PAGE = 2_000
 """Entries asked for at once in a list."""
@@ -52,6 +55,8 @@ _TXN_WRITES = 100
 """Writes sent in one transaction; etcd's --max-txn-ops is 128 by default."""
 _LOST = "etcd has lost its data (its revision {now} is before {seen}, which was seen): list again"
 
+MEMBER = 1.0
+"""Seconds that one member has to say how it is."""
 PAUSE = 0.05
 """Seconds before a watch is tried again, the first time."""
 
@@ -80,8 +85,34 @@ class EtcdStore:
         key: str = "",
         timeout: float = 5.0,
         patience: float = 4.0,
+        opener: Opener | None = None,
     ) -> None:
-        self._gateway = Gateway(endpoints, ca=ca, cert=cert, key=key, timeout=timeout, patience=patience)
+        self._gateway = Gateway(endpoints, ca=ca, cert=cert, key=key, timeout=timeout, patience=patience, opener=opener)
+
+    async def members(self) -> list[Member]:
+        """What each endpoint says of itself, in their order; asked all at once."""
+        found = list(await asyncio.gather(*map(self._member, self._gateway.endpoints)))
+        if not all(one.problem for one in found):
+            self._gateway.answered()
+        return found
+
+    async def _member(self, endpoint: str) -> Member:
+        try:
+            async with asyncio.timeout(MEMBER):
+                answer = await self._gateway.call("/v3/maintenance/status", {}, endpoint)
+            said = answer.decode(MemberStatus)
+        except TimeoutError:
+            return Member(endpoint, problem=f"no answer within {MEMBER:g} s")
+        except K8sNetLabError as error:
+            return Member(endpoint, problem=error.message)
+        return Member(
+            endpoint,
+            said.leader == said.header.member_id,
+            said.raftTerm,
+            said.raftIndex,
+            said.header.revision,
+            problem="" if said.leader else "it knows no leader",
+        )
 
     async def get(self, key: str) -> Entry | None:
         answer = await self._gateway.call("/v3/kv/range", {"key": base64(key.encode())})

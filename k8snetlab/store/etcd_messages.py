@@ -25,6 +25,7 @@ class Message(msgspec.Struct, frozen=True):
 class Header(Message, frozen=True):
     cluster_id: str = ""
     revision: int = 0
+    member_id: int = 0
 
 
 class Refusal(Message, frozen=True):
@@ -72,6 +73,15 @@ class TxnResponse(Message, frozen=True):
     header: Header = Header()
     succeeded: bool = False
     responses: tuple[Response, ...] = ()
+
+
+class MemberStatus(Message, frozen=True):
+    """/v3/maintenance/status; of a member that is asked."""
+
+    header: Header = Header()
+    leader: int = 0
+    raftIndex: int = 0
+    raftTerm: int = 0
 
 
 class LeaseResponse(Message, frozen=True):

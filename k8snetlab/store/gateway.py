@@ -16,6 +16,7 @@ from k8snetlab.errors import InputError, StoreError
 from k8snetlab.store.etcd_errors import TlsRefusedError, all_failed, explain, raise_refusal, tls_error
 from k8snetlab.store.etcd_messages import Refusal, decode
 from k8snetlab.store.protocol import Health
+from k8snetlab.store.within import Opener, transport
 
 T = TypeVar("T")
 
@@ -39,8 +40,17 @@ class Gateway:
     """
 
     def __init__(
-        self, endpoints: Sequence[str], *, ca: str = "", cert: str = "", key: str = "", timeout: float, patience: float
+        self,
+        endpoints: Sequence[str],
+        *,
+        ca: str = "",
+        cert: str = "",
+        key: str = "",
+        timeout: float,
+        patience: float,
+        opener: Opener | None = None,
     ) -> None:
+        """`opener` opens the sockets, None for those of this process's own network."""
         self.endpoints = tuple(_checked(endpoint) for endpoint in endpoints)
         if not self.endpoints:
             raise InputError("store.endpoints is empty", 'name at least one, such as "http://127.0.0.1:2379"')
@@ -51,7 +61,9 @@ class Gateway:
         self._problem = "not asked yet"
         secure = any(endpoint.startswith("https:") for endpoint in self.endpoints)
         self._tls = _tls_context(ca, cert, key) if secure else None
+        self._opened_elsewhere = opener is not None
         self._client = httpx.AsyncClient(
+            transport=transport(opener, self._tls) if opener else None,
             verify=self._tls or False,
             trust_env=False,
             timeout=httpx.Timeout(patience, connect=min(patience, 2.0)),
@@ -148,7 +160,12 @@ class Gateway:
         """`error`, or the TLS alert behind it: with TLS 1.3 a server refuses a client certificate after the handshake,
         and the request that is written meanwhile breaks before the alert is read.
         """
-        if not endpoint.startswith("https:") or not isinstance(error, httpx.NetworkError) or tls_error(error):
+        if (
+            self._opened_elsewhere
+            or not endpoint.startswith("https:")
+            or not isinstance(error, httpx.NetworkError)
+            or tls_error(error)
+        ):
             return error
         url = httpx.URL(endpoint)
         try:

@@ -87,6 +87,18 @@ class Health(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+class Member(msgspec.Struct, frozen=True):
+    """One of the servers that a store is made of: whether it leads, Raft's term and index, and the newest revision that
+    it has. `problem` says why it is of no use now."""
+
+    endpoint: str
+    leads: bool = False
+    term: int = 0
+    index: int = 0
+    revision: int = 0
+    problem: str = ""
+
+
 class DataLostError(CompactedError):
     """The store is not the one that was watched: it came back empty, or from an old copy. List again, and do not take
     what is missing for deleted."""

@@ -1,0 +1,254 @@
+"""A control plane of three: each member is killed under a stream of writes, and nothing acknowledged is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import logging
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import netns
+from k8snetlab.messages.controlplane import CONTROL_PLANE, ControlPlane
+from k8snetlab.messages.verb import Nothing
+from k8snetlab.testing import Lab, eventually
+from k8snetlab.testing.lab import running
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("etcd") and shutil.which("haproxy")), reason="etcd and haproxy are wanted"
+)
+log = logging.getLogger(__name__)
+LAB = """
+apiVersion: k8snetlab/v1alpha1
+kind: Lab
+metadata: {name: hapl}
+spec: {nodes: 1, dns: {enabled: false}, controlPlane: {replicas: 3, etcd: 3, nodeMonitorGracePeriod: 2}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec: {containers: [{name: c, image: c, command: [python3, -m, http.server, "80"], ports: [{containerPort: 80}]}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: client}
+spec: {containers: [{name: c, image: c}]}
+"""
+MAPS = "/api/v1/namespaces/default/configmaps"
+PATIENCE = 20.0
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("hapl")
+    (found / "lab.yaml").write_text(LAB)
+    return found
+
+
+@pytest.fixture(scope="module")
+def lab(directory: Path) -> Iterator[Lab]:
+    with running(directory) as found:
+        found.run("kubeconfig")  # makes the administrator's certificate
+        yield found
+
+
+T = TypeVar("T", "Writer", "Watcher")
+
+
+class Api:
+    """The balancer, asked from a node."""
+
+    def __init__(self, lab: Lab, keys: Path) -> None:
+        self._netns = lab.netns("node1")
+        self._context = ssl.create_default_context(cafile=str(keys / "ca.crt"))
+        self._context.load_cert_chain(keys / "admin.crt", keys / "admin.key")
+
+    def connection(self) -> http.client.HTTPSConnection:
+        made = http.client.HTTPSConnection("192.168.0.1", 6443, context=self._context, timeout=PATIENCE)
+        with netns.inside(self._netns):
+            line = socket.socket()
+        line.settimeout(PATIENCE)
+        try:
+            line.connect(("192.168.0.1", 6443))
+            made.sock = self._context.wrap_socket(line, server_hostname="192.168.0.1")
+        except OSError:
+            line.close()
+            raise
+        return made
+
+    def asked(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        with contextlib.closing(self.connection()) as line:
+            text = json.dumps(body) if body is not None else None
+            line.request(method, path, text, {"Content-Type": "application/json"})
+            answer = line.getresponse()
+            return answer.status, json.loads(answer.read())
+
+
+class Writer(threading.Thread):
+    """Creates objects, one after the other, and remembers which were acknowledged."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(daemon=True)
+        self._api, self._ends = api, threading.Event()
+        self.acknowledged: list[str] = []
+        self.longest, self.failed = 0.0, 0
+
+    def run(self) -> None:
+        number, last = 0, time.monotonic()
+        while not self._ends.is_set():
+            number += 1
+            with contextlib.suppress(OSError, http.client.HTTPException, K8sNetLabError, ValueError):
+                body = {"metadata": {"name": f"written-{number}"}}
+                status, _ = self._api.asked("POST", MAPS, body)
+                if status == 201:
+                    self.acknowledged.append(f"written-{number}")
+                    self.longest, last = max(self.longest, time.monotonic() - last), time.monotonic()
+                    continue
+            self.failed += 1  # it may have been written, and nobody was told that it was
+            self._ends.wait(0.05)
+
+    def end(self) -> None:
+        self._ends.set()
+        self.join(2 * PATIENCE)
+
+
+class Watcher(threading.Thread):
+    """Watches, and goes on where it was when the connection breaks; a 410 has it list again."""
+
+    def __init__(self, api: Api) -> None:
+        super().__init__(daemon=True)
+        self._api, self._ends, self._revision = api, threading.Event(), ""
+        self.seen: set[str] = set()
+        self.opened = self.expired = 0
+
+    def run(self) -> None:
+        while not self._ends.is_set():
+            with contextlib.suppress(OSError, http.client.HTTPException, K8sNetLabError, ValueError):
+                self._watch()
+            self._ends.wait(0.05)
+
+    def _watch(self) -> None:
+        if not self._revision:
+            _, listed = self._api.asked("GET", MAPS)
+            self.seen |= {one["metadata"]["name"] for one in listed["items"]}
+            self._revision = listed["metadata"]["resourceVersion"]
+        with contextlib.closing(self._api.connection()) as line:
+            line.request("GET", f"{MAPS}?watch=1&allowWatchBookmarks=true&resourceVersion={self._revision}")
+            answer = line.getresponse()
+            if answer.status == 410:
+                self._revision, self.expired = "", self.expired + 1
+                return
+            assert answer.status == 200, answer.status
+            self.opened += 1
+            while not self._ends.is_set() and (text := answer.readline()):
+                event = json.loads(text)
+                if event["type"] == "ERROR":
+                    assert event["object"]["code"] == 410, event
+                    self._revision = ""
+                    return
+                self._revision = event["object"]["metadata"]["resourceVersion"]
+                self.seen.add(event["object"]["metadata"].get("name", ""))
+
+    def end(self) -> None:
+        self._ends.set()
+        self.join(2 * PATIENCE)
+
+
+@contextlib.contextmanager
+def at_work(thread: T) -> Iterator[T]:
+    thread.start()
+    try:
+        yield thread
+    finally:
+        thread.end()
+
+
+def plane(lab: Lab) -> ControlPlane:
+    return lab.client.call(CONTROL_PLANE, Nothing())
+
+
+def is_whole(lab: Lab) -> bool:
+    found = plane(lab)
+    parts = [*found.servers, *found.etcd]
+    return len(parts) == 6 and not any(one.problem for one in parts)
+
+
+def leader_of(lab: Lab) -> str:
+    return next((one.endpoint for one in plane(lab).etcd if one.leads and not one.problem), "")
+
+
+def another_leads(lab: Lab, before: str) -> str:
+    found = leader_of(lab)
+    return found if found != before else ""
+
+
+def test_each_member_is_killed_in_turn_and_no_acknowledged_write_is_lost(lab: Lab) -> None:
+    assert {one["roles"] for one in _nodes(lab)} == {"", "control-plane"}
+    (subset,) = lab.get("endpoints", "kubernetes")["subsets"]
+    assert [one["ip"] for one in subset["addresses"]] == ["192.168.0.11", "192.168.0.12", "192.168.0.13"]
+    eventually(lambda: is_whole(lab))
+    web = lab.get("pod", "web")["status"]["containerStatuses"]
+    api = Api(lab, lab.run_directory / lab.name / "api")
+    with at_work(Writer(api)) as writer, at_work(Watcher(api)) as watcher:
+        elected = [*killed_in_turn(lab, writer)]
+        elected.append(lose_the_leaders_node(lab))
+        writer.end()
+        status, listed = api.asked("GET", MAPS)
+        there = {one["metadata"]["name"] for one in listed["items"]}
+        assert status == 200 and len(writer.acknowledged) > 20 and set(writer.acknowledged) <= there
+        eventually(lambda: set(writer.acknowledged) <= watcher.seen)
+    assert lab.get("pod", "web")["status"]["containerStatuses"] == web, "pods went on as if nothing had happened"
+    log.info("leaders after %s", ", ".join(f"{one:.1f} s" for one in elected))
+    log.info("%d writes, %d not acknowledged", len(writer.acknowledged), writer.failed)
+    log.info("longest gap %.1f s, %d watches, %d times 410", writer.longest, watcher.opened, watcher.expired)
+
+
+def killed_in_turn(lab: Lab, writer: Writer) -> Iterator[float]:
+    """Yields the seconds without a leader."""
+    eventually(lambda: len(writer.acknowledged) > 5)
+    for victim in ("etcd-1", "etcd-2", "etcd-3", "apiserver-1", "apiserver-2", "apiserver-3", "haproxy"):
+        before, written = leader_of(lab), len(writer.acknowledged)
+        lab.run("process", "kill", victim)
+        killed = time.monotonic()
+        log.info("killed %s, %s led", victim, before)
+        if victim.startswith("etcd-") and before.startswith(f"https://192.168.0.1{victim[-1]}:"):
+            eventually(lambda before=before: another_leads(lab, before))
+            yield time.monotonic() - killed
+        eventually(lambda written=written: len(writer.acknowledged) > written)
+        eventually(lambda: is_whole(lab))
+
+
+def lose_the_leaders_node(lab: Lab) -> float:
+    before, killed = leader_of(lab), time.monotonic()
+    node = f"control-plane{before[len('https://192.168.0.1')]}"
+    lab.run("node", "stop", node)
+    log.info("%s was stopped in %.1f s", node, time.monotonic() - killed)
+    eventually(lambda: another_leads(lab, before))
+    seconds = time.monotonic() - killed
+    eventually(lambda: len(lab.get("endpoints", "kubernetes")["subsets"][0]["addresses"]) == 2)
+    assert lab.probe("client", "web").reached
+    lab.run("node", "start", node)
+    eventually(lambda: is_whole(lab))
+    return seconds
+
+
+def test_a_daemon_that_comes_back_finds_its_store_where_it_was(lab: Lab, directory: Path) -> None:
+    before = lab.get("pod", "web")["metadata"]["uid"]
+    lab.kill("daemon")
+    lab.up(directory)
+    assert lab.get("pod", "web")["metadata"]["uid"] == before and lab.json("status")["store"]["type"] == "etcd"
+
+
+def _nodes(lab: Lab) -> list[dict[str, str]]:
+    role = "node-role.kubernetes.io/control-plane"
+    return [{"roles": "control-plane" if role in one["metadata"]["labels"] else ""} for one in lab.list("nodes")]
