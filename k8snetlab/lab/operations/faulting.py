@@ -172,7 +172,7 @@ class Faulting:
     def _steps(self, damage: Damage) -> Iterator[Callable[[], Awaitable[None]]]:
         yield from (partial(asyncio.to_thread, self._run, command) for command in damage.does)
         yield from (partial(self._edited, edit) for edit in damage.edits)
-        if damage.edits:
+        if damage.edits or named(damage.holds, "lease"):  # what follows from these is to show at once
             yield partial(self._reached, damage.edits)
 
     def _run(self, command: Command) -> None:
