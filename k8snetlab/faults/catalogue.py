@@ -8,6 +8,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.errors import NotFoundError, UnsupportedError
 from k8snetlab.faults import (
+    balancers,
     bounds,
     daemons,
     devices,
@@ -25,7 +26,20 @@ from k8snetlab.faults.fault import Damage, Fault
 from k8snetlab.faults.scene import LacksError, Scene, number
 from k8snetlab.wording import nearest
 
-ROOMS = (overlay, routes, devices, firewall, services, objects, workloads, namings, programs, limits, daemons)
+ROOMS = (
+    overlay,
+    routes,
+    devices,
+    firewall,
+    services,
+    objects,
+    workloads,
+    namings,
+    programs,
+    limits,
+    daemons,
+    balancers,
+)
 FAULTS: Mapping[str, Fault] = {fault.name: fault for room in ROOMS for fault in room.faults()}
 
 

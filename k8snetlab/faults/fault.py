@@ -26,6 +26,7 @@ Class = Literal[
     "names",
     "programs",
     "routing",
+    "balancers",
 ]
 Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "late"]
 OWN_OPTION = ("ip", "bridge", "tc")

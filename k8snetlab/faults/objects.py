@@ -12,16 +12,9 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.scheme import to_dict
 from k8snetlab.faults.fault import Class, Damage, Edit, Fault, Said, Seen, content
 from k8snetlab.faults.scene import LacksError, Scene, named, tcp_port
-from k8snetlab.faults.typed import across, created, to_service
+from k8snetlab.faults.typed import across, changed, created, to_service
 
 POLICY = "injected"
-
-
-def _changed(service: Service, **fields: Any) -> Edit:
-    after = msgspec.structs.replace(service, spec=msgspec.structs.replace(service.spec, **fields))
-    if after == service:
-        raise LacksError(f"Service {_at(service)} is so already")
-    return Edit("Service", service.namespace, service.name, _spec(service), _spec(after))
 
 
 def _spec(service: Service) -> Any:
@@ -43,21 +36,21 @@ def _selector(scene: Scene) -> Damage:
     selector = dict(service.spec.selector or {})
     key, value = next(iter(selector.items()))
     other = "y" if value.endswith("x") else "x"
-    edit = _changed(service, selector=selector | {key: (value[:-1] if len(value) > 1 else value) + other})
+    edit = changed(service, selector=selector | {key: (value[:-1] if len(value) > 1 else value) + other})
     return Damage(_at(service), to_service(scene, service), edits=(edit,))
 
 
 def _target_port(scene: Scene) -> Damage:
     service = scene.service()
     port = tcp_port(service)
-    edit = _changed(service, ports=_ports(service.spec, targetPort=9999))
+    edit = changed(service, ports=_ports(service.spec, targetPort=9999))
     return Damage(f"{_at(service)}:{port.port}", to_service(scene, service), edits=(edit,))
 
 
 def _target_name(scene: Scene) -> Damage:
     service = scene.service()
     port = tcp_port(service)
-    edit = _changed(service, ports=_ports(service.spec, targetPort="htpp"))
+    edit = changed(service, ports=_ports(service.spec, targetPort="htpp"))
     return Damage(f"{_at(service)}:{port.port}", to_service(scene, service), edits=(edit,))
 
 
@@ -68,7 +61,7 @@ def _protocol(scene: Scene) -> Damage:
 
     service = scene.one([s for s in scene.services() if alone(s)], "Service of TCP alone")
     port = tcp_port(service)
-    edit = _changed(service, ports=_ports(service.spec, protocol="UDP"))
+    edit = changed(service, ports=_ports(service.spec, protocol="UDP"))
     return Damage(f"{_at(service)}:{port.port}", to_service(scene, service), edits=(edit,))
 
 
@@ -81,13 +74,13 @@ def _somewhere_only(scene: Scene, services: list[Service]) -> Service:
 
 def _internal(scene: Scene) -> Damage:
     service = _somewhere_only(scene, scene.services())
-    return Damage(_at(service), to_service(scene, service), edits=(_changed(service, internalTrafficPolicy="Local"),))
+    return Damage(_at(service), to_service(scene, service), edits=(changed(service, internalTrafficPolicy="Local"),))
 
 
 def _external(scene: Scene) -> Damage:
     service = _somewhere_only(scene, [s for s in scene.services() if s.spec.type == "NodePort"])
     port = next(p for p in service.spec.ports if p.nodePort and p.protocol == "TCP")
-    edit = _changed(service, externalTrafficPolicy="Local")
+    edit = changed(service, externalTrafficPolicy="Local")
     return Damage(_at(service), Seen("outside", f"{scene.node.name}:{port.nodePort}"), edits=(edit,))
 
 
@@ -173,7 +166,7 @@ def _nobodys_port(scene: Scene) -> Damage:
 def _no_server(scene: Scene) -> Damage:
     """The cluster's DNS has no pod behind its address."""
     service = scene.dns
-    edit = _changed(service, selector={"k8s-app": "core-dns"})
+    edit = changed(service, selector={"k8s-app": "core-dns"})
     return Damage(_at(service), Seen(named(scene.client), "svc/kube-system/kube-dns:53", "UDP"), edits=(edit,))
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from k8snetlab.api.core import Service
-from k8snetlab.api.scheme import BY_NAME
+from k8snetlab.api.scheme import BY_NAME, to_dict
 from k8snetlab.dataplane.holds import Hold, of_item
 from k8snetlab.dataplane.operations import Item
-from k8snetlab.faults.fault import Command, Edit, Seen, Symptom
+from k8snetlab.faults.fault import Command, Edit, Seen, Symptom, content
 from k8snetlab.faults.scene import LacksError, Scene, named, tcp_port
 
 
@@ -66,3 +68,11 @@ def created(scene: Scene, body: dict[str, Any]) -> Edit:
     if scene.snapshot.get(BY_NAME[kind.lower()].type, name, namespace) is not None:
         raise LacksError(f"there is a {kind} {namespace}/{name} already")
     return Edit(kind, namespace, name, None, body)
+
+
+def changed(service: Service, **fields: Any) -> Edit:
+    """The edit of a Service that gives its spec these fields. Raises LacksError where they are so already."""
+    after = replace(service, spec=replace(service.spec, **fields))
+    if after == service:
+        raise LacksError(f"Service {service.namespace}/{service.name} is so already")
+    return Edit("Service", service.namespace, service.name, content(to_dict(service)), content(to_dict(after)))

@@ -39,6 +39,8 @@ ROUTED = {
 OF_WORKLOADS = sorted((n for n, one in FAULTS.items() if one.group == "workloads"), key=lambda name: name == "taint")
 """Faults of Deployments, of which several may be there at a time; the one that keeps all pods from nodes is last."""
 OF_DAEMONS = {name for names in ROUTED.values() for name in names}
+OF_BALANCERS = {name for name, one in FAULTS.items() if one.group == "balancers"} - {"local-without-pod"}
+"""Faults of labs with load balancers: test_balancers.py."""
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -182,7 +184,7 @@ def symptom_of(lab: Lab, fault: InjectedFault) -> Symptom:
     return found
 
 
-ALONE = [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS.union(OF_WORKLOADS)]
+ALONE = [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS.union(OF_WORKLOADS, OF_BALANCERS)]
 
 
 @pytest.mark.parametrize("name", ALONE)

@@ -25,6 +25,7 @@ from k8snetlab.testing.fake_cluster import LAB, FakeCluster
 MANIFESTS = Path(__file__).parents[2] / "kernel" / "faults" / "faulty.yaml"
 
 
+POOL = "192.168.0.200-192.168.0.209"
 KUBE_DNS = """
 apiVersion: v1
 kind: Service
@@ -58,6 +59,22 @@ def asking() -> Snapshot:
     return cluster("network: {resolve: on-miss}")
 
 
+def balancing(mode: str, app: str) -> Snapshot:
+    """A lab with load balancers, one of which leads to the pods of `app` with externalTrafficPolicy Local."""
+    balancer = f"  loadBalancer: {{mode: {mode}, pool: [{POOL}]}}\n"
+    text = MANIFESTS.read_text().replace("  nodes: 2\n", f"  nodes: 2\n{balancer}")
+    spec = f"type: LoadBalancer, externalTrafficPolicy: Local, selector: {{app: {app}}}, ports: [{{port: 80}}]"
+    service = f"{{apiVersion: v1, kind: Service, metadata: {{name: outer}}, spec: {{{spec}}}}}"
+    return FakeCluster(f"{text}---\n{service}\n").run().snapshot
+
+
+BALANCED = {
+    **dict.fromkeys(("source-ranges-narrow", "vip-not-in-pool", "vip-answered-twice"), ("l2", "far")),
+    "health-check-dropped": ("cloud", "near"),
+}
+"""The lab that a fault of load balancers needs."""
+
+
 @pytest.fixture(scope="module")
 def by_ospf() -> Snapshot:
     return cluster("network: {backend: ospf}")
@@ -88,6 +105,7 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     held_by = {"miss-agent-dead": asking, **dict.fromkeys(("ospf-dropped", "ospf-mute"), by_ospf)}
     held_by |= dict.fromkeys(("bgp-dropped", "learned-route-shadowed"), by_bgp)
     held_by |= dict.fromkeys(("proxy-arp-off", "pod-route-missing"), by_calico)
+    held_by |= {one: balancing(*BALANCED[one]) for one in (name,) if one in BALANCED}
     node, made = damage(FAULTS[name], held_by.get(name, snapshot), "node1", "nft")
     assert node == "node1"
     assert made.does or made.edits or made.holds
