@@ -7,6 +7,7 @@ Source: Kubernetes API reference, core/v1.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -279,6 +280,11 @@ class PodSpec(Value):
         return tuple(port for container in self.serving_containers for port in container.ports)
 
 
+MIRROR = "kubernetes.io/config.mirror"
+"""Annotation of a Pod that shows a static pod: that one's hash."""
+_STATIC = re.compile(r"[0-9a-f]{32}")
+
+
 class PodIP(Value):
     ip: str
 
@@ -373,6 +379,12 @@ class Pod(Object):
     @property
     def ips(self) -> tuple[str, ...]:
         return tuple(p.ip for p in self.status.podIPs) or ((self.status.podIP,) if self.status.podIP else ())
+
+    @property
+    def run_uid(self) -> str:
+        """By which its kubelet knows it: of a mirror pod the static pod's, which goes on when its mirror is another."""
+        static = self.metadata.annotations.get(MIRROR, "")
+        return static if _STATIC.fullmatch(static) else self.metadata.uid
 
     @property
     def ready(self) -> bool:

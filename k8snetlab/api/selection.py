@@ -99,7 +99,7 @@ def pods_by_ip(pod: Pod) -> Iterable[str]:
 
 
 def pods_by_uid(pod: Pod) -> Iterable[str]:
-    return (pod.metadata.uid,)
+    return (pod.run_uid,)
 
 
 def by_owner(obj: Object) -> Iterable[tuple[str, str, str]]:

@@ -198,7 +198,7 @@ class PodWork(msgspec.Struct, frozen=True):
         """`variables` are those of each container, where they are not only what is written."""
         spec = pod.spec
         return PodWork(
-            uid=pod.metadata.uid,
+            uid=pod.run_uid,
             namespace=pod.namespace,
             name=pod.name,
             node=spec.nodeName,

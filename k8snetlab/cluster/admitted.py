@@ -97,6 +97,14 @@ def deletion(
     return put(store_key(old), new, old)
 
 
+def never_deleted(old: T) -> T:
+    """As it is to be stored for the first time, once more."""
+    metadata = msgspec.structs.replace(
+        old.metadata, uid="", resourceVersion="", deletionTimestamp=None, deletionGracePeriodSeconds=None
+    )
+    return msgspec.structs.replace(old, metadata=metadata)
+
+
 def _keeping(obj: Object, foreground: bool) -> tuple[str, ...]:
     """The finalizers that a deletion begins with."""
     cleanup = (CLEANUP,) if isinstance(obj, CustomResourceDefinition) else ()

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from typing import Literal, TypeVar, cast
 
+from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, store_key
 from k8snetlab.api.snapshot import Snapshot
@@ -287,6 +288,17 @@ class Cluster:
             refuse(old)
             if (deletion := admitted.deletion(old, force, grace, foreground=foreground)) is not None:
                 await self._write_one(deletion)
+
+    async def renew(self, pod: Pod) -> None:
+        """Puts another object of the same name in the place of a pod, in one step, as one that has never been deleted:
+        what is there of the pod goes on."""
+        async with self._door:
+            old = self.current(Pod, pod.name, pod.namespace)
+            if old.metadata.uid != pod.metadata.uid:
+                return
+            new = admitted.admit_create(admitted.never_deleted(old), self.snapshot)
+            key = store_key(old)
+            await self._write_many([admitted.Planned(Delete(key), old), admitted.put(key, new, None)])
 
     async def _write_many(self, planned: Iterable[admitted.Planned]) -> Sequence[Event | K8sNetLabError]:
         """What became of each write; the snapshot has those that were done."""

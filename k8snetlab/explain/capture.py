@@ -11,7 +11,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,7 +26,8 @@ from k8snetlab.messages.places import RESOLVE, Resolve
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
-    from k8snetlab.client.client import Client
+    from k8snetlab.api.core import MIRROR
+from k8snetlab.client.client import Client
 
 PERIOD = 1.0
 """Seconds between two looks for whether the places are still there."""
@@ -186,5 +187,11 @@ def behind(client: Client) -> dict[str, str]:
     return {
         device: f"to pod {p['namespace']}/{p['name']}"
         for p in pods
-        for device in (names.veth(p["namespace"], p["name"], p["uid"]), names.cali(p["namespace"], p["name"]))
+        for device in (names.veth(p["namespace"], p["name"], _run_uid(p)), names.cali(p["namespace"], p["name"]))
     }
+
+
+def _run_uid(metadata: dict[str, Any]) -> str:
+    """As `Pod.run_uid`."""
+    static: str = metadata.get("annotations", {}).get(MIRROR, "")
+    return static or str(metadata["uid"])

@@ -184,6 +184,7 @@ class Daemon:
             "tokens of pods": accounts.keep,
             "configuration of pods": self._lifecycle.follow_configuration,
             "volumes of pods": works.volumes.follow,
+            "static pods": self._lifecycle.statics.follow,
             "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
             "announcements": Announcements(cluster, self._paths.addons).follow,

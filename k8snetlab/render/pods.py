@@ -48,7 +48,7 @@ def veth(lab: Lab, pod: Pod) -> Veth:
             mtu=pod_mtu(lab),
         )
     return Veth(
-        names.veth(pod.namespace, pod.name, pod.metadata.uid),
+        names.veth(pod.namespace, pod.name, pod.run_uid),
         peer=ETH0,
         peer_netns=sandbox_name(lab, pod),
         peer_mac=names.pod_mac(pod.ips[0]),
@@ -79,7 +79,7 @@ def sandbox(lab: Lab, node: Node, pod: Pod) -> Netns:
         links=(Device("lo"), Device(ETH0, mtu=pod_mtu(lab), mac=names.pod_mac(pod.ips[0]))),
         addresses=tuple(addresses),
         routes=tuple(routes),
-        uid=pod.metadata.uid,
+        uid=pod.run_uid,
     )
 
 

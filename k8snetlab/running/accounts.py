@@ -90,7 +90,7 @@ class Accounts:
                     failed(pod, f'failed to fetch token: serviceaccounts "{account_of(pod)}" not found')
                 elif account is not None and mounts_token(pod, account):
                     self._write(pod, account, snapshot)
-                    found[pod.metadata.uid] = str(self._paths.account_of(pod))
+                    found[pod.run_uid] = str(self._paths.account_of(pod))
             except (OSError, K8sNetLabError) as error:
                 failed(pod, f"failed to fetch token: {error}")
         return found
@@ -111,7 +111,7 @@ class Accounts:
             held = list(self._paths.accounts.iterdir())
         except FileNotFoundError:
             return
-        pods = {pod.metadata.uid: pod for pod in snapshot.all(Pod).values()} if held else {}
+        pods = {pod.run_uid: pod for pod in snapshot.all(Pod).values()} if held else {}
         for directory in held:
             pod = pods.get(directory.name)
             if pod is None or pod.ended:

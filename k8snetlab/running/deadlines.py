@@ -42,7 +42,7 @@ class Deadlines:
     def follow(self, pods: Iterable[Pod]) -> None:
         """These are new or have changed."""
         for pod in pods:
-            uid, at = pod.metadata.uid, deadline(pod)
+            uid, at = pod.run_uid, deadline(pod)
             known = self._waiting.get(uid)
             if at is None or pod.metadata.deletionTimestamp or (known and known[0] == at):
                 continue
@@ -52,7 +52,7 @@ class Deadlines:
             self._waiting[uid] = at, task
 
     async def _wait(self, pod: Pod, at: float) -> None:
-        uid = pod.metadata.uid
+        uid = pod.run_uid
         while (left := at - time.time()) > 0 and self._lives(uid):
             await asyncio.sleep(min(left, LOOK))
         if self._lives(uid):
@@ -68,7 +68,7 @@ class Deadlines:
         return any(not (pod.ended or pod.metadata.deletionTimestamp) for pod in stored)
 
     def _failed(self, uid: str, state: PodState, stored: Pod) -> Pod:
-        if stored.metadata.uid != uid or stored.ended:
+        if stored.run_uid != uid or stored.ended:
             return stored
         node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
         host = node.addresses[0] if node and node.addresses else ""

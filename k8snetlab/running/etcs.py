@@ -59,7 +59,7 @@ def write_node(node: Node, snapshot: Snapshot) -> None:
 def _sweep(snapshot: Snapshot, paths: LabPaths) -> None:
     """Takes away what is no pod's any more."""
     if paths.etcs.is_dir():
-        pods = {pod.metadata.uid for pod in snapshot.all(Pod).values()}
+        pods = {pod.run_uid for pod in snapshot.all(Pod).values()}
         for directory in paths.etcs.iterdir():
             if directory.name not in pods:
                 shutil.rmtree(directory, ignore_errors=True)

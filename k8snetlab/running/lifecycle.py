@@ -30,6 +30,7 @@ from k8snetlab.running.accounts import forget
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.deadlines import Deadlines, is_late
 from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.running.static_pods import StaticPods
 from k8snetlab.running.strays import Strays
 from k8snetlab.running.works import Works
 from k8snetlab.state import held
@@ -64,6 +65,7 @@ class PodLifecycle:
     ) -> None:
         self._ingresses = works.ingresses
         self._supervisor, self._works = supervisor, works
+        self.statics = StaticPods(cluster, paths, lambda: agents.nodes)
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
         self._seen: dict[str, tuple[Mapping[Key, Pod], Sequence[str], dict[str, PodState]]] = {}
@@ -102,7 +104,7 @@ class PodLifecycle:
     async def lost_power(self, node: str) -> None:
         """Ends what runs for a node's pods at once; nobody is told, as nobody is left there to tell it."""
         pods = self._cluster.snapshot.select(Pod, pods_by_node, node).values()
-        uids = [pod.metadata.uid for pod in pods]
+        uids = [pod.run_uid for pod in pods]
         for uid in uids:
             self._given.pop(uid, None)
             if ending := self._ending.pop(uid, None):
@@ -150,7 +152,7 @@ class PodLifecycle:
                     self._begin_end(pod)
             self._deadlines.follow(pods)
             lab = snapshot.lab
-            again = [p.metadata.uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
+            again = [p.run_uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
             if again:
                 await self._kubelet.request("stop", uids=again, keep=True)
                 self._anew.update(again)
@@ -158,7 +160,7 @@ class PodLifecycle:
             await self._stop_strays(node, snapshot)  # first: one of the same name may have the ports of a new one
             await self._run_new(pods, lab, node)
         latest = self._kubelet.states
-        await self._write_statuses([(pod, state) for pod in pods if (state := latest.get(pod.metadata.uid))])
+        await self._write_statuses([(pod, state) for pod in pods if (state := latest.get(pod.run_uid))])
         seen[node] = mine, addresses, states
         await self._answer_health(node, recreated)
 
@@ -167,17 +169,17 @@ class PodLifecycle:
         begun = [
             p
             for p in pods
-            if p.metadata.uid not in known
-            and p.metadata.uid not in self._unmade
+            if p.run_uid not in known
+            and p.run_uid not in self._unmade
             and not (p.metadata.deletionTimestamp or p.ended or is_late(p))
-            and self._cluster.snapshot.select(Pod, pods_by_uid, p.metadata.uid)
+            and self._cluster.snapshot.select(Pod, pods_by_uid, p.run_uid)
         ]
         new = await self._works.of(begun, lab, node, self._anew)
         self._anew.difference_update(work.uid for work in new)
         await self._tell_lacking(begun)
         if not new:
             return
-        by_uid = {pod.metadata.uid: pod for pod in pods}
+        by_uid = {pod.run_uid: pod for pod in pods}
         for state in await self._kubelet.request("run", pods=new):
             self._tell(by_uid[state.uid], state)
         self._strays.begun(begun, self._cluster.snapshot)
@@ -185,16 +187,16 @@ class PodLifecycle:
     async def _tell_lacking(self, pods: Iterable[Pod]) -> None:
         """Pods that wait for a ConfigMap or a Secret say so."""
         lacking = self._works.lacking
-        states = [(pod, lacking[uid].state()) for pod in pods if (uid := pod.metadata.uid) in lacking]
+        states = [(pod, lacking[uid].state()) for pod in pods if (uid := pod.run_uid) in lacking]
         for pod, state in states:
             self._tell(pod, state)
-            if lacking[pod.metadata.uid].unmounted:
+            if lacking[pod.run_uid].unmounted:
                 self._mount_later(pod)
         await self._write_statuses(states)
 
     def _mount_later(self, pod: Pod) -> None:
         """Whatever its volumes wait for; once it is run, how long it waited is forgotten."""
-        uid, lacking = pod.metadata.uid, self._works.lacking
+        uid, lacking = pod.run_uid, self._works.lacking
         self._remounts = {one: wait for one, wait in self._remounts.items() if one in lacking}
         self._remounts[uid] = wait = min(2 * self._remounts.get(uid, REMOUNT / 2), LATEST)
 
@@ -237,7 +239,10 @@ class PodLifecycle:
 
     def _begin_end(self, pod: Pod) -> None:
         """Has it end; once more where it is to end sooner than it was."""
-        uid, grace, name = pod.metadata.uid, _grace(pod), f"end of pod {pod.namespace}/{pod.name}"
+        uid, grace, name = pod.run_uid, _grace(pod), f"end of pod {pod.namespace}/{pod.name}"
+        if self.statics.wants(pod):
+            self._supervisor.finish(f"mirror of {pod.namespace}/{pod.name}", partial(self._cluster.renew, pod))
+            return
         if uid not in self._ending:
             self._ending[uid] = self._supervisor.finish(name, partial(self._end, pod))
         elif grace < self._given[uid]:
@@ -258,7 +263,7 @@ class PodLifecycle:
                 if self._remote:
                     await self._drained_elsewhere(self._remote, int(pod.metadata.resourceVersion))
             for state in await self._kubelet.request(
-                "stop", uids=[pod.metadata.uid], grace=self._given.get(pod.metadata.uid, _grace(pod))
+                "stop", uids=[pod.run_uid], grace=self._given.get(pod.run_uid, _grace(pod))
             ):
                 self._tell(pod, state)
                 await self._say_stopped(pod, state)
@@ -269,18 +274,18 @@ class PodLifecycle:
             await self._cluster.delete(pod, force=True, refuse=partial(_refuse_another, pod))
         except NotFoundError:
             pass
-        self._ending.pop(pod.metadata.uid, None)
-        self._given.pop(pod.metadata.uid, None)
+        self._ending.pop(pod.run_uid, None)
+        self._given.pop(pod.run_uid, None)
 
     async def _say_stopped(self, pod: Pod, state: PodState) -> None:
         """How a pod has ended that finalizers keep: whoever put them there counts it."""
         stored = self._cluster.snapshot.get(Pod, pod.name, pod.namespace)
         if stored is not None and stored.metadata.finalizers and not stored.ended:
-            uid = pod.metadata.uid
+            uid = pod.run_uid
             await self._cluster.edit(pod, partial(self._stopped, uid, state))
 
     def _stopped(self, uid: str, state: PodState, stored: Pod) -> Pod:
-        return stopped(self._observed(uid, state, stored), now()) if stored.metadata.uid == uid else stored
+        return stopped(self._observed(uid, state, stored), now()) if stored.run_uid == uid else stored
 
     async def _drained_elsewhere(self, remote: Remote, revision: int) -> None:
         """Waits until other machines' kernels have all up to `revision`, and what the controllers made of it."""
@@ -302,8 +307,8 @@ class PodLifecycle:
         lost: set[str] = set()
         for pod, state in told:
             self._tell(pod, state)
-            if state.adrift and pod.metadata.uid not in self._unmade:
-                self._unmade.add(pod.metadata.uid)
+            if state.adrift and pod.run_uid not in self._unmade:
+                self._unmade.add(pod.run_uid)
                 self._supervisor.finish(f"sandbox of {pod.namespace}/{pod.name}", partial(self._new_sandbox, pod))
             if not state.containers and not pod.ended:
                 lost.add(pod.spec.nodeName)
@@ -313,7 +318,7 @@ class PodLifecycle:
 
     async def _new_sandbox(self, pod: Pod) -> None:
         """Its pause process has gone: all of it ends, and it is run anew once its node's agent has made another one."""
-        uid, name = pod.metadata.uid, sandbox_name(self._cluster.snapshot.lab, pod)
+        uid, name = pod.run_uid, sandbox_name(self._cluster.snapshot.lab, pod)
         if uid in self._ending:
             return
         for state in await self._kubelet.request("stop", uids=[uid], keep=True, grace=_grace(pod)):
@@ -330,7 +335,7 @@ class PodLifecycle:
         """What the kubelet has seen of each pod, a batch in one go."""
         for start in range(0, len(seen), BATCH):
             batch = seen[start : start + BATCH]
-            edits = [(pod, partial(self._observed, pod.metadata.uid, state)) for pod, state in batch]
+            edits = [(pod, partial(self._observed, pod.run_uid, state)) for pod, state in batch]
             for (pod, _), error in zip(batch, await self._cluster.edit_many(edits), strict=True):
                 if error is not None:
                     with self._works.apart(pod):
@@ -338,7 +343,7 @@ class PodLifecycle:
             await asyncio.sleep(0)
 
     def _observed(self, uid: str, state: PodState, stored: Pod) -> Pod:
-        if stored.metadata.uid != uid:
+        if stored.run_uid != uid:
             return stored
         node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
         return observed(stored, state.containers, node.addresses[0] if node and node.addresses else "", now())

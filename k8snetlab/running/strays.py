@@ -27,14 +27,14 @@ class Strays:
         old, now = before[0].all(Pod), stored.all(Pod)
         for key in stored.changes(Pod, before[0]):
             pod, new = old.get(key), now.get(key)
-            if pod is not None and (new is None or new.metadata.uid != pod.metadata.uid):
-                self._nodes[pod.metadata.uid] = pod.spec.nodeName
+            if pod is not None and (new is None or new.run_uid != pod.run_uid):
+                self._nodes[pod.run_uid] = pod.spec.nodeName
 
     def begun(self, pods: Iterable[Pod], stored: Snapshot) -> None:
         """Pods that were just run as an agent had synced them: the store, which was looked at before, may have others
         in their place by now."""
         self._nodes |= {
-            pod.metadata.uid: pod.spec.nodeName for pod in pods if not stored.select(Pod, pods_by_uid, pod.metadata.uid)
+            pod.run_uid: pod.spec.nodeName for pod in pods if not stored.select(Pod, pods_by_uid, pod.run_uid)
         }
 
     def of(self, synced: Snapshot, node: str, agents: Container[str]) -> list[str]:

@@ -67,7 +67,7 @@ class Volumes:
         return await asyncio.to_thread(self._prepared, wanted, self._cluster.snapshot) if wanted else {}
 
     def _prepared(self, pods: list[Pod], snapshot: Snapshot) -> dict[str, Mounted]:
-        return {pod.metadata.uid: self._of(pod, snapshot) for pod in pods}
+        return {pod.run_uid: self._of(pod, snapshot) for pod in pods}
 
     def _of(self, pod: Pod, snapshot: Snapshot) -> Mounted:
         places, failures = {}, []
@@ -81,7 +81,7 @@ class Volumes:
                 why = f"{error.strerror}: {error.filename}" if isinstance(error, OSError) else str(error)
                 failures.append(f'MountVolume.SetUp failed for volume "{volume.name}" : {why}')
         if not failures:
-            self._made_of[pod.metadata.uid] = tuple(_sources(pod, snapshot))
+            self._made_of[pod.run_uid] = tuple(_sources(pod, snapshot))
         return Mounted(places, tuple(failures))
 
     def _made(self, volume: Volume, pod: Pod, snapshot: Snapshot) -> Place:

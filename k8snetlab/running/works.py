@@ -54,7 +54,7 @@ class Lacking(msgspec.Struct, frozen=True):
             statuses.append(ContainerStatus(name=container.name, image=container.image, state=state, started=False))
         happened = tuple(Happening(name, "Failed", f"Error: {why}", True) for name, why in self.lacks.items())
         happened += tuple(Happening("", "FailedMount", why, True) for why in self.unmounted)
-        return PodState(self.pod.metadata.uid, tuple(statuses), happened)
+        return PodState(self.pod.run_uid, tuple(statuses), happened)
 
 
 _CREATING = ContainerStateWaiting(reason="ContainerCreating")
@@ -89,7 +89,7 @@ class Works:
         mounted = await self.volumes.prepare(pods)
         roots = await asyncio.to_thread(self._images, pods, lab)
         for pod in pods:
-            uid = pod.metadata.uid
+            uid = pod.run_uid
             with self.apart(pod):
                 await asyncio.to_thread(self.ingresses.prepare, [pod], self._cluster.snapshot)
                 work = self._one(pod, lab, node, directories.get(uid, ""), mounted.get(uid, Mounted()))
@@ -122,17 +122,17 @@ class Works:
         runs = any(container.argv for container in (*meant.spec.initContainers, *meant.spec.containers))
         services = service_links(pod, self._cluster.snapshot) if runs else {}
         variables, lacks = _variables(meant, services, self._cluster.snapshot)
-        self.lacking.pop(pod.metadata.uid, None)
+        self.lacking.pop(pod.run_uid, None)
         if lacks or mounted.failures:  # what is not mounted is seen first
             lacking = Lacking(pod, unmounted=mounted.failures) if mounted.failures else Lacking(pod, lacks)
-            self.lacking[pod.metadata.uid] = lacking
+            self.lacking[pod.run_uid] = lacking
             return None
         work = PodWork.of(
             meant,
             sandbox_name(lab, pod),
             str(self._paths.logs_of(pod)),
             str(self._paths.flannel(node)),
-            str(self._group / f"pod{pod.metadata.uid}") if self._group else "",
+            str(self._group / f"pod{pod.run_uid}") if self._group else "",
             account=account,
             variables=variables,
         )
@@ -161,7 +161,7 @@ class Works:
                     except (InputError, OSError) as error:
                         why = error.message if isinstance(error, InputError) else str(error)
                         one = f'Failed to pull image "{container.image}": {why}'
-                    found.setdefault(pod.metadata.uid, {})[container.name] = one
+                    found.setdefault(pod.run_uid, {})[container.name] = one
         return found
 
     def _rooted(self, work: PodWork, pod: Pod, found: Mapping[str, Image | str]) -> PodWork | None:

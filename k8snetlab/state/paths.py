@@ -58,6 +58,7 @@ class LabPaths:
         self.volumes = self.directory / "volumes"
         self.claims = self.directory / "claims"
         self.images = self.directory / "images"
+        self.manifests = self.directory / "manifests"
         self.sandboxes = self.directory / "sandboxes"
         self.addons = self.directory / "addons"
         self.ingress = self.directory / "ingress"
@@ -89,27 +90,27 @@ class LabPaths:
 
     def held(self, pod: Pod | None, node: str = "") -> Path:
         """Where `exec` notes what it begins in a pod or a node, without control groups."""
-        return self.directory / "exec" / (f"pod.{pod.metadata.uid}" if pod else f"node.{node}")
+        return self.directory / "exec" / (f"pod.{pod.run_uid}" if pod else f"node.{node}")
 
     def logs_of(self, pod: Pod) -> Path:
         """Of this very pod: one of the same name that comes after it has a directory of its own."""
-        return self.pod_logs / pod.namespace / pod.name / (pod.metadata.uid or "-")
+        return self.pod_logs / pod.namespace / pod.name / (pod.run_uid or "-")
 
     def account_of(self, pod: Pod) -> Path:
         """What the pod's containers see as their ServiceAccount's directory."""
-        return self.accounts / (pod.metadata.uid or "-")
+        return self.accounts / (pod.run_uid or "-")
 
     def volumes_of(self, pod: Pod) -> Path:
         """The pod's own volumes; those of claims are in `claims`, and outlive it."""
-        return self.volumes / (pod.metadata.uid or "-")
+        return self.volumes / (pod.run_uid or "-")
 
     def sandbox_of(self, pod: Pod) -> Path:
         """What its kubelet makes for its containers."""
-        return self.sandboxes / (pod.metadata.uid or "-")
+        return self.sandboxes / (pod.run_uid or "-")
 
     def etc_of(self, pod: Pod) -> Path:
         """What a pod in its node's namespace sees of /etc; others have /etc/netns."""
-        return self.etcs / (pod.metadata.uid or "-")
+        return self.etcs / (pod.run_uid or "-")
 
     def create(self) -> None:
         """Raises InputError, with nothing made, where no socket can have so long a path."""

@@ -39,7 +39,7 @@ class Directory(msgspec.Struct, frozen=True):
         calico = snapshot.lab.spec.network.calico
         ports = {
             (
-                names.cali(pod.namespace, pod.name) if calico else names.veth(pod.namespace, pod.name, pod.metadata.uid)
+                names.cali(pod.namespace, pod.name) if calico else names.veth(pod.namespace, pod.name, pod.run_uid)
             ): f"pod {pod.namespace}/{pod.name}"
             for pod in snapshot.all(Pod).values()
         }

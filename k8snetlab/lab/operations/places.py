@@ -100,7 +100,7 @@ class Places:
 
     def _process_of(self, pod: Pod) -> int:
         """Of the first container that runs a command; 0 where there is none."""
-        state = self._states().get(pod.metadata.uid)
+        state = self._states().get(pod.run_uid)
         names = [one.name for one in pod.spec.containers]
         return next((pid for name in names if state and (pid := state.processes.get(name, 0))), 0)
 
@@ -110,7 +110,7 @@ class Places:
         named = next((one for one in pod.spec.all_containers if one.name == container), None) if pod else None
         if pod is None or named is None or not named.argv:
             return 0
-        state = self._states().get(pod.metadata.uid)
+        state = self._states().get(pod.run_uid)
         if state is None or not (pid := state.processes.get(container, 0)):
             raise ConflictError(f'container not found ("{container}")', f"`k8snetlab get pod/{pod.name}` says why")
         return pid
@@ -159,7 +159,7 @@ class Places:
         """Where what `exec` starts goes, so that it ends with the pod, or with the lab; "" where it ends by itself."""
         if self._group is None or (pod is None and is_host(netns)):
             return ""
-        return str(self._group / (f"pod{pod.metadata.uid}/exec" if pod else f"node/{node}"))
+        return str(self._group / (f"pod{pod.run_uid}/exec" if pod else f"node/{node}"))
 
     def _machine_of(self, name: str) -> str:
         """How to come to the other machine that a node is: its hostname and address; "" for a node of this one."""

@@ -51,7 +51,7 @@ class Processes:
             raise InputError(f"pod {name} runs on {node or 'no node'}, not on {asked.node}", "leave --node out")
         if node in remote_nodes(snapshot, self._agents):
             raise ConflictError(f"pod {name} runs on the machine {node}", f"the same command on {node} kills it")
-        state = self._kubelet.states.get(pod.metadata.uid)
+        state = self._kubelet.states.get(pod.run_uid)
         if asked.container == PAUSE:
             return await self._kill_pause(pod, state)
         running = tuple(one for one in (_running(state) if state else ()) if _has_process(pod, one))
@@ -60,14 +60,14 @@ class Processes:
         if not running:
             why = _why_none(pod, asked.container)
             raise ConflictError(f"pod {name} has no process: {why}", f"`k8snetlab get pod/{pod.name}` shows how it is")
-        await self._signal(pod.metadata.uid, asked.container)
+        await self._signal(pod.run_uid, asked.container)
         return Killed("pod", name, node, running)
 
     async def _kill_pause(self, pod: Pod, state: PodState | None) -> Killed:
         if state is None or not state.processes.get(""):
             hint = "spec.pause: always of the Lab gives one to pods without commands, too"
             raise ConflictError(f"pod {pod.namespace}/{pod.name} has no pause process", hint)
-        await self._signal(pod.metadata.uid, PAUSE)
+        await self._signal(pod.run_uid, PAUSE)
         return Killed("pod", f"{pod.namespace}/{pod.name}", pod.spec.nodeName, (PAUSE,))
 
     async def _signal(self, uid: str, container: str = "") -> None:

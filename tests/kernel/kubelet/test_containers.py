@@ -93,7 +93,9 @@ def events(lab: Lab, pod: str) -> list[tuple[str, str]]:
 
 
 def is_ready(lab: Lab, pod: str = "two") -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in status(lab, pod).get("conditions", ()))
+    found = next((one for one in lab.list("pods", "default") if one["metadata"]["name"] == pod), None)
+    conditions = found["status"].get("conditions", ()) if found else ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def test_a_container_sees_its_own_processes_and_kills_nobody_elses(lab: Lab) -> None:
@@ -205,6 +207,37 @@ def test_a_stateful_set_finds_its_volume_again(lab: Lab) -> None:
     eventually(lambda: lab.get("pod", "db-0")["metadata"]["uid"] != uid and is_ready(lab, "db-0"))
     assert inside(lab, "cat /data/first", "db-0").split() == ["db-0", "more"]
     lab.run("delete", "statefulset", "db")
+
+
+# --- static pods ---
+
+
+STATIC = """
+{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: static}}, spec: {terminationGracePeriodSeconds: 0,
+containers: [{name: c, command: [sleep, "WORD"]}]}}
+"""
+
+
+def test_a_static_pod_goes_on_when_its_mirror_is_deleted_and_ends_with_its_file(lab: Lab) -> None:
+    directory = lab.run_directory / lab.name / "manifests" / "node1"
+    directory.mkdir(parents=True)
+    (directory / "bad.yaml").write_text("{apiVersion: v1, kind: Service, metadata: {name: s}}")
+    (directory / "web.yaml").write_text(STATIC.replace("WORD", "3000"))
+    eventually(lambda: is_ready(lab, "web-node1"))
+    mirror = lab.get("pod", "web-node1")["metadata"]
+    assert mirror["annotations"]["kubernetes.io/config.source"] == "file"
+    assert mirror["ownerReferences"][0]["kind"] == "Node"
+    eventually(lambda: any(reason == "FailedStaticPod" and "bad.yaml" in text for reason, text in events(lab, "node1")))
+    began = inside(lab, "readlink /proc/self/ns/pid /proc/self/ns/net", "web-node1")
+    lab.run("delete", "pod", "web-node1")
+    eventually(lambda: is_ready(lab, "web-node1") and lab.get("pod", "web-node1")["metadata"]["uid"] != mirror["uid"])
+    assert inside(lab, "readlink /proc/self/ns/pid /proc/self/ns/net", "web-node1") == began
+    assert status(lab, "web-node1")["containerStatuses"][0]["restartCount"] == 0
+    assert lab.probe("node1", "web-node1", "-p", "icmp").ok
+    (directory / "web.yaml").write_text(STATIC.replace("WORD", "3001"))
+    eventually(lambda: is_ready(lab, "web-node1") and commands(lab, "web-node1") == ["sleep 3001"])
+    (directory / "web.yaml").unlink()
+    eventually(lambda: not any(one["metadata"]["name"] == "web-node1" for one in lab.list("pods")))
 
 
 # --- images ---
