@@ -26,7 +26,7 @@ class Answer:
         except ValueError:
             said = {}
         self.said = said
-        self.pod = str(said.get("pod", ""))
+        self.pod = str(said.get("pod", said.get("echo", "")))
 
     @property
     def told(self) -> str | int:

@@ -26,10 +26,11 @@ from k8snetlab.cli.options import (
     write,
 )
 from k8snetlab.cli.targets import split_target
-from k8snetlab.errors import InputError
+from k8snetlab.errors import InputError, NotFoundError
 
 if TYPE_CHECKING:
     from k8snetlab.messages.dig import Dig
+    from k8snetlab.messages.ingress import HttpQuestion
     from k8snetlab.messages.trace import Trace
 
 FORMS = ("json", "svg", "mermaid")
@@ -81,6 +82,11 @@ def trace(
     """
     if endpoint and not predict_only:
         raise InputError("a real packet goes where chance sends it", "use --endpoint with --predict-only")
+    from k8snetlab.messages.ingress import HttpQuestion
+
+    plain = not (node or endpoint or predict_only or protocol or proto or svg or mermaid)
+    if plain and output in (None, "json") and _followed(lab, HttpQuestion(source, target, namespace), verbose, output):
+        return
     if mermaid and output:
         raise InputError("--mermaid and -o are two forms of output", "choose one")
     form = form_of(output, FORMS) if output else Form("mermaid" if mermaid else "text")
@@ -108,6 +114,26 @@ def trace(
         typer.echo(_drawn(answer, form.name))
     if answer.fate != "answered" or (answer.observed and not answer.observed.agrees):
         raise typer.Exit(1)
+
+
+def _followed(lab: str | None, asked: HttpQuestion, verbose: bool, output: str | None) -> bool:
+    """Follows a request for a URL where it is one to the lab's Ingress controller; whether it is."""
+    if not asked.url.startswith(("http://", "https://")):
+        return False
+    from k8snetlab.cli import requested
+    from k8snetlab.messages.ingress import HTTP_TRACE
+
+    try:
+        found = client_of(lab).call(HTTP_TRACE, asked)
+    except NotFoundError:
+        return False
+    if output:
+        print_json(found)
+    else:
+        requested.tell(found, verbose)
+    if not found.good:
+        raise typer.Exit(1)
+    return True
 
 
 def _tell_unnamed(dns: Dig, port: int, protocol: str, form: str) -> None:

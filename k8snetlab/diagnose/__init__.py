@@ -3,6 +3,7 @@
 __all__ = [
     "balancers",
     "connections",
+    "doors",
     "emptiness",
     "events",
     "finding",

@@ -32,6 +32,7 @@ TIERS = (
     "endpoint",
     "conntrack",
     "service",
+    "ingress",
     "networkpolicy",
     "resolver",
     "pool",

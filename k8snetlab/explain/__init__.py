@@ -15,6 +15,7 @@ __all__ = [
     "namespaces",
     "places",
     "probe",
+    "requested",
     "settling",
     "steps",
     "targets",

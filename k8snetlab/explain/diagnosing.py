@@ -19,6 +19,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.diagnose import (
     connections,
+    doors,
     guests,
     neighbours,
     objects,
@@ -37,7 +38,7 @@ from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, hanging, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import balanced, daemons, drift, listening, matrix
+from k8snetlab.explain import balanced, daemons, drift, listening, matrix, requested
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
@@ -271,6 +272,9 @@ class _Look:
         found += self._elsewhere(kernel)
         found += self._load_balancers(snapshot, kernel)
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
+        found += doors.doors(snapshot)
+        if not self.question.predictOnly:
+            found += doors.tried(snapshot, requested.Asking(snapshot).status)
         found += [*unmeant.unmeant(snapshot), *pools.leaked(snapshot), *pools.unleased(snapshot)]
         self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
         self.notes += filter(None, [without_effect(snapshot)])

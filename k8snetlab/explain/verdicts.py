@@ -20,6 +20,7 @@ from k8snetlab.explain.places import Place
 from k8snetlab.explain.targets import Target
 from k8snetlab.kernel import listeners
 from k8snetlab.messages.probe import ProbeResult, Seen
+from k8snetlab.render.ingress import addon
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.trace.listener import no_listener
 
@@ -69,7 +70,10 @@ def _wrong_pod(snapshot: Snapshot, target: Target, result: ProbeResult, intent: 
 
 
 def _is(pod: Pod, result: ProbeResult) -> bool:
-    """Whether this pod answered, as far as who answered has said who it is."""
+    """Whether this pod answered, as far as who answered has said who it is: an Ingress controller passes on what
+    another one says."""
+    if addon.container_of(pod) is not None:
+        return True
     return pod.name == result.answeredBy and result.answeredNamespace in ("", pod.namespace)
 
 

@@ -28,7 +28,7 @@ Class = Literal[
     "routing",
     "balancers",
 ]
-Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "late"]
+Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "http", "late"]
 OWN_OPTION = ("ip", "bridge", "tc")
 """Programs with an option -n for the namespace."""
 
@@ -78,8 +78,8 @@ class Seen(msgspec.Struct, frozen=True):
     """What a probe sees, from a place to a target in the words of `k8snetlab probe`.
 
     `what`: it fails; it fails `sometimes`; only `large` answers are lost; the endpoints answer `uneven`ly; the pod sees
-    another `source` address; the `name` that `target` is is not found, or by other queries; or `late`: it is as before
-    until something changes.
+    another `source` address; an `http` request for the URL that `target` is is not answered well; the `name` that
+    `target` is is not found, or by other queries; or `late`: it is as before until something changes.
     """
 
     source: str
@@ -88,6 +88,8 @@ class Seen(msgspec.Struct, frozen=True):
     what: Symptom = "fails"
 
     def __str__(self) -> str:
+        if "://" in self.target:
+            return f"k8snetlab trace {self.source} {self.target}"
         if self.what == "name":
             return f"k8snetlab dig {self.source} {self.target}"
         option = f" -p {self.protocol.lower()}" if self.protocol != "TCP" else ""

@@ -35,8 +35,8 @@ class ReportedFinding(msgspec.Struct, frozen=True):
 
     kind: str
     """What it is about: namespace, link, address, sysctl, qdisc, route, neighbour, fdb, variant, policy, table, hook,
-    rule, chain, set, endpoint, conntrack, service, networkpolicy, pod, resolver, path, kubelet, guest, agent, daemon or
-    store; of what is closed on purpose service or networkpolicy."""
+    rule, chain, set, endpoint, conntrack, service, ingress, networkpolicy, pod, resolver, path, kubelet, guest, agent,
+    daemon or store; of what is closed on purpose service or networkpolicy."""
     fault: str
     """What is the matter with it: missing, wrong, down, foreign, stale …"""
     node: str

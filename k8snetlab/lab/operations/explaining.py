@@ -35,6 +35,7 @@ from k8snetlab.messages.diagnose import (
     DiagnosisQuestion,
 )
 from k8snetlab.messages.dig import DIG, Dig, DigQuestion
+from k8snetlab.messages.ingress import HTTP_TRACE, HttpQuestion, HttpTrace
 from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
 from k8snetlab.messages.probe import PROBE, ProbeQuestion, ProbeResults
 from k8snetlab.messages.trace import SURVEY, TRACE, SurveyQuestion, Trace, TraceQuestion
@@ -42,6 +43,7 @@ from k8snetlab.messages.verb import Nothing
 from k8snetlab.messages.watch import WATCH, WatchEvent, Watching, WatchQuestion
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.peers.requests import Remote
+from k8snetlab.render.ingress import collect
 from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.running.overflows import Overflows
 from k8snetlab.state import drills
@@ -125,6 +127,20 @@ class Explaining:
     async def trace(self, question: TraceQuestion) -> Trace:
         place_of(self._cluster.snapshot, question.source, question.namespace, self._agents.power.off)
         return await asyncio.to_thread(self._traced, question, self._beyond())
+
+    @answers(HTTP_TRACE)
+    async def http_trace(self, asked: HttpQuestion) -> HttpTrace:
+        """A request's way through the Ingress controller."""
+        snapshot = self._cluster.snapshot
+        place_of(snapshot, asked.source, asked.namespace, self._agents.power.off)
+        return await asyncio.to_thread(self._requested, asked, self._beyond())
+
+    def _requested(self, asked: HttpQuestion, beyond: RemoteKernels | None) -> HttpTrace:
+        from k8snetlab.explain import requested
+
+        snapshot = self._cluster.snapshot
+        site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate)
+        return requested.trace(snapshot, self._paths, site, asked, beyond)
 
     def _unasked(self, snapshot: Snapshot) -> set[str]:
         """Nodes from which nothing is asked here."""

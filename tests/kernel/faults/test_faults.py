@@ -30,6 +30,8 @@ ELSEWHERE = {"miss-agent-dead", "policy-without-dns"} | {
     name for name, one in FAULTS.items() if one.group == "names" or one.name == "dns-without-pods"
 }
 """Faults of the lab that has DNS, and a kernel that asks."""
+OF_INGRESSES = {name for name in FAULTS if name.startswith("ingress-")}
+"""Faults of a lab with an Ingress controller, in `tests/kernel/ingress`."""
 ROUTED = {
     "ospf": ("ospf-dropped", "ospf-mute", "learned-route-shadowed"),
     "bgp": ("bgp-dropped", "learned-route-shadowed"),
@@ -184,7 +186,7 @@ def symptom_of(lab: Lab, fault: InjectedFault) -> Symptom:
     return found
 
 
-ALONE = [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS.union(OF_WORKLOADS, OF_BALANCERS)]
+ALONE = [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS.union(OF_WORKLOADS, OF_BALANCERS, OF_INGRESSES)]
 
 
 @pytest.mark.parametrize("name", ALONE)

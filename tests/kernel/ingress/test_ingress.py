@@ -12,6 +12,8 @@ import msgspec
 import pytest
 from doors import ask
 
+from k8snetlab.messages.faults import CLEAR, INJECT, InjectQuestion
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.lab import running
 
@@ -21,7 +23,7 @@ import http.server, json
 class H(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
-        body = json.dumps({"pod": f"{self.command} {self.path}", "headers": dict(self.headers)}).encode()
+        body = json.dumps({"echo": f"{self.command} {self.path}", "headers": dict(self.headers)}).encode()
         self.send_response(404 if "missing" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -315,6 +317,76 @@ def test_endpoints_come_and_go_without_a_lost_request(lab: Lab, tmp_path: Path) 
         found = load.end()
     assert len(found) > 20 and not [one for one in found if not str(one).startswith("scaled-")]
     assert len(set(found)) > 3
+
+
+def followed(lab: Lab, url: str, code: int = 0) -> Any:
+    return lab.json("trace", "outside", url, code=code)
+
+
+def test_a_request_is_followed_through_nginx_to_the_pod_and_back(lab: Lab) -> None:
+    found = followed(lab, "http://vhost:30799/h?x=1")
+    assert (found["route"]["server"], found["route"]["service"]) == ("vhost", "default/echo:80")
+    assert found["route"]["written"].startswith("spec.rules[0]") or "lab.yaml:" in found["route"]["written"]
+    answer = found["answer"]
+    assert (answer["status"], answer["pod"], answer["upstreamStatus"]) == (200, "default/echo", 200)
+    assert answer["upstream"] in found["route"]["endpoints"]
+    assert found["first"]["observed"]["agrees"] and found["second"]["observed"]["agrees"]
+    assert found["second"]["address"] == answer["upstream"].partition(":")[0]
+    text = lab.run("trace", "outside", "http://foo.bar.com/")
+    assert "location" in text and "default/one answered with 200" in " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("http://nobody.example.org/", 200),  # the default backend is a Service of the lab's
+        ("http://nobody/", 503),
+        ("http://wrong-protocol/", 502),
+        ("http://closed/", 403),
+        ("http://secure.example/", 308),
+        ("https://secure.example/", 200),
+    ],
+)
+def test_what_nginx_answers_itself_is_told_with_its_reason(lab: Lab, url: str, status: int) -> None:
+    found = followed(lab, url, code=0 if status < 400 else 1)
+    assert found["answer"]["status"] == status
+    assert str(status) in found["verdict"]
+
+
+def test_diagnose_names_what_is_wrong_with_ingresses(lab: Lab) -> None:
+    def named(feature: str) -> str:
+        return f"default/{name_of(next(case for case in CASES if feature in case['feature']))}"
+
+    found = {(one.object, one.fault) for one in lab.diagnose().findings if one.kind == "ingress"}
+    assert (named("not there"), "backend") in found
+    assert (named("no endpoints"), "endpoints") in found
+    assert (named("speaks TLS"), "protocol") in found
+    assert (named("no syntax"), "annotation") in found
+    assert not any(one == named("a host rule matches") for one, _ in found)
+
+
+FAULTS = ("ingress-class", "ingress-service", "ingress-port", "ingress-secret", "ingress-protocol")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_fault_of_an_ingress_is_seen_named_and_cleared(lab: Lab, name: str) -> None:
+    from k8snetlab.faults.catalogue import FAULTS as KNOWN
+
+    def told(url: str) -> tuple[int, str]:
+        answer = lab.json("trace", "outside", url, code=None)["answer"]
+        return answer["status"], answer["pod"]
+
+    [fault] = lab.client.call(INJECT, InjectQuestion(name, "node1", "")).faults
+    url = fault.probe.split()[-1]
+    try:
+        damaged = told(url)
+        said = KNOWN[name].said
+        found = [one for one in lab.diagnose().findings if one.object == fault.object]
+        assert (said.kind, said.fault) in {(one.kind, one.fault) for one in found}, found
+    finally:
+        assert [one.name for one in lab.client.call(CLEAR, Nothing()).faults] == [name]
+    if name != "ingress-secret":
+        eventually(lambda: told(url) != damaged)
 
 
 def test_nginx_that_dies_is_begun_again_and_serves_as_before(lab: Lab) -> None:

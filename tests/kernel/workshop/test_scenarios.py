@@ -16,6 +16,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("pause", "node1"),
         ("exec", "node1", "--", "ip", "neigh", "flush", "dev", "flannel.1"),
     ),
+    "ingress": (("scale", "deploy/business-manager", "--replicas", "0"),),
     "network-policy": (("delete", "networkpolicy", "allow-nginxclient"),),
     "outside-database": (("delete", "endpoints", "mysql"),),
     "calico": (("delete", "service", "mysql"),),

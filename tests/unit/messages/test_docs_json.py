@@ -35,7 +35,7 @@ from k8snetlab.messages.drills import DRILL
 from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, DeclaredFault
 from k8snetlab.messages.follow import FOLLOW
 from k8snetlab.messages.guests import GUESTS, GuestState
-from k8snetlab.messages.ingress import NGINX_CONF
+from k8snetlab.messages.ingress import HTTP_TRACE, NGINX_CONF
 from k8snetlab.messages.kubeconfig import KUBECONFIG
 from k8snetlab.messages.links import LINK, LINKS
 from k8snetlab.messages.machines import Down, Joined, Left
@@ -160,6 +160,7 @@ PRINTED = (
     Printed("token delete", TokenDeleted),
     Printed("token list", TokenList),
     Printed("trace", TRACE.answer),
+    Printed("trace of a URL that an Ingress has", HTTP_TRACE.answer),
     Printed("up", Outcome, _OF_A_LAB),
 )
 
