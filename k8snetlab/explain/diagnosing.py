@@ -271,10 +271,7 @@ class _Look:
         self.notes += guests.notes(snapshot)
         found += self._elsewhere(kernel)
         found += self._load_balancers(snapshot, kernel)
-        found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot)]
-        found += doors.doors(snapshot)
-        if not self.question.predictOnly:
-            found += doors.tried(snapshot, requested.Asking(snapshot).status)
+        found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot), *self._doors(snapshot)]
         found += [*unmeant.unmeant(snapshot), *pools.leaked(snapshot), *pools.unleased(snapshot)]
         self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
         self.notes += filter(None, [without_effect(snapshot)])
@@ -304,6 +301,12 @@ class _Look:
         if snapshot.lab.spec.loadBalancer.mode != "none":
             router = kernel["ipv4"][names.node_netns(snapshot.lab.name, names.ROUTER)]
             yield from balanced.findings(snapshot, self.paths, router.neighbours, not self.question.predictOnly)
+
+    def _doors(self, snapshot: Snapshot) -> Iterator[Finding]:
+        """Of Ingresses, by their objects and by real requests."""
+        yield from doors.doors(snapshot)
+        if not self.question.predictOnly:
+            yield from doors.tried(snapshot, requested.Asking(snapshot).status)
 
     def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
         """What namespaces and rules hold; `whole`: no namespace is passed by."""
