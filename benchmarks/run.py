@@ -34,6 +34,7 @@ NAMES = (
     "policies",
     "netpol",
     "names",
+    "ingress",
     "api",
 )
 """The modules of this package, in the order in which they run."""

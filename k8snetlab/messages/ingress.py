@@ -143,5 +143,5 @@ class HttpTrace(msgspec.Struct, frozen=True, rename={"source": "from"}):
 
 
 HTTP_TRACE: Call[HttpQuestion, HttpTrace] = Call(
-    "trace", "POST", "trace/http", HttpQuestion, HttpTrace, OfPlace("source"), group=True, silence=LONG
+    "trace of a URL", "POST", "trace/http", HttpQuestion, HttpTrace, OfPlace("source"), group=True, silence=LONG
 )

@@ -48,6 +48,8 @@ PATIENCE = 10.0
 """Seconds that it has for that."""
 AGAIN = 2.0
 """Seconds before what has failed is tried again, though nothing has changed."""
+BATCH = 200
+"""Statuses written in one go; others are answered in between."""
 TRIES = 50
 """Objects of one turn that nginx may refuse, one after the other, before it is let alone."""
 HEAD = 3
@@ -351,11 +353,10 @@ def _other(ingress: Ingress, snapshot: Snapshot) -> str:
 
 async def _tell_status(cluster: Cluster, snapshot: Snapshot, controllers: list[Pod]) -> None:
     wanted = status.load_balancer(snapshot, controllers)
-    for ingress in collect.served(snapshot):
-        if ingress.status.loadBalancer == wanted:
-            continue
-        with contextlib.suppress(K8sNetLabError):
-            await cluster.edit(ingress, lambda held: status.told(held, wanted))
+    stale = [one for one in collect.served(snapshot) if one.status.loadBalancer != wanted]
+    for start in range(0, len(stale), BATCH):
+        batch = stale[start : start + BATCH]
+        await cluster.edit_many([(one, lambda held: status.told(held, wanted)) for one in batch])
 
 
 def _marks(snapshot: Snapshot) -> tuple[object, ...]:

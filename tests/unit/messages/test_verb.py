@@ -131,7 +131,7 @@ def test_what_is_wrong_in_a_body_is_said_with_its_path(verb: str, body: Any, mes
 
 
 NEEDED = {"objects": [], "from": "client", "to": "web", "node": "node1", "name": "client"} | dict.fromkeys(
-    ("netns", "pod"), "mine"
+    ("netns", "pod", "url"), "mine"
 )
 
 
