@@ -186,7 +186,9 @@ def symptom_of(lab: Lab, fault: InjectedFault) -> Symptom:
     return found
 
 
-ALONE = [name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS.union(OF_WORKLOADS, OF_BALANCERS, OF_INGRESSES)]
+ALONE = [
+    name for name in FAULTS if name not in ELSEWHERE | LATE | OF_DAEMONS.union(OF_WORKLOADS, OF_BALANCERS, OF_INGRESSES)
+]
 
 
 @pytest.mark.parametrize("name", ALONE)
