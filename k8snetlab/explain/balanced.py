@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from k8snetlab.addons.announcers import announcers
 from k8snetlab.addons.balancing import HAPROXY, SOCKET
 from k8snetlab.api.core import Node, Service
@@ -23,6 +25,7 @@ from k8snetlab.diagnose.balancers import Server
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
+from k8snetlab.kernel.shot import shoot
 from k8snetlab.render.lb import candidates, haproxy
 from k8snetlab.speaker import frames
 from k8snetlab.state.paths import LabPaths
@@ -69,9 +72,22 @@ def findings(snapshot: Snapshot, paths: LabPaths, known: Iterable[NeighbourEntry
         with contextlib.suppress(OSError, K8sNetLabError):
             asked = who_has(names.node_netns(snapshot.lab.name, ROUTER), addresses)
             nodes = (node.name for node in snapshot.all(Node).values())
-            yield from balancers.answered(snapshot, asked, known, announcers(paths.addons, nodes))
+            for found in balancers.answered(snapshot, asked, known, announcers(paths.addons, nodes)):
+                yield replace(found, broken=tuple(_unreached(snapshot, found.object)))
     if mode == "cloud":
         yield from balancers.unhealthy(snapshot, servers(paths))
+
+
+def _unreached(snapshot: Snapshot, name: str) -> Iterator[str]:
+    """The doors of a Service that the host outside does not come through, tried for real, each with what it heard."""
+    namespace, _, short = name.partition("/")
+    service, outside = snapshot.get(Service, short, namespace), names.node_netns(snapshot.lab.name, names.OUTSIDE)
+    for one in service.status.loadBalancer.ingress if service else ():
+        for port in service.spec.ports if service else ():
+            if port.protocol == "TCP" and ":" not in one.ip:
+                shot = shoot(outside, one.ip, port.port, "tcp", LISTEN)
+                if shot.fate != "answered":
+                    yield f"outside {one.ip}:{port.port}: {shot.fate}"
 
 
 def who_has(namespace: str, addresses: Sequence[str]) -> dict[str, tuple[str, ...]]:
