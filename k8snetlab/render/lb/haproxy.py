@@ -37,7 +37,7 @@ defaults
     timeout connect 1s
     timeout client 350s
     timeout server 350s
-    default-server inter 1s fall 2 rise 1
+    default-server inter 1s downinter 300ms fall 2 rise 1
 """
 PROXIES = {"v1": " send-proxy", "v2": " send-proxy-v2"}
 

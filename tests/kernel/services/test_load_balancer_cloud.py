@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -39,10 +38,16 @@ def lab() -> Iterator[Lab]:
 
 
 def answered(lab: Lab, source: str, target: str) -> str:
-    """Whom the pod sees."""
-    answer = lab.probe(source, target)
-    assert answer.answeredBy in ("shop1", "shop2"), answer
-    return answer.client
+    """Whom the pod sees. haproxy takes connections before a node has passed its check."""
+    seen: list[str] = []
+
+    def asked() -> bool:
+        answer = lab.probe(source, target)
+        seen.append(answer.client)
+        return answer.answeredBy in ("shop1", "shop2")
+
+    eventually(asked)
+    return seen[-1]
 
 
 def asked(lab: Lab, host: str, path: str) -> str:
@@ -54,8 +59,7 @@ def places(trace: Trace) -> set[str]:
 
 
 def test_the_scenario_is_as_it_expects(lab: Lab) -> None:
-    report = lab.check("cloud")
-    assert report.ok, [one for one in report.checks if not one.ok]
+    eventually(lambda: lab.check("cloud").ok)
 
 
 def test_the_pod_sees_the_balancer_or_the_node_that_masquerades(lab: Lab) -> None:
@@ -72,8 +76,8 @@ def test_the_pod_sees_the_balancer_or_the_node_that_masquerades(lab: Lab) -> Non
 def test_layer_7_chooses_by_host_and_path_and_says_who_asked(lab: Lab) -> None:
     assert lab.get("ingress", "shop")["status"]["loadBalancer"]["ingress"][0]["ip"] == "192.168.0.202"
     eventually(lambda: "client 192.168.0.1" in asked(lab, "shop.example", "/cart/3"))
-    assert "x-forwarded-for: 203.0.113.10" in asked(lab, "Shop.Example", "/cart").lower()
-    assert json.loads(asked(lab, "shop.example", "/cartoon"))["pod"] in ("shop1", "shop2")
+    eventually(lambda: "x-forwarded-for: 203.0.113.10" in asked(lab, "Shop.Example", "/cart").lower())
+    eventually(lambda: '"pod": "shop' in asked(lab, "shop.example", "/cartoon"))
     assert asked(lab, "else.example", "/cart") == "No rule of the Ingress matches"
     assert re.search(r"shop +alb +shop.example +192.168.0.202 +80 ", lab.run("get", "ingress"))
 
@@ -105,7 +109,7 @@ def test_a_node_that_fails_its_check_gets_nothing_and_is_named(lab: Lab) -> None
     try:
         eventually(lambda: "unhealthy" in faults(lab))
         assert "node1 (" in faults(lab)["unhealthy"] and "node2" not in faults(lab)["unhealthy"]
-        assert {lab.probe("outside", LOCAL).answeredBy for _ in range(4)} == {"shop2"}
+        eventually(lambda: {lab.probe("outside", LOCAL).answeredBy for _ in range(4)} == {"shop2"})
     finally:
         lab.exec("node1", "iptables", "-D", *rule)
     eventually(lambda: lab.probe("outside", LOCAL).answeredBy == "shop1")
