@@ -11,17 +11,20 @@ from typing import Any, get_args
 
 import msgspec
 
-from k8snetlab.api.lab import Backend
+from k8snetlab.api.lab import Backend, LabSpec
 from k8snetlab.api.source import parse
 from k8snetlab.errors import InputError, K8sNetLabError, ManifestError
 from k8snetlab.state import scenarios
 from k8snetlab.workshop import scripts
 
-BACKENDS: tuple[str, ...] = get_args(Backend)
-LATER = ("calico-bgp", "calico-ipip", "calico-vxlan")
+CALICO = {"calico-bgp": "Never", "calico-vxlan": "Always"}
+"""Calico's networks, each with the vxlanMode of its one pool."""
+BACKENDS: tuple[str, ...] = (*(one for one in get_args(Backend) if one != "calico"), *CALICO)
+LATER = ("calico-ipip",)
 """Named, and passed by."""
 KEPT = ("subnetLen", "subnetMin", "subnetMax", "ipv6SubnetLen", "ipv6SubnetMin", "ipv6SubnetMax", "leaseTTL")
 """Fields of a Lab's network that say the same of every backend."""
+POD_CIDR = LabSpec().podCIDR
 Tell = Callable[[str], None]
 
 
@@ -155,6 +158,9 @@ def _under(document: dict[str, Any], backend: str) -> dict[str, Any]:
         return document  # `up` says what is wrong with it
     own = network if network.get("backend", "vxlan") == backend else {k: v for k, v in network.items() if k in KEPT}
     metadata = {key: value for key, value in labels.items() if key != "name"}
+    if backend in CALICO:
+        pool = {"cidr": spec.get("podCIDR", POD_CIDR), "vxlanMode": CALICO[backend], "natOutgoing": True}
+        own, backend = {"ipPools": [pool]}, "calico"
     return {**document, "metadata": metadata, "spec": {**spec, "network": {**own, "backend": backend}}}
 
 

@@ -16,18 +16,21 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(not shutil.which("bird"), rea
 
 def test_networks_differ_in_what_is_around_the_packet_and_in_who_made_the_route(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
-    found = lab.json("compare", "two-nodes", "--backends", "vxlan,calico-ipip,bgp", code=1)
+    found = lab.json("compare", "two-nodes", "--backends", "vxlan,calico-ipip,bgp,calico-bgp", code=1)
     by = {one["backend"]: one for one in found["results"]}
     assert (found["source"], found["target"]) == ("client", "web:8080")
     assert {name: one["fate"] for name, one in by.items()} == {
         "vxlan": "answered",
         "calico-ipip": "",
         "bgp": "answered",
+        "calico-bgp": "answered",
     }
     assert "not built" in by["calico-ipip"]["problem"]
     assert by["vxlan"]["outer"] == "192.168.0.21 → 192.168.0.22" and by["bgp"]["outer"] == ""
     assert (by["vxlan"]["mtu"], by["bgp"]["mtu"]) == (1450, 1500)
     assert "node1:flannel.1" in by["vxlan"]["way"] and len(by["bgp"]["way"]) == len(by["vxlan"]["way"]) - 2
+    assert by["calico-bgp"]["route"].endswith("/26 via 192.168.0.22 dev eth0 proto bird")
+    assert not any("cni0" in device for device in by["calico-bgp"]["way"])
     assert "proto bird" in by["bgp"]["route"] and by["bgp"]["owner"].startswith("BIRD, by BGP")
     assert not [one for one in lab.run_directory.glob("*") if one.name.startswith("compare-")]
 

@@ -19,7 +19,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "ingress": (("scale", "deploy/business-manager", "--replicas", "0"),),
     "network-policy": (("delete", "networkpolicy", "allow-nginxclient"),),
     "outside-database": (("delete", "endpoints", "mysql"),),
-    "calico": (("delete", "service", "mysql"),),
+    "calico": (("pause", "k8s-node-1"), ("exec", "k8s-node-1", "--", "ip", "link", "set", "eth0", "down")),
     "mysql-and-myweb": (("delete", "service", "mysql"),),
     "three-tiers": (("delete", "networkpolicy", "app", "-n", "shop"),),
 }
