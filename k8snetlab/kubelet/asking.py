@@ -155,17 +155,8 @@ async def _socket(namespace: str, host: str, port: int) -> socket.socket:
 
 async def _status(sock: socket.socket, action: HTTPGetAction, host: str, port: int) -> int | str:
     """The status of the answer, or what is wrong with it."""
-    context: ssl.SSLContext | None = None
-    if action.scheme == "HTTPS":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    hostname = host if context else None
-    reader, writer = await asyncio.open_connection(sock=sock, ssl=context, limit=HEAD, server_hostname=hostname)
-    try:
-        writer.write(_request(action, host, port))
-        line = (await reader.readline()).rstrip(b"\r\n")
-    finally:
-        writer.close()
+    said = _request(action, host, port)
+    line = await (_secretly(sock, said, host) if action.scheme == "HTTPS" else _plainly(sock, said))
     if not line:
         return "EOF"
     parts = line.split(None, 2)
@@ -173,6 +164,27 @@ async def _status(sock: socket.socket, action: HTTPGetAction, host: str, port: i
         shown = line[:80].decode(errors="replace")
         return f'net/http: HTTP/1.x transport connection broken: malformed HTTP response "{shown}"'
     return int(parts[1])
+
+
+async def _plainly(sock: socket.socket, said: bytes) -> bytes:
+    """The first line of the answer. Without streams, which take a fifth more: a thousand pods are asked so."""
+    loop, heard = asyncio.get_running_loop(), b""
+    with sock:
+        await loop.sock_sendall(sock, said)
+        while b"\n" not in heard and len(heard) < HEAD and (data := await loop.sock_recv(sock, HEAD)):
+            heard += data
+    return heard.partition(b"\n")[0].rstrip(b"\r")
+
+
+async def _secretly(sock: socket.socket, said: bytes, host: str) -> bytes:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    reader, writer = await asyncio.open_connection(sock=sock, ssl=context, limit=HEAD, server_hostname=host)
+    try:
+        writer.write(said)
+        return (await reader.readline()).rstrip(b"\r\n")
+    finally:
+        writer.close()
 
 
 def _request(action: HTTPGetAction, host: str, port: int) -> bytes:
