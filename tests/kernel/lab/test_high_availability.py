@@ -139,7 +139,9 @@ class Watcher(threading.Thread):
 
     def _watch(self) -> None:
         if not self._revision:
-            _, listed = self._api.asked("GET", MAPS)
+            status, listed = self._api.asked("GET", MAPS)
+            if status != 200:
+                raise ConnectionError(f"{status} to a list")  # of a server that is about to end, or has no store yet
             self.seen |= {one["metadata"]["name"] for one in listed["items"]}
             self._revision = listed["metadata"]["resourceVersion"]
         with contextlib.closing(self._api.connection()) as line:
@@ -148,7 +150,8 @@ class Watcher(threading.Thread):
             if answer.status == 410:
                 self._revision, self.expired = "", self.expired + 1
                 return
-            assert answer.status == 200, answer.status
+            if answer.status != 200:
+                raise ConnectionError(f"{answer.status} to a watch that is to begin")
             self.opened += 1
             while not self._ends.is_set() and (text := answer.readline()):
                 event = json.loads(text)
