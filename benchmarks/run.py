@@ -26,6 +26,7 @@ NAMES = (
     "probes",
     "services",
     "sync",
+    "controllers",
     "alike",
     "generate",
     "misses",

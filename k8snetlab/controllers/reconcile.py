@@ -14,6 +14,7 @@ from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import (
     blocks,
     builtin,
+    cordons,
     daemon_sets,
     definitions,
     deployments,
@@ -68,6 +69,7 @@ CONTROLLERS: dict[str, Run] = {
     "node-leases": lambda now, before, _: node_leases.reconcile(now, before),
     "leader-election": leaders.reconcile,
     "node-lifecycle-controller": node_health.reconcile,
+    "node-cordon-controller": cordons.reconcile,
     "taint-eviction-controller": taints.reconcile,
     "deployment-controller": deployments.reconcile,
     "replicaset-controller": replica_sets.reconcile,
@@ -145,10 +147,12 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
         start = now
         for name, run in running.items():
             changes: list[Change] = []
+            told: dict[tuple[type[Object], Key], None] = {}
             for answer in _answers(run, now, before, context):
                 match answer:
                     case Record():
                         notes.setdefault(answer.of, {})[answer.note.component] = answer.note
+                        told[answer.of] = None
                     case Due(of=of, at=at):
                         dues[of] = min(at, dues.get(of, at))
                     case Failed(object=obj, error=error):
@@ -158,6 +162,7 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
             if changes:
                 for type_, key, _obj in changes:
                     touched.setdefault((type_, key), name)
+                _move_told(touched, told, snapshot)
                 now = now.changed(changes, now.revision)
         if now is start or len(touched) >= ENOUGH:
             break
@@ -168,6 +173,16 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
         for write in _write(snapshot, now, type_, key)
     )
     return Outcome(writes, tuple(bugs.values()), dues)
+
+
+def _move_told(
+    touched: dict[tuple[type[Object], Key], str], told: Iterable[tuple[type[Object], Key]], snapshot: Snapshot
+) -> None:
+    """What is told of objects is told in the order in which it was done: a change that has a note comes last so far.
+    One that is still to be made stays where it is, as others depend on it."""
+    for of in told:
+        if of in touched and of[1] in snapshot.all(of[0]):
+            touched[of] = touched.pop(of)
 
 
 def _answers(run: Run, now: Snapshot, before: Snapshot | None, context: Context) -> Iterable[Answer]:

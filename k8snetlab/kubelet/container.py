@@ -163,7 +163,7 @@ class Container:
             await asyncio.gather(self._supervisor, return_exceptions=True)
         ended: ContainerStateTerminated | None = None
         running = self.status.state.running
-        if self._instance is not None or (running is not None and self._work.ends is not None):
+        if self._instance is not None or running is not None:
             self._event("Killing", f"Stopping container {self._work.name}")
             grace = await self._before_its_end(grace)
         self._silence()
