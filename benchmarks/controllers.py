@@ -1,5 +1,8 @@
-"""The control plane's own pace: a Deployment of 100 pods by `apply`, beside `up` of the same; and how long it takes
-from the kubelet's word that a pod is (not) ready until every node's rules say so, as `k8snetlab follow` tells it."""
+"""The control plane's own pace: a Deployment of 100 pods by `apply`, and a pod's readiness in every node's rules.
+
+The peer of the first is `up` of the same. The second is from what the kubelet writes until the last node's rules say
+so, as `k8snetlab follow` tells it.
+"""
 
 from __future__ import annotations
 
