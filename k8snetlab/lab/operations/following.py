@@ -52,11 +52,12 @@ class Following:
             while end is None or time.monotonic() < end:
                 turn = turn or asyncio.ensure_future(anext(changes))
                 await asyncio.wait({turn, *story.busy}, timeout=story.patience(end), return_when="FIRST_COMPLETED")
+                found: list[Step] = []
                 if turn.done():
                     snapshot, turn = turn.result(), None
-                    for step in story.turn(snapshot):
-                        yield step
-                for step in story.looked(self._cluster.snapshot):
+                    found += story.turn(snapshot)
+                found += story.looked(self._cluster.snapshot)
+                for step in sorted(found, key=lambda one: (one.kind == "ready", one.at)):
                     yield step
         except StopAsyncIteration:
             return

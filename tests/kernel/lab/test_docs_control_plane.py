@@ -106,16 +106,7 @@ def test_the_walk_is_as_the_page_tells_it(lab: Lab, tmp_path: Path) -> None:
     for (command, shown), (_, said) in zip(answers(text), answers(now), strict=True):
         assert said == shown, command
     steps = [line for line in (tmp_path / "steps.txt").read_text().splitlines() if "event" not in line]
-    order = (
-        " API ",
-        "deployment-controller",
-        "default-scheduler",
-        "CNI",
-        "kubelet",
-        "kube-proxy",
-        " client ",
-        "ready, at",
-    )
+    order = (" API ", "deployment-controller", "default-scheduler", "CNI", "kubelet", " client ", "ready, at")
     first = [next(number for number, line in enumerate(steps) if who in line) for who in order]
     assert first == sorted(first)
     revisions = [int(found[1]) for line in steps if (found := re.match(r" *\d+ ms +(\d+) ", line))]
