@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -40,7 +41,12 @@ def _run(namespace: str, argv: Sequence[str], more: Mapping[str, str]) -> None:
     try:
         with netns.inside(namespace):
             process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                process_group=0,
             )
         said = process.communicate(timeout=PATIENCE)[0].decode(errors="replace")
     except FileNotFoundError:
@@ -48,7 +54,7 @@ def _run(namespace: str, argv: Sequence[str], more: Mapping[str, str]) -> None:
             f"there is no {argv[0]} on this machine", "`k8snetlab doctor` says how to get it"
         ) from None
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # a shell's commands too
         process.communicate()
         raise KernelError(f"{words}{where}: not done after {PATIENCE:g} s", operation=words) from None
     if process.returncode:

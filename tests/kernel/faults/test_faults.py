@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.client.client import Client
+from k8snetlab.faults import limits
 from k8snetlab.faults.catalogue import FAULTS
 from k8snetlab.faults.fault import Symptom
 from k8snetlab.kernel import netns
@@ -193,6 +194,8 @@ ALONE = [
 
 @pytest.mark.parametrize("name", ALONE)
 def test_a_fault_is_seen_named_and_cleared(lab: Lab, name: str) -> None:
+    if name == "conntrack-full" and int(limits.ROOM.read_text()) > limits.MOST:
+        pytest.skip("conntrack's table is too large to be filled")
     check(lab, name)
 
 

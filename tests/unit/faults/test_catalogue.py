@@ -15,6 +15,7 @@ from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.diagnose.finding import TIERS
 from k8snetlab.errors import NotFoundError, UnsupportedError
+from k8snetlab.faults import limits
 from k8snetlab.faults.catalogue import FAULTS, IMPOSSIBLE, chosen, damage, fault
 from k8snetlab.faults.drill import is_object, may_be_hidden
 from k8snetlab.faults.fault import Damage
@@ -61,6 +62,15 @@ spec:
 def cluster(spec: str) -> Snapshot:
     text = MANIFESTS.read_text().replace("  dns: {enabled: false}\n", f"  {spec}\n" if spec else "")
     return FakeCluster(text + "---" + KUBE_DNS).run().snapshot
+
+
+@pytest.fixture(autouse=True)
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Says how many connections there may be, whatever this machine's kernel does."""
+    file = tmp_path / "nf_conntrack_max"
+    file.write_text("262144\n")
+    monkeypatch.setattr(limits, "ROOM", file)
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +194,15 @@ def test_where_something_is_lacking_it_is_said() -> None:
     with pytest.raises(NotFoundError) as wrong:
         fault("route-mising")
     assert wrong.value.hint == "did you mean route-missing?"
+
+
+def test_a_table_that_is_too_large_is_not_filled(room: Path, snapshot: Snapshot) -> None:
+    made = damage(FAULTS["conntrack-full"], snapshot, "node1", "nft")[1]
+    assert [one.argv for one in made.undo] == [("conntrack", "-F")], "-D reads all of a table first"
+    room.write_text("1048576\n")
+    with pytest.raises(LacksError, match="room for 1,048,576 connections, too many to be filled") as refused:
+        damage(FAULTS["conntrack-full"], snapshot, "node1", "nft")
+    assert "nf_conntrack_max=262144" in refused.value.hint
 
 
 @pytest.mark.parametrize("value", ["nginx", "web", "x", "1"])
