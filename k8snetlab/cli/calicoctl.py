@@ -93,10 +93,15 @@ def show(
     lab: LabOption = None,
 ) -> None:
     """Show how many addresses of pools and blocks are in use."""
-    from k8snetlab.api.addressing import api_address
+    from k8snetlab.api.addressing import address
+    from k8snetlab.errors import InputError
 
     cluster = _cluster(lab)
-    screen.say((cluster.show_ip(str(api_address(ip))) if ip else cluster.show(blocks)).rstrip("\n"))
+    try:
+        asked = str(address(ip)) if ip else ""
+    except ValueError as error:
+        raise InputError(f"--ip: {error}", "10.1.0.1 is one") from error
+    screen.say((cluster.show_ip(asked) if asked else cluster.show(blocks)).rstrip("\n"))
 
 
 def check(lab: LabOption = None) -> None:

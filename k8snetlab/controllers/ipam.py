@@ -107,9 +107,9 @@ def _give(node: Node, waiting: list[Pod], now: Snapshot) -> Iterator[Answer]:
 
 
 def refused(pod: Pod, message: str) -> Iterator[Answer]:
-    """It has no address, and why; said once."""
-    if pod.status.message != message:
-        yield put(replace(pod, status=replace(pod.status, message=message)))
+    """It has no address, and why; said once. One of before, which is none of its node's any more, is taken away."""
+    if pod.ips or pod.status.message != message:
+        yield put(replace(pod, status=replace(pod.status, podIP="", podIPs=(), message=message)))
         said = f"Failed to create pod sandbox: {message}"
         yield record(pod, Note(pod, "Warning", SANDBOX, said, COMPONENT))
 

@@ -153,6 +153,11 @@ class PodLifecycle:
             self._deadlines.follow(pods)
             lab = snapshot.lab
             again = [p.run_uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
+            again += [
+                p.run_uid
+                for key, p in mine.items()
+                if before.get(key) is not p and p.run_uid in states and _homeless(p)
+            ]
             if again:
                 await self._kubelet.request("stop", uids=again, keep=True)
                 self._anew.update(again)
@@ -376,6 +381,11 @@ def _refuse_another(pod: Pod, stored: Object) -> None:
     """Raises NotFoundError where a pod of the same name has replaced it."""
     if stored.metadata.uid != pod.metadata.uid:
         raise NotFoundError(f"pod {pod.name!r} has gone")
+
+
+def _homeless(pod: Pod) -> bool:
+    """Whether its address was taken from it, and its sandbox with that."""
+    return not (pod.ips or pod.ended or pod.spec.hostNetwork)
 
 
 def _grace(pod: Pod) -> float:

@@ -124,3 +124,14 @@ def test_a_node_that_goes_gives_up_its_blocks() -> None:
     assert gone and blocks(cluster).keys() == {"node1", "node2"}
     cluster.apply(lab(SMALL, "[{name: node1}, {name: node2}, {name: node4}]") + POD % ("q", 4)).run()
     assert blocks(cluster)["node4"] == gone
+
+
+def test_a_pod_of_no_pool_any_more_loses_its_address_and_gets_the_next_one_that_is_free() -> None:
+    cluster = FakeCluster(lab("{cidr: 10.1.0.0/26, blockSize: 29}") + pods(1, 1)).run()
+    assert ips(cluster, 2) == ["10.1.0.8"]
+    cluster.apply(lab("{cidr: 10.1.0.0/29, blockSize: 31}") + "".join(POD % (f"new{n}", 1) for n in range(7))).run()
+    (waiting,) = (pod for pod in cluster.snapshot.all(Pod).values() if not pod.ips)
+    assert waiting.name == "p2-0" and waiting.status.message.endswith("No free addresses in any pool")
+    cluster.delete(cluster.snapshot.all(Pod)["default", "p1-0"], force=True)
+    cluster.run()
+    assert ips(cluster, 2) == ["10.1.0.0"] and pools.borrowed_by(cluster.snapshot.node("node2")) == ("10.1.0.0",)
