@@ -19,14 +19,19 @@ STATE = "state.json"
 HAPROXY, SOCKET = "haproxy", "haproxy.sock"
 """haproxy's name as a program, as a command and as Debian's package; and where it is asked, in its directory."""
 _SAYS = """
-import socket, sys
+import csv, socket, sys
 line = socket.socket(socket.AF_UNIX)
 line.settimeout(1)
 line.connect(sys.argv[1])
-line.sendall(b"show info\\n")
-said = line.makefile().read().splitlines()
-sys.exit(0 if f"description: {sys.argv[2]}" in said else "it has not taken up its new file yet")
+line.sendall(b"show info;show stat -1 4 -1\\n")
+said = line.makefile().read()
+if f"description: {sys.argv[2]}" not in said.splitlines():
+    sys.exit("it has not taken up its new file yet")
+rows = csv.DictReader(said.partition("# pxname")[2].splitlines())
+unknown = sorted({row["svname"] for row in rows if (row["check_status"] or "").endswith("INI")})
+sys.exit(f"it has not checked {unknown[0]} yet" if unknown else 0)
 """
+"""Until its first check of a server, haproxy sends there as if that served."""
 _FILE, _LOADED = "speaker.json", "loaded.json"
 
 

@@ -16,8 +16,9 @@ _FILE = f"{CONF}/{FILE}"
 CHECK = (PROGRAM, "-t", "-q", "-p", "./", "-e", "stderr", "-c", _FILE)
 STOP = """nginx -p "$0" -e stderr -c conf/nginx.conf -s quit && while [ -e "$0/nginx.pid" ]; do sleep 0.1; done"""
 """As ingress-nginx' /wait-shutdown: workers answer what they have begun, then it ends."""
-_LINE = re.compile(rf"{re.escape(FILE)}:(\d+)")
-_BESIDE = re.compile(r'"[^"]*/([-a-z0-9.]+\.(?:pem|passwd))"')
+_LINE = re.compile(rf"{re.escape(FILE)}:(\d+)\Z")
+"""At the end: before it stands what was written in the line, which may be anything."""
+_BESIDE = re.compile(r'"[^"]*/([-a-z0-9._]+\.(?:pem|passwd))"')
 
 
 def command(directory: Path) -> tuple[str, ...]:
@@ -58,6 +59,6 @@ def line_of(problem: str) -> int:
 
 
 def file_of(problem: str) -> str:
-    """The file beside nginx.conf that it cannot read, "" for none."""
-    found = _BESIDE.search(problem)
+    """The file beside nginx.conf that it cannot read, "" for none. Of those it says no line."""
+    found = None if line_of(problem) else _BESIDE.search(problem)
     return found[1] if found else ""

@@ -9,6 +9,7 @@ from ipaddress import ip_network
 from k8snetlab.agent.additions import Addition, devices, routes
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.checkup.programs import features as programs
 from k8snetlab.checkup.room import features as features_of
 from k8snetlab.checkup.room import size_of
 from k8snetlab.dataplane.names import HOST_NETNS
@@ -37,6 +38,7 @@ def examine(lab: Lab, objects: Sequence[Object] = ()) -> list[Feature]:
         *addresses(lab, read(HOST_NETNS), _ours()),
         *(room(one) for one in full),
         *features_of(size),
+        *programs(lab),
     ]
 
 

@@ -10,6 +10,7 @@ from k8snetlab.addons.balancing import HAPROXY
 from k8snetlab.addons.routing import PACKAGES
 from k8snetlab.api.lab import Lab
 from k8snetlab.errors import UnsupportedError
+from k8snetlab.kernel.features import Feature
 
 
 def needed(lab: Lab) -> None:
@@ -17,6 +18,19 @@ def needed(lab: Lab) -> None:
     for field, program, package in _asked(lab):
         if shutil.which(program) is None:
             raise UnsupportedError(f"{field} needs {program}, which is not installed", f"apt-get install {package}")
+
+
+def features(lab: Lab) -> Iterator[Feature]:
+    """One for each program that the lab asks for."""
+    for field, program, package in _asked(lab):
+        there = shutil.which(program) is not None
+        yield Feature(
+            f"{program} is installed",
+            there,
+            f"labs with {field}: `up` refuses them",
+            f"apt-get install {package}",
+            needed=False,
+        )
 
 
 def _asked(lab: Lab) -> Iterator[tuple[str, str, str]]:

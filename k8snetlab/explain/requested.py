@@ -83,7 +83,7 @@ def trace(
         route=route,
         answer=answer,
         second=inner,
-        verdict=_verdict(answer),
+        verdict=_verdict(answer, route),
     )
 
 
@@ -273,18 +273,25 @@ MEANT = {
     404: "no Ingress has this host and path",
     413: "the body is larger than proxy-body-size",
     502: "the pod's answer is none of the protocol that it was asked by, or nobody listens on that port",
-    503: "the Service has no ready endpoint",
+    503: "the Service has no ready endpoint, or is not there",
     504: "the pod did not answer in time",
     401: "the location asks for a name and a password (auth-type basic)",
     403: "the client's address is none that whitelist-source-range lets in",
 }
 
 
-def _verdict(answer: HttpAnswer) -> str:
+NGINX_OWN = (502, 504)
+"""What nginx writes as the endpoint's status, too, where that gave none."""
+LIMITED = "the client asks more often than limit-rps or limit-rpm let it, or the endpoints are newer than the answer"
+
+
+def _verdict(answer: HttpAnswer, route: HttpRoute) -> str:
     if answer.error:
         return answer.error
-    if answer.upstream and answer.upstreamStatus == answer.status and answer.status < 500:
+    if answer.upstream and answer.upstreamStatus == answer.status and answer.status not in NGINX_OWN:
         return f"{answer.pod or answer.upstream} answered with {answer.status}"
+    if answer.status == 503 and route.endpoints:
+        return f"{answer.status}: {LIMITED}"
     if answer.status in MEANT:
         return f"{answer.status}: {MEANT[answer.status]}"
     return f"{answer.pod or 'nginx'} answered with {answer.status}"

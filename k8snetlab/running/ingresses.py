@@ -272,7 +272,7 @@ class Ingresses:
     def _blame(self, problem: str, written: Written, snapshot: Snapshot) -> bool:
         """Notes which object nginx stopped at; False where it cannot be told, or has been noted already."""
         if file := nginx.file_of(problem):
-            if file in self._refused.files or (file == conf.DEFAULT_CERTIFICATE and file not in written.site.files):
+            if file in self._refused.files or file not in written.site.files:
                 return False
             files = {**self._refused.files, file: problem}
             self._refused = msgspec.structs.replace(self._refused, files=files)

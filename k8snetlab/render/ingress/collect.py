@@ -296,7 +296,7 @@ class Collector:
             return said.options
         namespace, _, name = said.secret.rpartition("/")
         key = namespace or ingress.namespace, name
-        file = f"auth-{key[0]}-{key[1]}.passwd"
+        file = f"auth-{key[0]}_{key[1]}.passwd"  # no name has a _: no two Secrets have one file
         text = self._secret_text(key, "auth") if key[0] == ingress.namespace else None
         if text is None or not is_plain(text.replace("\n", "").replace("\r", "")):
             why = "is of another namespace" if key[0] != ingress.namespace else "is not there, or has no key auth"
@@ -331,7 +331,7 @@ class Collector:
         name = ""
         if tls.secretName:
             key = ingress.namespace, tls.secretName
-            name, why = f"{key[0]}-{key[1]}.pem", ""
+            name, why = f"{key[0]}_{key[1]}.pem", ""
             if name not in self._files:
                 text, why = self._pair(key)
                 why = why or self._refused.files.get(name, "")

@@ -177,7 +177,7 @@ def _upstream(out: Writer, upstream: Upstream) -> None:
     out.put('default "";')
     for one in upstream.addresses:
         head = regex(sticky(one))
-        out.put(f"{word(f'~^(?!{head} ).*{regex(one)}$')} {value(_cookie(cookie.cookie, one, cookie.path, age))};")
+        out.put(f"{word(f'~^(?!{head} ).* {regex(one)}$')} {value(_cookie(cookie.cookie, one, cookie.path, age))};")
     out.close()
 
 
@@ -208,7 +208,8 @@ def variable(name: str) -> str:
 
 
 def _choices(out: Writer, locations: Iterable[Location], site: Site) -> None:
-    """The variables that choose between a location's upstream and its canary's, each once."""
+    """The variables that choose between a location's upstream and its canary's, each once. Which of the two comes
+    first, then its name: split_clients reads no variables, and one with affinity is one."""
     known: set[str] = set()
     for location in locations:
         canary = location.canary
@@ -219,18 +220,17 @@ def _choices(out: Writer, locations: Iterable[Location], site: Site) -> None:
             continue
         known.add(mark)
         out.comes_from(location.origin)
-        main, other = _entry(site, location.upstream), _entry(site, canary.upstream)
         share = 100 * canary.weight / canary.total
         out.open(f'split_clients "$request_id" $weighed_{mark}')
         if share >= 100:
-            out.put(f"* {other};")
+            out.put("* canary;")
         else:
-            out.put(*([f"{share:.2f}% {other};"] if share >= 0.01 else []), f"* {main};")
+            out.put(*([f"{share:.2f}% canary;"] if share >= 0.01 else []), "* main;")
         out.close()
         asked = "$weighed_" + mark
         if canary.cookie:
             out.open(f"map $cookie_{canary.cookie} $by_cookie_{mark}")
-            out.put(f"default {asked};", f"always {other};", f"never {main};")
+            out.put(f"default {asked};", "always canary;", "never main;")
             out.close()
             asked = "$by_cookie_" + mark
         if canary.header:
@@ -238,15 +238,15 @@ def _choices(out: Writer, locations: Iterable[Location], site: Site) -> None:
             out.open(f"map $http_{header} $by_header_{mark}")
             out.put(f"default {asked};")
             if canary.value:
-                out.put(f"{word('~^' + regex(canary.value) + '$')} {other};")
+                out.put(f"{word('~^' + regex(canary.value) + '$')} canary;")
             elif canary.pattern:
-                out.put(f"{word('~' + canary.pattern)} {other};")
+                out.put(f"{word('~' + canary.pattern)} canary;")
             else:
-                out.put(f"always {other};", f"never {main};")
+                out.put("always canary;", "never main;")
             out.close()
             asked = "$by_header_" + mark
-        out.open(f"map $request_method $chosen_{mark}")
-        out.put(f"default {asked};")
+        out.open(f"map {asked} $chosen_{mark}")
+        out.put(f"default {_entry(site, location.upstream)};", f"canary {_entry(site, canary.upstream)};")
         out.close()
         out.put("")
 

@@ -94,7 +94,8 @@ def _section(service: Service, port: ServicePort, address: str, snapshot: Snapsh
     lines = [f"listen {section(service, port.port)}{':6' * number}", f"    bind {endpoint(address, port.port)}"]
     if ranges := [network(cidr.strip()) for cidr in spec.loadBalancerSourceRanges]:
         own = [str(one) for one in ranges if one.version == (6 if family == "ipv6" else 4)]
-        lines.append(f"    tcp-request connection reject unless {{ src {' '.join(own)} }}" if own else REJECTING)
+        lines += [f"    acl let-in src {' '.join(some)}" for some in batched(own)]
+        lines.append(f"{REJECTING} unless let-in" if own else REJECTING)
     lines.append("    balance source" if spec.sessionAffinity == "ClientIP" else "    balance roundrobin")
     check = ""
     if spec.healthCheckNodePort:
@@ -108,6 +109,13 @@ def _section(service: Service, port: ServicePort, address: str, snapshot: Snapsh
 
 
 REJECTING = "    tcp-request connection reject"
+WORDS = 50
+"""Ranges on one line: haproxy takes 64 words, and refuses all of a file for one line with more."""
+
+
+def batched(words: list[str]) -> Iterator[list[str]]:
+    """As many at a time as a line may have."""
+    return (words[start : start + WORDS] for start in range(0, len(words), WORDS))
 
 
 def section(service: Service, port: int) -> str:

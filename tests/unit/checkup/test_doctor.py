@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from k8snetlab.agent.additions import AddedDevice, AddedRoute
 from k8snetlab.api.defaults import with_defaults
-from k8snetlab.api.lab import Lab, LabSpec
+from k8snetlab.api.lab import IngressSettings, Lab, LabSpec
+from k8snetlab.api.load_balancer import LoadBalancer
 from k8snetlab.checkup.doctor import addresses, room
+from k8snetlab.checkup.programs import features as programs
 from k8snetlab.dataplane.links import Address
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import Route
@@ -30,6 +34,19 @@ def test_an_address_and_a_route_of_the_machine_in_the_labs_networks_are_named() 
     ]
     assert "172.30.9.0/24 on wg0" in found["podCIDR 172.30.0.0/16 is free"].rules_out
     assert not any(feature.needed for feature in found.values())
+
+
+def test_a_program_that_the_lab_asks_for_and_is_not_installed_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert not list(programs(LAB))
+    monkeypatch.setenv("PATH", "/nowhere")
+    lab = Lab(spec=LabSpec(ingress=IngressSettings(controller="nginx"), loadBalancer=LoadBalancer("cloud")))
+    found = [(one.name, one.present, one.how_to_get) for one in programs(lab)]
+    assert found == [
+        ("nginx is installed", False, "apt-get install nginx-light"),
+        ("haproxy is installed", False, "apt-get install haproxy"),
+    ]
 
 
 def test_what_a_lab_has_added_to_the_machine_is_no_clash() -> None:

@@ -64,8 +64,9 @@ def test_with_local_nodes_are_asked_at_the_health_check_node_port() -> None:
         (web(IP, SIX), "bind ipv6@fd00:1::c8:80"),
         (web(SIX), "server node2 ipv6@fd00:1::16:30080 check"),
         (web(annotations={PROXY_PROTOCOL: "v2"}), "server node1 192.168.0.21:30080 check send-proxy-v2"),
-        (web(loadBalancerSourceRanges=["10.0.0.0/8", " 192.0.2.0/24"]), "{ src 10.0.0.0/8 192.0.2.0/24 }"),
-        (web(loadBalancerSourceRanges=["fd00::/8"]), "tcp-request connection reject"),
+        (web(loadBalancerSourceRanges=["10.0.0.0/8", " 192.0.2.0/24"]), "acl let-in src 10.0.0.0/8 192.0.2.0/24\n"),
+        (web(loadBalancerSourceRanges=[f"10.0.0.{n}" for n in range(200)]), "reject unless let-in\n"),
+        (web(loadBalancerSourceRanges=["fd00::/8"]), "tcp-request connection reject\n"),
         (web(sessionAffinity="ClientIP"), "balance source"),
     ],
 )

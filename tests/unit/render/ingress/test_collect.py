@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import msgspec
 import pytest
 
+from k8snetlab.api.config import Secret
 from k8snetlab.api.networking import Ingress, IngressClass
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.render.ingress import collect, conf
@@ -101,6 +103,38 @@ def test_two_services_whose_names_run_together_have_two_upstreams() -> None:
     one = msgspec.structs.replace(ingress(), metadata=msgspec.structs.replace(ingress().metadata, namespace="a-b"))
     found = collect.site(Snapshot.of([CLASS, _renamed(one, "a-b", "c"), _renamed(one, "a", "b-c")]))
     assert len(found.upstreams) == 2
+
+
+def test_two_secrets_whose_names_run_together_have_two_files() -> None:
+    def entry(namespace: str, name: str) -> tuple[Secret, Ingress]:
+        said = {"auth-type": "basic", "auth-secret": name}
+        made = ingress(host=f"{name}.example", annotations=said, tls=[{"secretName": name}])
+        data = {key: base64.b64encode(namespace.encode()).decode() for key in ("auth", "tls.crt", "tls.key")}
+        metadata = msgspec.structs.replace(made.metadata, namespace=namespace)
+        secret = msgspec.convert({"metadata": {"name": name, "namespace": namespace}, "data": data}, Secret)
+        return secret, msgspec.structs.replace(made, metadata=metadata)
+
+    found = collect.site(Snapshot.of([CLASS, *entry("a-b", "c"), *entry("a", "b-c")]))
+    assert found.files == {
+        "auth-a-b_c.passwd": "a-b",
+        "auth-a_b-c.passwd": "a",
+        "a-b_c.pem": "a-b\na-b\n",
+        "a_b-c.pem": "a\na\n",
+    }
+
+
+def test_a_canary_beside_an_affinity_is_chosen_before_its_upstreams_name() -> None:
+    """split_clients takes what it is given as it stands: a variable's name would be asked of DNS."""
+    canary = ingress("canary", annotations={"canary": "true", "canary-weight": "20"}, service="new")
+    web = (service("web"), slice_of("web", endpoint("10.244.1.5")))
+    new = (service("new"), slice_of("new", endpoint("10.244.1.6")))
+    main = ingress(annotations={"affinity": "cookie"})
+    lines = conf.render(collect.site(Snapshot.of([CLASS, *web, *new, main, canary]))).text.splitlines()
+    start = next(number for number, one in enumerate(lines) if "split_clients" in one)
+    assert [one.strip() for one in lines[start + 1 : start + 4]] == ["20.00% canary;", "* main;", "}"]
+    chosen = next(number for number, one in enumerate(lines) if "$chosen_" in one and "map $weighed_" in one)
+    told = [one.strip() for one in lines[chosen + 1 : chosen + 3]]
+    assert told == ["default $sticky_default_web_80;", "canary default-new-80;"]
 
 
 def _renamed(one: Ingress, namespace: str, service: str) -> Ingress:

@@ -1,0 +1,29 @@
+"""What is said of a request's answer."""
+
+from __future__ import annotations
+
+import pytest
+
+from k8snetlab.explain import requested
+from k8snetlab.messages.ingress import HttpAnswer, HttpRoute
+
+ROUTE = HttpRoute("shop.example", endpoints=("10.244.1.5:8080",))
+
+
+@pytest.mark.parametrize(
+    ("status", "inner", "route", "said"),
+    [
+        (200, 200, ROUTE, "default/web answered with 200"),
+        (503, 503, ROUTE, "default/web answered with 503"),
+        (500, 500, ROUTE, "default/web answered with 500"),
+        (502, 502, ROUTE, f"502: {requested.MEANT[502]}"),
+        (503, 0, ROUTE, f"503: {requested.LIMITED}"),
+        (503, 0, HttpRoute("shop.example"), f"503: {requested.MEANT[503]}"),
+    ],
+)
+def test_a_status_is_the_pods_or_nginx_own_with_its_reason(
+    status: int, inner: int, route: HttpRoute, said: str
+) -> None:
+    upstream, pod = ("10.244.1.5:8080", "default/web") if inner else ("", "")
+    answer = HttpAnswer(status=status, upstream=upstream, upstreamStatus=inner, pod=pod)
+    assert requested._verdict(answer, route) == said
