@@ -30,7 +30,6 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.plane import opener, read
 from k8snetlab.state.power import Power
 from k8snetlab.store.open import open_store
-from k8snetlab.store.pki import Authority
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -77,6 +76,8 @@ class Plane:
         return netns.exists(node_netns(self._lab.name, node))
 
     def _certify(self) -> None:
+        from k8snetlab.store.pki import Authority  # loads OpenSSL, 10 MB that other labs do not want
+
         authority = Authority(self._paths.plane / "pki")
         authority.client()
         for seat in plane.members(self._lab):

@@ -15,7 +15,6 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.core import MIRROR, Node, Pod, Toleration
-from k8snetlab.api.load import load
 from k8snetlab.api.meta import OwnerReference
 from k8snetlab.api.snapshot import Key
 from k8snetlab.cluster.admitted import now
@@ -111,6 +110,8 @@ def _stamps(directory: Path) -> Iterator[tuple[Path, Stamp]]:
 
 
 def _pod_of(file: Path, node: Node) -> Pod | str:
+    from k8snetlab.api.load import load  # with yaml, that a lab without static pods can do without
+
     try:
         loaded = load([(str(file), file.read_text(errors="replace"))])
     except ManifestError as error:
