@@ -100,6 +100,7 @@ def app_of(word: str = "") -> typer.Typer:
         import_module(f"k8snetlab.cli.{room}").register(app)
     if named:
         app.registered_commands = [info for info in app.registered_commands if _name(info) == word]
+        app.registered_groups = [info for info in app.registered_groups if info.name == word]
     return app
 
 
