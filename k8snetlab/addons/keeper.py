@@ -140,6 +140,7 @@ class Keeper:
         """Ends and deletes what nobody wants."""
         directory = Path(wish.place.directory) / name
         leftovers.end(directory, wish.place.group_of(name), {wish.place.netns, *self._there()})
+        leftovers.routes(name, wish.place.netns)
         leftovers.delete(directory)
 
     def _bring(self, program: Program, place: Place | None, held: dict[str, PodState]) -> None:

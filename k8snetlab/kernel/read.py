@@ -197,11 +197,11 @@ def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bo
     return alone or network.version == 6 or (address.dev, str(network)) in connected
 
 
-def learned(namespace: str) -> tuple[Route, ...]:
+def learned(namespace: str, protocols: Container[int] = BY_DAEMONS) -> tuple[Route, ...]:
     """The routes that routing daemons have made. Raises NotFoundError."""
     with Netlink(namespace) as netlink:
         names = {index: link.name for index, link in decoded.devices(netlink).items()}
-        return tuple(route for route, protocol in _all_routes(netlink, names) if protocol in BY_DAEMONS)
+        return tuple(route for route, protocol in _all_routes(netlink, names) if protocol in protocols)
 
 
 def others(namespace: str, networks: Container[str]) -> dict[str, str]:

@@ -68,6 +68,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 CALICO = "{backend: calico, ipPools: [{cidr: 10.1.0.0/16, natOutgoing: true}]}"
 VXLAN = "{backend: calico, ipPools: [{cidr: 10.1.0.0/16, natOutgoing: true, vxlanMode: Always}]}"
+TEXTBOOK = CALICO.removesuffix("}") + ", routing: {timers: textbook}}"
 
 
 def test_blocks_are_told_of_by_bird_and_pods_have_a_route_each(world: World) -> None:
@@ -138,7 +139,11 @@ def test_proxy_arp_that_is_off_is_the_first_finding(world: World) -> None:
 
 
 def test_with_vxlan_felix_makes_the_routes_and_the_trace_sees_the_tunnel(world: World) -> None:
+    world.up(TEXTBOOK)
+    assert "blackhole 10.1.109.64/26 proto bird" in world.routes("node1")
     world.up(VXLAN)
+    # With `persist` BIRD leaves its routes when it ends.
+    eventually(lambda: not world.lab.shell("node1", "ip", "route", "show", "proto", "bird"))
     tunnel = world.lab.get("Node", "node2", "")["metadata"]["annotations"]["projectcalico.org/IPv4VXLANTunnelAddr"]
     assert {line for line in world.routes("node1") if "scope link" not in line} == {
         "blackhole 10.1.109.64/26 proto 80",
