@@ -50,8 +50,8 @@ class Asked(msgspec.Struct, frozen=True):
     status: int
 
 
-def doors(snapshot: Snapshot) -> Iterator[Finding]:
-    """What the objects alone tell."""
+def doors(snapshot: Snapshot, site: Site) -> Iterator[Finding]:
+    """What the objects alone tell, and what nginx has refused of them."""
     ingresses = snapshot.all(Ingress)
     if not ingresses:
         return
@@ -60,7 +60,6 @@ def doors(snapshot: Snapshot) -> Iterator[Finding]:
             path = ("spec", "ingressClassName")
             problem = Problem(Ingress.KIND, ingress.key, "class", why, path)
             yield _found(snapshot, problem, "class", "requests for its hosts are answered with 404 Not Found")
-    site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate)
     for problem in site.problems:
         fault, consequence = FAULTS.get(problem.reason, ("refused", "it is not served as it asks"))
         yield _found(snapshot, problem, fault, consequence)
@@ -85,10 +84,9 @@ def _empty(site: Site, snapshot: Snapshot) -> Iterator[tuple[Location, str]]:
                 yield location, server.host
 
 
-def tried(snapshot: Snapshot, ask: Callable[[str, str], int | None]) -> Iterator[Finding]:
+def tried(snapshot: Snapshot, site: Site, ask: Callable[[str, str], int | None]) -> Iterator[Finding]:
     """What real requests show that the objects do not: `ask` sends one for a host and a path, and tells the status that
     nginx gave itself, None where another one answered or nobody did."""
-    site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate)
     asked = 0
     for server in site.servers:
         for location in server.locations:

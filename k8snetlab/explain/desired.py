@@ -17,6 +17,7 @@ from k8snetlab.cluster.failing import Failing
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.render.ingress.model import NOTHING_REFUSED, Refused
 from k8snetlab.running.agents import PAUSED
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
@@ -51,7 +52,7 @@ class Desired(msgspec.Struct, frozen=True):
     daemon's tasks that fail, by name, with a sentence each; `failing` is what controllers fail at. `untouched` are
     namespaces of which the kernel has told the agents no change since they were made, as they were made.
     `overflowed` says how many seconds ago a neighbour table was full, `behind` for how many seconds controllers, by
-    their names, have not looked at what changed."""
+    their names, have not looked at what changed; `refused` is what nginx does not take of Ingresses."""
 
     snapshot: Snapshot | None
     agents: Mapping[str, AgentNow]
@@ -66,6 +67,7 @@ class Desired(msgspec.Struct, frozen=True):
     untouched: Mapping[str, Netns] = {}
     overflowed: Mapping[Family, float] = {}
     behind: Mapping[str, float] = {}
+    refused: Refused = NOTHING_REFUSED
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

@@ -52,6 +52,7 @@ from k8snetlab.kernel.neighbours import lifting, limit, overflows
 from k8snetlab.messages.diagnose import Diagnosis, DiagnosisQuestion, PathCounts, ReportedFinding
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.policies.world import without_effect
+from k8snetlab.render.ingress import collect
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.power import Power
 from k8snetlab.trace.path import predict
@@ -304,9 +305,10 @@ class _Look:
 
     def _doors(self, snapshot: Snapshot) -> Iterator[Finding]:
         """Of Ingresses, by their objects and by real requests."""
-        yield from doors.doors(snapshot)
+        site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate, self.desired.refused)
+        yield from doors.doors(snapshot, site)
         if not self.question.predictOnly:
-            yield from doors.tried(snapshot, requested.Asking(snapshot).status)
+            yield from doors.tried(snapshot, site, requested.Asking(snapshot).status)
 
     def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
         """What namespaces and rules hold; `whole`: no namespace is passed by."""

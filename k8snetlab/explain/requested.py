@@ -134,10 +134,11 @@ def _door(snapshot: Snapshot, secure: bool, port: int | None) -> Door:
         hint = "spec.ingress: {controller: nginx} in lab.yaml, then `k8snetlab up`"
         raise NotFoundError("this lab has no Ingress controller of its own", hint)
     name = "https" if secure else "http"
-    ports = [one for one in service.spec.ports if port in (one.nodePort, one.port) or one.name == name]
+    there = service.spec.ports
+    ports = [one for one in there if (one.name == name if port is None else port in (one.nodePort, one.port))]
     if not ports:
         raise NotFoundError(f"the Ingress controller's Service has no port {port}", "`k8snetlab get service -A`")
-    chosen = next((one for one in ports if one.name == name), ports[0])
+    chosen = ports[0]
     balanced = [one.ip for one in service.status.loadBalancer.ingress if one.ip]
     if balanced and port in (None, chosen.port):
         return Door(balanced[0], balanced[0], chosen.port)

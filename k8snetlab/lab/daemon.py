@@ -160,6 +160,7 @@ class Daemon:
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),
         )
+        explaining.refused = lambda: ingresses.refused
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
         api = reaching.through(
             Api(

@@ -159,6 +159,11 @@ class Ingresses:
         return list(dict.fromkeys([*found, *self.troubles(snapshot)]))
 
     @property
+    def refused(self) -> Refused:
+        """What nginx does not take, and is left out."""
+        return self._refused
+
+    @property
     def state(self) -> object:
         """Another one when something of what others ask may have changed."""
         return self._taken

@@ -44,6 +44,7 @@ from k8snetlab.messages.watch import WATCH, WatchEvent, Watching, WatchQuestion
 from k8snetlab.peers.remote import RemoteKernels
 from k8snetlab.peers.requests import Remote
 from k8snetlab.render.ingress import collect
+from k8snetlab.render.ingress.model import Refused
 from k8snetlab.running.agents import Agents, is_paused
 from k8snetlab.running.overflows import Overflows
 from k8snetlab.state import drills
@@ -77,6 +78,8 @@ class Explaining:
         """`troubles` are what leases and the kubelet fail at, by name."""
         self._supervisor, self._troubles, self._overflows = supervisor, troubles, overflows
         self._cluster, self._agents, self._paths, self._remote = cluster, agents, paths, remote
+        self.refused: Callable[[], Refused] = Refused
+        """What this machine's nginx does not take of Ingresses; the daemon says where that is known."""
 
     @answers(PROBE)
     async def probe(self, question: ProbeQuestion) -> ProbeResults:
@@ -139,7 +142,7 @@ class Explaining:
         from k8snetlab.explain import requested
 
         snapshot = self._cluster.snapshot
-        site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate)
+        site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate, self.refused())
         return requested.trace(snapshot, self._paths, site, asked, beyond)
 
     def _unasked(self, snapshot: Snapshot) -> set[str]:
@@ -269,6 +272,7 @@ class Explaining:
             {name: state for task in list(self._agents.tasks) for name, state in task.agent.untouched().items()},
             {family: ago for family in FAMILIES if (ago := self._overflows.ago(family)) is not None},
             self._cluster.behind,
+            self.refused(),
         )
 
 

@@ -263,6 +263,8 @@ def test_an_ingress_that_nginx_refuses_costs_itself_alone(lab: Lab, tmp_path: Pa
     assert ask(lab, "good.example").told == "one" and ask(lab, "foo.bar.com").told == "one"
     assert ask(lab, "bad.example").told == "two", "no server of its own"
     eventually(lambda: ("bad", "Rejected") in told(lab))
+    assert ("default/bad", "refused") in {(one.object, one.fault) for one in lab.diagnose("--predict-only").findings}
+    assert followed(lab, "http://bad.example/", code=None)["route"]["server"] == "_"
     (tmp_path / "two.yaml").write_text(ingress_text("bad", "bad.example", "/a(b)", **{"use-regex": "true"}))
     lab.run("apply", "-f", str(tmp_path / "two.yaml"))
     assert ask(lab, "bad.example", "/ab").told == "one"
@@ -324,7 +326,7 @@ def test_endpoints_come_and_go_without_a_lost_request(lab: Lab, tmp_path: Path) 
     assert len(set(found)) > 3
 
 
-def followed(lab: Lab, url: str, code: int = 0) -> Any:
+def followed(lab: Lab, url: str, code: int | None = 0) -> Any:
     return lab.json("trace", "outside", url, code=code)
 
 
