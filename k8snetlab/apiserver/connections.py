@@ -136,7 +136,20 @@ def _wrong(scope: Any) -> tuple[int, str, str] | None:
     if codings and any(name == b"content-length" for name, _ in scope["headers"]):
         # Others before us might have read it otherwise (RFC 9112, 6.3), so nothing behind it is read.
         return 400, "BadRequest", "Content-Length and Transfer-Encoding do not go together"
+    if _asks_for_another_protocol(scope) and (codings or _length(scope) != b"0"):
+        # Whose body that is, is not agreed on: llhttp reads it as what comes next.
+        return 501, "BadRequest", "no protocol is spoken here to which a request with a body could be upgraded"
     return None
+
+
+def _asks_for_another_protocol(scope: Any) -> bool:
+    names = {name for name, _ in scope["headers"]}
+    options = b",".join(value.lower() for name, value in scope["headers"] if name == b"connection")
+    return b"upgrade" in names and b"upgrade" in map(bytes.strip, options.split(b","))
+
+
+def _length(scope: Any) -> bytes:
+    return next((value.strip() for name, value in scope["headers"] if name == b"content-length"), b"0")
 
 
 async def _refuse(send: Any, code: int, reason: str, message: str) -> None:

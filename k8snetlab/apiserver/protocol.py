@@ -134,6 +134,11 @@ class Protocol(HttpToolsProtocol):
             self._unread = None
         super().resume_writing()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """The request is answered as if it had asked for no other protocol, and nothing behind it is read."""
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered where nothing is yet; nothing behind it is read."""
         self._refuse(400, msg)

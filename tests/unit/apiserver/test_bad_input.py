@@ -196,6 +196,22 @@ async def test_of_a_request_with_two_meanings_nothing_behind_it_is_answered(tmp_
         assert (await at.asked("GET", f"{MAPS}/x", b""))[0] == 200
 
 
+@pytest.mark.parametrize("body", [True, False])
+async def test_what_comes_behind_a_protocol_that_is_not_spoken_is_no_request(tmp_path: Path, body: bool) -> None:
+    head = f"POST {MAPS} HTTP/1.1\r\nHost: l\r\nConnection: keep-alive, Upgrade\r\nUpgrade: h2c\r\n"
+    smuggled = f"DELETE {MAPS}/x HTTP/1.1\r\nHost: l\r\n\r\n".encode()
+    size = f"Content-Length: {len(smuggled) if body else 0}\r\n\r\n"
+    async with at_socket(tmp_path) as at, asyncio.timeout(30):
+        await at.asked("POST", MAPS, a_map("x"))
+        async with at.connected() as (reader, _):
+            await until(lambda: len(at.made) == 2)
+            at.made[-1].data_received((head + size).encode())  # as two packets, of which none is answered in between
+            at.made[-1].data_received(smuggled)
+            said = await reader.read()
+        assert said.count(b"HTTP/1.1 ") == 1 and said.startswith(b"HTTP/1.1 501 " if body else b"HTTP/1.1 400 "), said
+        assert (await at.asked("GET", f"{MAPS}/x", b""))[0] == 200
+
+
 @pytest.mark.parametrize(
     "line",
     [b"GET", b"GET / HTTP/x", b"GET / HTTP /1.1", b"G\x00T / HTTP/1.1", b"GET /\xff HTTP/1.1", b"\x16\x03"],
