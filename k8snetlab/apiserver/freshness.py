@@ -39,9 +39,15 @@ class Freshness:
             await self._take((entry,) if entry else (), resource, target.namespace, target.name)
         elif request.method == "DELETE" or _wants_the_newest(request):
             prefix = resource.key(target.namespace, "") if target.namespace else resource.prefix
-            if await self._store.newest(prefix) == self._informer.newest(prefix):
-                return
-            await self._take((await self._store.list(prefix)).entries, resource, target.namespace)
+            if await self._store.newest(prefix) != self._informer.newest(prefix):
+                await self._take((await self._store.list(prefix)).entries, resource, target.namespace)
+            await self._followed(self._informer.written)
+
+    async def _followed(self, revision: int) -> None:
+        """A watch from the revision of a list shows nothing twice."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                await self._informer.reached(revision)
 
     async def where_possible(self, request: Request, target: Target) -> None:
         """`of`, but where the store does not answer: what is known stands then."""

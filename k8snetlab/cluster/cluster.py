@@ -73,15 +73,20 @@ class Cluster:
         return self._store
 
     @property
+    def shared(self) -> bool:
+        """Whether others write to the store too."""
+        return self._shared
+
+    @property
     def informer(self) -> Informer:
         return self._informer
 
     # --- reading ---
 
-    async def changes(self, reports: bool = False) -> AsyncIterator[Snapshot]:
+    async def changes(self, reports: bool = False, revisions: bool = False) -> AsyncIterator[Snapshot]:
         """The snapshot now, and again whenever it has changed; changes in between are folded into one. An Event changes
-        nothing, so it wakes only those who ask for `reports`."""
-        async for snapshot, _ in self._informer.changes(reports):
+        nothing, so it wakes only those who ask for `reports`; nor does what is known already, but for `revisions`."""
+        async for snapshot, _ in self._informer.changes(reports, revisions):
             yield snapshot
 
     async def whole(self) -> Snapshot:

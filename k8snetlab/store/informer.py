@@ -93,8 +93,9 @@ class Informer:
         health = self._store.health()
         return msgspec.structs.replace(health, healthy=False, problem=problem) if problem else health
 
-    async def changes(self, reports: bool = False) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
-        """(the snapshot, that of the turn before) whenever objects changed, with `reports` also when only Events did.
+    async def changes(self, reports: bool = False, revisions: bool = False) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
+        """(the snapshot, that of the turn before) whenever objects changed, with `reports` also when only Events did,
+        with `revisions` also when only the watch has come further.
 
         The first turn is against an empty snapshot. Changes that come while the consumer is busy are one turn. It ends
         when the informer is closed.
@@ -102,7 +103,11 @@ class Informer:
         previous = Snapshot()
         while self._runs():
             current = self.snapshot
-            if current.objects is not previous.objects or (reports and current.reports is not previous.reports):
+            if (
+                current.objects is not previous.objects
+                or (reports and current.reports is not previous.reports)
+                or (revisions and current.revision != previous.revision)
+            ):
                 yield current, previous
                 previous = current
             else:

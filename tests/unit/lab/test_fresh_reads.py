@@ -5,13 +5,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 import pytest
 from face import ANSWERING, Face
 
+from k8snetlab.api.config import ConfigMap
 from k8snetlab.apiserver.freshness import Freshness
+from k8snetlab.apiserver.history import Change, History
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import StoreError
@@ -86,3 +88,31 @@ async def test_without_the_store_what_is_known_is_shown(store: Store) -> None:
         assert (await one.ask("GET", f"{PATH}/a")).code == 200
         assert len((await one.ask("GET", PATH)).json["items"]) == 1
         seen.answers = True
+
+
+async def test_a_watch_tells_of_a_write_once_it_has_told_of_all_before_it(store: Store) -> None:
+    async with machine(store) as (one, _):
+        await begun(one)
+        async with machine(store) as (two, _):
+            history, told = History(two.cluster), list[Change]()
+            history.advance()
+            assert (await one.ask("POST", PATH, named("a"))).code == 201
+            assert (await two.ask("POST", PATH, named("b"))).code == 201
+            assert two.cluster.snapshot.get(ConfigMap, "b", "default"), "of its own writes a server knows at once"
+            async with asyncio.timeout(60), aclosing(history.follow(history.end)) as turns:
+                async for news in turns:
+                    told += [change for change in news if change.type is ConfigMap]
+                    if len(told) == 2:
+                        break
+            assert [change.new.name for change in told if change.new] == ["a", "b"]
+            assert not any(change.late for change in told)
+            assert history.since(told[0].revision) == history.end - 1, "who goes on from the first gets the second"
+
+
+async def test_a_list_is_as_new_as_what_it_shows(store: Store) -> None:
+    async with machine(store) as (one, _):
+        await begun(one)
+        assert (await one.ask("POST", PATH, named("a"))).code == 201
+        listed = (await one.ask("GET", PATH)).json
+        (shown,) = listed["items"]
+        assert int(listed["metadata"]["resourceVersion"]) >= int(shown["metadata"]["resourceVersion"])
