@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from k8snetlab.api.core import Container, PodSpec
 from k8snetlab.api.meta import Object
-from k8snetlab.api.problems import Report
+from k8snetlab.api.problems import Report, dns_subdomain
 from k8snetlab.api.volumes import DownwardAPIVolumeFile, KeyToPath, Volume, VolumeProjection
 from k8snetlab.api.words import Path, shorten
 
@@ -64,6 +64,9 @@ def _named(volume: Volume) -> Said:
     ):
         if source is not None and not getattr(source, field):
             yield (field,), "Required value"
+    claim = volume.persistentVolumeClaim
+    if claim is not None and claim.claimName and (problem := dns_subdomain(claim.claimName)):
+        yield ("claimName",), problem
 
 
 def _projection(source: VolumeProjection) -> Said:

@@ -195,12 +195,12 @@ class PodLifecycle:
         states = [(pod, lacking[uid].state()) for pod in pods if (uid := pod.run_uid) in lacking]
         for pod, state in states:
             self._tell(pod, state)
-            if lacking[pod.run_uid].unmounted:
+            if lacking[pod.run_uid].unmounted or lacking[pod.run_uid].imageless:
                 self._mount_later(pod)
         await self._write_statuses(states)
 
     def _mount_later(self, pod: Pod) -> None:
-        """Whatever its volumes wait for; once it is run, how long it waited is forgotten."""
+        """Whatever its volumes or images wait for; once it is run, how long it waited is forgotten."""
         uid, lacking = pod.run_uid, self._works.lacking
         self._remounts = {one: wait for one, wait in self._remounts.items() if one in lacking}
         self._remounts[uid] = wait = min(2 * self._remounts.get(uid, REMOUNT / 2), LATEST)

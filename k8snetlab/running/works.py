@@ -52,9 +52,15 @@ class Lacking(msgspec.Struct, frozen=True):
             waiting = ContainerStateWaiting(reason=reason, message=why) if why else _CREATING
             state = ContainerState(waiting=waiting)
             statuses.append(ContainerStatus(name=container.name, image=container.image, state=state, started=False))
-        happened = tuple(Happening(name, "Failed", f"Error: {why}", True) for name, why in self.lacks.items())
+        happened = tuple(Happening(name, "Failed", said, True) for name in self.lacks for said in self._said(name))
         happened += tuple(Happening("", "FailedMount", why, True) for why in self.unmounted)
         return PodState(self.pod.run_uid, tuple(statuses), happened)
+
+    def _said(self, container: str) -> Iterator[str]:
+        why = self.lacks[container]
+        yield why if self.imageless else f"Error: {why}"
+        if self.imageless:
+            yield "Error: ErrImagePull"
 
 
 _CREATING = ContainerStateWaiting(reason="ContainerCreating")
@@ -158,7 +164,7 @@ class Works:
                 if container.argv and (path := images.named(container.image, lab.spec.images)):
                     try:
                         one: Image | str = images.image(path, self._paths.images)
-                    except (InputError, OSError) as error:
+                    except (InputError, OSError, ValueError) as error:
                         why = error.message if isinstance(error, InputError) else str(error)
                         one = f'Failed to pull image "{container.image}": {why}'
                     found.setdefault(pod.run_uid, {})[container.name] = one

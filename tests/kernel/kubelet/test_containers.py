@@ -273,13 +273,15 @@ def test_an_image_is_a_directory_that_a_command_has_for_its_root(lab: Lab, host:
     lab.run("delete", "pod", "rooted")
 
 
-def test_an_image_that_is_not_where_the_lab_says_keeps_its_container_waiting(lab: Lab) -> None:
-    spec = "{containers: [{name: c, image: 'gone:1', command: [sleep, '1000']}]}"
+def test_an_image_that_is_not_where_the_lab_says_keeps_its_container_waiting(lab: Lab, host: Path) -> None:
+    spec = "{terminationGracePeriodSeconds: 0, containers: [{name: c, image: 'gone:1', command: [sleep, '1000']}]}"
     manifest = f"{{apiVersion: v1, kind: Pod, metadata: {{name: gone}}, spec: {spec}}}"
     lab.run("apply", "--wait", "false", "-f", "-", stdin=manifest)
     eventually(lambda: any('Failed to pull image "gone:1"' in message for _, message in events(lab, "gone")))
     (waiting,) = (one["state"]["waiting"] for one in status(lab, "gone")["containerStatuses"])
     assert waiting["reason"] == "ErrImagePull"
+    root_of(host / "none", "sleep")
+    eventually(lambda: is_ready(lab, "gone"))
     lab.run("delete", "pod", "gone")
 
 

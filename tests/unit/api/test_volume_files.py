@@ -114,6 +114,8 @@ def test_the_downward_api_writes_fields_and_resources() -> None:
             "may not specify a duration less than 10 minutes",
         ),
         ("persistentVolumeClaim: {claimName: ''}", "claimName: Required value"),
+        ("persistentVolumeClaim: {claimName: ../../etc}", 'persistentVolumeClaim.claimName: "../../etc" is no'),
+        ("persistentVolumeClaim: {claimName: /etc}", 'persistentVolumeClaim.claimName: "/etc" is no'),
     ],
 )  # fmt: skip
 def test_what_no_volume_can_be_made_of_is_refused_with_its_field(volume: str, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -94,11 +95,72 @@ def test_layers_lie_upon_each_other_and_take_away_what_their_whiteouts_name(layo
     assert image(path, tmp_path / "unpacked") == found and (root / "bin/mark").exists(), "it is unpacked once"
 
 
-def test_a_layer_writes_nowhere_but_into_its_image(layout: Layout, tmp_path: Path) -> None:
-    path = layout.done(layout.layer({"../../out": "x"}))
-    with pytest.raises(InputError, match="leads out of the image"):
+Members = tuple[tuple[str, bytes, str], ...]
+"""Name, type, and what a link names."""
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        (("../../host/file", tarfile.REGTYPE, ""),),
+        (("HOST/file", tarfile.REGTYPE, ""),),
+        (("x", tarfile.SYMTYPE, "HOST"), ("x/file", tarfile.REGTYPE, "")),
+        (("x", tarfile.SYMTYPE, "HOST"), ("x/new", tarfile.REGTYPE, "")),
+        (("x", tarfile.SYMTYPE, "HOST"), ("x/.wh.file", tarfile.REGTYPE, "")),
+        (("x", tarfile.LNKTYPE, "../../../host/file"),),
+        (("x", tarfile.LNKTYPE, "HOST/file"),),
+        (("x", tarfile.SYMTYPE, "HOST/file"), ("y", tarfile.LNKTYPE, "x")),
+        ((".wh...", tarfile.REGTYPE, ""),),
+        ((".wh..", tarfile.REGTYPE, ""),),
+    ],
+)
+def test_a_layer_writes_and_takes_away_nothing_out_of_its_image(
+    layout: Layout, tmp_path: Path, members: Members
+) -> None:
+    host, made = tmp_path / "host", io.BytesIO()
+    host.mkdir()
+    (host / "file").write_text("of the machine")
+    (host / "file").chmod(0o640)
+    with tarfile.open(fileobj=made, mode="w") as tar:
+        for name, kind, link in members:
+            member = tarfile.TarInfo(name.replace("HOST", str(host)))
+            member.type, member.linkname, member.mode = kind, link.replace("HOST", str(host)), 0o777
+            tar.addfile(member)
+    path = layout.done(layout.blob(made.getvalue()))
+    with contextlib.suppress(InputError):
         image(path, tmp_path / "unpacked")
-    assert not list(tmp_path.rglob("out"))
+    assert [one.name for one in host.iterdir()] == ["file"] and (host / "file").read_text() == "of the machine"
+    assert (host / "file").stat().st_mode & 0o777 == 0o640 and (host / "file").stat().st_nlink == 1
+    assert not list((tmp_path / "unpacked").glob("*.new")), "nothing half unpacked is left"
+
+
+def test_a_layer_may_begin_with_its_root_and_name_places_from_there(layout: Layout, tmp_path: Path) -> None:
+    found = image(layout.done(layout.layer({"./": None, "./bin": None, "/bin/a": "one"})), tmp_path / "unpacked")
+    assert (Path(found.root) / "bin/a").read_text() == "one"
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        "[]",
+        "no json",
+        '{"manifests": 7}',
+        '{"manifests": [{}]}',
+        '{"manifests": [{"digest": "sha256:../../index"}]}',
+        '{"layers": []}',
+    ],
+)
+def test_an_index_of_another_form_is_told(layout: Layout, tmp_path: Path, index: str) -> None:
+    (layout.at / "index.json").write_text(index)
+    with pytest.raises(InputError):
+        image(str(layout.at), tmp_path / "unpacked")
+
+
+def test_an_index_that_leads_to_itself_is_told(layout: Layout, tmp_path: Path) -> None:
+    (layout.at / "blobs/sha256/00").write_text('{"manifests": [{"digest": "sha256:00"}]}')
+    (layout.at / "index.json").write_text('{"manifests": [{"digest": "sha256:00"}]}')
+    with pytest.raises(InputError, match="lead to no image"):
+        image(str(layout.at), tmp_path / "unpacked")
 
 
 def test_what_is_no_layer_or_for_another_machine_is_told(layout: Layout, tmp_path: Path) -> None:
