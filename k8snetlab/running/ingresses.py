@@ -13,7 +13,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -154,7 +154,7 @@ class Ingresses:
         found = [
             f"{one.kind.lower()} {one.key[0]}/{one.key[1]}: {one.message}" for one in site.problems if one.key in asked
         ]
-        if not any(pod.ready and addon.container_of(pod) for pod in snapshot.all(Pod).values()):
+        if not any(pod.ready for pod in _controllers(snapshot)):
             found += [f"ingress {one.namespace}/{one.name}: no pod of ingress-nginx is ready" for one in mine]
         return list(dict.fromkeys([*found, *self.troubles(snapshot)]))
 
@@ -178,13 +178,11 @@ class Ingresses:
     def _own(self, snapshot: Snapshot) -> list[Pod]:
         """The controller's pods that run on this machine."""
         states = self._kubelet.states
-        found = [pod for pod in snapshot.all(Pod).values() if pod.metadata.uid in states]
+        found = [pod for pod in _controllers(snapshot) if pod.metadata.uid in states]
         return [
             pod
             for pod in found
-            if addon.container_of(pod) is not None
-            and not pod.ended
-            and any(one.state.running for one in states[pod.metadata.uid].containers)
+            if not pod.ended and any(one.state.running for one in states[pod.metadata.uid].containers)
         ]
 
     # --- the work ---
@@ -325,7 +323,7 @@ class Ingresses:
 
     async def _report(self, snapshot: Snapshot, pods: list[Pod]) -> None:
         """Status and Events of the Ingresses; of several machines, that of the first pod tells them."""
-        controllers = [pod for pod in snapshot.all(Pod).values() if addon.container_of(pod) is not None and pod.ready]
+        controllers = [pod for pod in _controllers(snapshot) if pod.ready]
         first = min(controllers, key=lambda pod: pod.key, default=None)
         if first is None or first.metadata.uid not in {pod.metadata.uid for pod in pods} or self.written is None:
             return
@@ -348,6 +346,11 @@ class Ingresses:
 
 COMPONENT = "nginx-ingress-controller"
 _SILENT = f"nginx has not taken up its configuration within {PATIENCE:g} s; `k8snetlab logs` of the pod says more"
+
+
+def _controllers(snapshot: Snapshot) -> Iterable[Pod]:
+    """Looked up: each pod of a large lab that begins has this asked."""
+    return snapshot.select(Pod, addon.controlling, True).values()
 
 
 def _other(ingress: Ingress, snapshot: Snapshot) -> str:

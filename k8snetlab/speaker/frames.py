@@ -120,5 +120,5 @@ def beat(frame: bytes) -> Beat | None:
     try:
         said = json.loads(frame[16 : 16 + length])
         return Beat(str(said["node"]), tuple(map(str, said["claims"])), tuple(map(str, said["releases"])))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -5,6 +5,8 @@ Source: kubernetes/ingress-nginx deploy/static/provider/baremetal/deploy.yaml (c
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from k8snetlab.api.apps import Deployment, DeploymentSpec
 from k8snetlab.api.config import ServiceAccount
 from k8snetlab.api.core import (
@@ -93,3 +95,8 @@ def is_controller(image: str) -> bool:
 def container_of(pod: Pod) -> Container | None:
     """The pod's container that is the controller, None where it has none."""
     return next((one for one in pod.spec.containers if is_controller(one.image) and not one.command), None)
+
+
+def controlling(pod: Pod) -> Iterable[bool]:
+    """The group of the pods that are controllers."""
+    return (True,) if container_of(pod) is not None else ()

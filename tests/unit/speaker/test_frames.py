@@ -66,6 +66,10 @@ def test_no_octets_are_too_odd(octets: bytes) -> None:
     frames.solicited(octets)
 
 
+def test_a_beat_of_brackets_alone_is_none() -> None:
+    assert frames.beat(b"\xff" * 6 + OWN + b"\x88\xb5\x27\x10" + b"[" * 10_000) is None
+
+
 def test_a_probe_tells_nobody_an_address_and_its_answer_is_read() -> None:
     probe = frames.probe("192.168.0.200", ASKER)
     request = frames.arp_request(probe, OWN)
