@@ -147,6 +147,8 @@ def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str
     if held.spec.daemon != daemon:
         runs = held.spec.daemon or "no routing daemon"
         raise InputError(f"{node} runs {runs}, and not {daemon}", "`k8snetlab routing` shows what there is")
+    if held.spec.network.calico and node == "router":
+        raise InputError("the router runs no BIRD: Calico's mesh is of nodes alone", "name a node")
     command = talking(held, LabPaths(held.name).addons / node)
     try:
         os.execvp(command[0], [*command, *words])

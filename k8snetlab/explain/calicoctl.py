@@ -22,12 +22,21 @@ Row = Sequence[str]
 
 
 def status(node: RoutingNode | None) -> str:
-    """`node status`; None where a node runs no BIRD."""
-    if node is None or node.problem:
-        said = node.problem if node else "BIRD does not run: all pools have a vxlanMode"
-        return f"Calico process is running.\n\n{said}\n"
+    """`node status`; None where a node runs no BIRD. Of one that does not answer it is not said what runs there."""
+    if node is None:
+        return (
+            "Calico process is running.\n\nINFO: BIRDv4 process: 'bird' is not running (all pools have a vxlanMode).\n"
+        )
+    if node.problem:
+        return f"{node.problem}\n"
     rows = [
-        (one.address, "node-to-node mesh", "up" if one.established else "start", one.since[:8], one.state or one.info)
+        (
+            one.address,
+            "node-to-node mesh",
+            "up" if one.established else "start",
+            one.since[:8],
+            f"{one.state} {one.info}".strip(),
+        )
         for one in node.neighbours
     ]
     peers = boxed(("PEER ADDRESS", "PEER TYPE", "STATE", "SINCE", "INFO"), rows) if rows else "No IPv4 peers found.\n"

@@ -46,9 +46,11 @@ def _full(scene: Scene) -> Damage:
 def _leaked(scene: Scene) -> Damage:
     """As after a crash of the runtime that was told of no pod's end."""
     node = scene.node
+    if not pick(node.podCIDRs, "ipv4"):
+        raise LacksError(f"{node.name} has no IPv4 subnet of its own")
     used = [ip for pod in scene.all_pods for ip in pod.ips if "." in ip]
-    kept = all_but(scene.subnet, used) if pick(node.podCIDRs, "ipv4") else None
-    if kept is None or not kept.ranges or RESERVED in node.metadata.annotations:
+    kept = all_but(scene.subnet, used)
+    if not kept.ranges or RESERVED in node.metadata.annotations:
         raise LacksError(f"{node.name} has no free addresses to lose")
     return Damage(
         scene.subnet, across(scene, "late"), edits=(Edit("Node", "", node.name, None, str(kept), annotation=RESERVED),)

@@ -166,7 +166,8 @@ class _Story:
             if pod is not None and pod.ips:
                 del self._sandboxes[key]
                 namespace = names.pod_netns(held.lab.name, *key) if held else ""
-                what = f"namespace {namespace}, with eth0 on cni0"
+                other = names.cali(*key) if held and held.lab.spec.network.calico else names.BRIDGE
+                what = f"namespace {namespace}, with eth0 on {other}"
                 yield Step(task.state.synced_at, "sandbox", CNI, what, node=task.name, object=f"Pod {key[0]}/{key[1]}")
 
     def _ruled(self, task: AgentTask, snapshot: Snapshot) -> Iterator[Step]:

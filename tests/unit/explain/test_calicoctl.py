@@ -31,6 +31,14 @@ def held(pool: str = "", **annotations: str) -> Cluster:
     return Cluster(snapshot.lab, nodes, snapshot.all(Pod).values())
 
 
+def test_a_session_that_does_not_stand_says_why_and_a_node_that_is_off_runs_nothing() -> None:
+    peer = RoutingNeighbour("k8s-node-2", "192.168.18.4", "Connect", False, "BGP Error: Hold timer expired")
+    said = calicoctl.status(RoutingNode("k8s-node-1", "bird", (peer,), (), ()))
+    assert "| start |       | Connect BGP Error: Hold timer expired |" in said
+    off = RoutingNode("k8s-node-1", "bird", (peer,), (), (), "there is no network namespace named lab.k8s-node-1")
+    assert calicoctl.status(off) == "there is no network namespace named lab.k8s-node-1\n"
+
+
 def test_sessions_are_in_a_box() -> None:
     peer = RoutingNeighbour("k8s-node-2", "192.168.18.4", "Established", True, "", "18:00:11.075")
     said = calicoctl.status(RoutingNode("k8s-node-1", "bird", (peer,), (), ()))
