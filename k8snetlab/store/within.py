@@ -72,7 +72,7 @@ class _Stream(httpcore.AsyncNetworkStream):
             await self._writer.drain()
 
     async def aclose(self) -> None:
-        self._writer.close()
+        self._writer.transport.abort()  # TLS would wait for a goodbye, and who has lost its power says none
         with contextlib.suppress(OSError):
             await self._writer.wait_closed()
 
