@@ -39,6 +39,7 @@ LanguageOption = Annotated[str, typer.Option("--lang", metavar="LANGUAGE", help=
 
 def list_(lang: LanguageOption = "en", output: OutputOption = None) -> None:
     """List the lessons that ship with k8snetlab, in the order in which they are best taken."""
+    from k8snetlab.cli import lesson_view
     from k8snetlab.workshop import teaching
 
     found = teaching.shipped(lang)
@@ -47,7 +48,7 @@ def list_(lang: LanguageOption = "en", output: OutputOption = None) -> None:
         return
     rows = [(one.name, f"{one.minutes} min", one.title) for one in found.lessons]
     typer.echo(screen.table(("LESSON", "TIME", ""), rows, screen.columns()))
-    screen.say("begin: sudo k8snetlab lesson start NAME (its number will do)")
+    screen.say(lesson_view.word("begin", lang))
 
 
 def start(

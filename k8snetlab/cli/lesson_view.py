@@ -15,8 +15,22 @@ if TYPE_CHECKING:
 WIDEST = 80
 _CODE = re.compile(r"^```[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 WORDS = {
-    "en": {"number": "a number", "address": "an address", "choice": "a letter", "minutes": "minutes", "then": "then"},
-    "zh": {"number": "数字", "address": "地址", "choice": "字母", "minutes": "分钟", "then": "然后"},
+    "en": {
+        "number": "a number",
+        "address": "an address",
+        "choice": "a letter",
+        "minutes": "minutes",
+        "then": "then",
+        "begin": "begin: sudo k8snetlab lesson start NAME (its number will do)",
+    },
+    "zh": {
+        "number": "数字",
+        "address": "地址",
+        "choice": "字母",
+        "minutes": "分钟",
+        "then": "然后",
+        "begin": "开始: sudo k8snetlab lesson start NAME --lang zh (NAME 也可以只写编号)",
+    },
 }
 
 

@@ -249,3 +249,11 @@ def test_every_language_has_the_same_commands_checks_and_answers(name: str) -> N
 def _bare(check: Check) -> object:
     found = check.expectation
     return found and msgspec.structs.replace(found.expectation, name="")
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_words_around_a_lesson_are_in_its_language(language: str) -> None:
+    assert lesson_view.WORDS[language].keys() == lesson_view.WORDS["en"].keys()
+    begin = lesson_view.word("begin", language)
+    assert cells(begin) <= 80 and "sudo k8snetlab lesson start NAME" in begin
+    assert ("--lang zh" in begin) is (language == "zh")
