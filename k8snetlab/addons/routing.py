@@ -40,11 +40,14 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     return _frr(lab, own[0])
 
 
-def talking(lab: Lab, home: Path) -> tuple[str, ...]:
-    """The command that opens the daemon whose directories are in `home`."""
+def talking(lab: Lab, home: Path) -> tuple[Path, tuple[str, ...]]:
+    """The directory in which to run it, and the command that opens the daemon whose directories are in `home`.
+
+    The path of a socket has at most 107 octets, and a lab's directory may be longer: so it is told from there.
+    """
     if lab.spec.daemon == "bird":
-        return ("birdc", "-s", str(home / "bird" / SOCKET))
-    return ("vtysh", "--vty_socket", str(home / frr.DAEMONS[lab.spec.network.backend] / RUN))
+        return home / "bird", ("birdc", "-s", SOCKET)
+    return home / frr.DAEMONS[lab.spec.network.backend], ("vtysh", "--vty_socket", RUN)
 
 
 def _bird(text: str) -> Program:

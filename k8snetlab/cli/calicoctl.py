@@ -149,8 +149,9 @@ def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str
         raise InputError(f"{node} runs {runs}, and not {daemon}", "`k8snetlab routing` shows what there is")
     if held.spec.network.calico and node == "router":
         raise InputError("the router runs no BIRD: Calico's mesh is of nodes alone", "name a node")
-    command = talking(held, LabPaths(held.name).addons / node)
+    directory, command = talking(held, LabPaths(held.name).addons / node)
     try:
+        os.chdir(directory)
         os.execvp(command[0], [*command, *words])
     except OSError as error:
         raise UnsupportedError(f"{program}: {error.strerror}", "it comes with the daemon's package") from error

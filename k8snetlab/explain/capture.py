@@ -26,8 +26,7 @@ from k8snetlab.messages.places import RESOLVE, Resolve
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
-    from k8snetlab.api.core import MIRROR
-from k8snetlab.client.client import Client
+    from k8snetlab.client.client import Client
 
 PERIOD = 1.0
 """Seconds between two looks for whether the places are still there."""
@@ -193,5 +192,7 @@ def behind(client: Client) -> dict[str, str]:
 
 def _run_uid(metadata: dict[str, Any]) -> str:
     """As `Pod.run_uid`."""
+    from k8snetlab.api.core import MIRROR
+
     static: str = metadata.get("annotations", {}).get(MIRROR, "")
     return static or str(metadata["uid"])

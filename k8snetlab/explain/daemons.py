@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from k8snetlab.addons.routing import RUN, SOCKET
+from k8snetlab.addons.routing import talking
 from k8snetlab.api import pools
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
@@ -24,7 +24,7 @@ from k8snetlab.diagnose.sessions import Session, Speaking
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel import read
 from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
-from k8snetlab.render.routing import bird, calico, frr
+from k8snetlab.render.routing import bird, calico
 from k8snetlab.render.routing.speakers import Speaker, lacking, speakers, wanted
 from k8snetlab.state.paths import LabPaths
 
@@ -99,26 +99,26 @@ def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Itera
     lab = snapshot.lab
     if not own:
         return []
-    home, backend = paths.addons / own[0].name, lab.spec.network.protocol
+    where, command = talking(lab, paths.addons / own[0].name)
+    backend = lab.spec.network.protocol
     if lab.spec.daemon == "frr":
-        run = str(home / frr.DAEMONS[backend] / RUN)
         asked = "show ip ospf neighbor json" if backend == "ospf" else "show ip rip status"
-        said = _said(["vtysh", "--vty_socket", run, "-c", asked])
+        said = _said(where, [*command, "-c", asked])
         return sessions.frr_ospf(said) if backend == "ospf" else sessions.frr_rip(said)
-    control = ["birdc", "-r", "-s", str(home / "bird" / SOCKET), "show"]
+    control = [*command, "-r", "show"]
     if backend == "bgp":
         named = calico.protocol_of if lab.spec.network.calico else bird.protocol_of
         addresses = {named(n.address): n.address for one in own for n in one.neighbours}
-        return sessions.bird_bgp(_said([*control, "protocols"]), addresses)
+        return sessions.bird_bgp(_said(where, [*control, "protocols"]), addresses)
     told = sessions.bird_ospf if backend == "ospf" else sessions.bird_rip
     protocols = [f"{backend}_{one.family}" for one in own]
-    return [one for protocol in protocols for one in told(_said([*control, backend, "neighbors", protocol]))]
+    return [one for protocol in protocols for one in told(_said(where, [*control, backend, "neighbors", protocol]))]
 
 
-def _said(command: list[str]) -> str:
+def _said(where: Path, command: list[str]) -> str:
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, cwd=where, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"no answer within {PATIENCE:g} s") from error

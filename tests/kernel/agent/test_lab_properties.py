@@ -67,6 +67,8 @@ CHANGES = {
     "Route.onlink": f"{N} route del $other; {N} route add $other dev flannel.1",
     "Route.src": f"{N} route replace $other via $base dev flannel.1 onlink src $ip",
     "Route.metric": f"{N} route del $other; {N} route add $other via $base dev flannel.1 onlink metric 5",
+    "Route.blackhole": f"{N} route del $other; {N} route add blackhole $other",
+    "Route.protocol": f"{N} route replace $other via $base dev flannel.1 onlink proto 80",
     "Neighbour.dev": f"{N} neigh del $base dev flannel.1",
     "Neighbour.dst": f"{N} neigh del $base dev flannel.1",
     "Neighbour.lladdr": f"{N} neigh replace $base lladdr 02:00:00:00:00:05 dev flannel.1 nud permanent",

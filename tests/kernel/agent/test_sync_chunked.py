@@ -186,9 +186,16 @@ class Refusing(Shared):
     """Gives every Service named "bad" a rule that no kernel takes."""
 
     def render(
-        self, service: Service, slices: Slices, settings: Settings, anywhere: Settings, brief: bool
+        self,
+        service: Service,
+        slices: Slices,
+        settings: Settings,
+        *,
+        anywhere: Settings,
+        brief: bool,
+        known: ServiceRules | None = None,
     ) -> ServiceRules:
-        rules = super().render(service, slices, settings, anywhere, brief)
+        rules = super().render(service, slices, settings, anywhere=anywhere, brief=brief, known=known)
         if service.name != "bad":
             return rules
         chains = {chain: (*held, "-m statistic --mode impossible") for chain, held in rules.chains.items()}

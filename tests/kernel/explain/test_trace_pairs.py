@@ -119,9 +119,9 @@ def compared(lab: Lab, scene: str, whole: bool) -> tuple[int, list[object]]:
     probed = [r for r in probed if whole or r["from"] in some]
     questions = [(r["from"], r["address"], r["port"], r["protocol"].lower()) for r in probed]
     pods = sorted({r["address"] for r in probed if r["kind"] == "pod"})
-    questions += [
-        (source, address, None, "icmp") for source in first.values() if source != "outside" for address in pods
-    ]
+    far = {"outside", *(host["name"] for host in lab_of(scene)["spec"].get("outside", {}).get("hosts", ()))}
+    inside = [source for source in first.values() if source not in far]
+    questions += [(source, address, None, "icmp") for source in inside for address in pods]
     client = Client(lab.name)
 
     def ask(question: tuple[str, str, int | None, str]) -> Trace:
