@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from k8snetlab.addons.home import Home
@@ -52,9 +52,13 @@ class Plane:
     async def begin(self) -> None:
         """Makes what is missing of the nodes with members, and has these begin."""
         await asyncio.to_thread(self._certify)
+        power = Power(self._paths.power)
+        for name in revived(self._lab, power.off):
+            log.warning("%s gets its power back: without it the etcd has no leader, and nobody could ask for it", name)
+            power.give(name)
         lacking = [seat.node for seat in plane.seats(self._lab) if not self._stands(seat.node)]
         if lacking or not netns.exists(self._router):
-            await asyncio.to_thread(self._build, [name for name in lacking if name not in Power(self._paths.power).off])
+            await asyncio.to_thread(self._build, [name for name in lacking if name not in power.off])
 
     async def answers(self, store: Store) -> None:
         """Once the etcd has a leader. Raises StoreError when that takes longer than PATIENCE."""
@@ -110,6 +114,13 @@ class Plane:
         paths, group = self._paths, Path(self._ledger.cgroup) if self._ledger.cgroup else None
         home = Home(paths.addons, paths.kubelet_socket, paths.flannel, group)
         return Surroundings(node, self._ledger, paths.xtables_locks, addons=home)
+
+
+def revived(lab: Lab, off: Collection[str]) -> tuple[str, ...]:
+    """The nodes without power by which a daemon could never begin: `node start` is its own to answer."""
+    members = [seat.node for seat in plane.members(lab)]
+    dark = tuple(name for name in members if name in off)
+    return dark if 2 * len(dark) >= len(members) else ()
 
 
 def found(paths: LabPaths, ledger: Ledger) -> Plane | None:
