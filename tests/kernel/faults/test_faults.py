@@ -167,7 +167,7 @@ def check(lab: Lab, name: str) -> None:
     with injected(lab.client, name) as fault:
         symptom = symptom_of(lab, fault)
         if name not in LATE:
-            assert not WHOLE[symptom](lab, fault.probe), f"{fault.probe} sees nothing of it"
+            eventually(lambda: not WHOLE[symptom](lab, fault.probe))
         assert drift(lab.client) == [], "an agent wants to mend what it is to leave alone"
         mend = named_first(lab.client, fault)
         if mended_by_hand(lab, mend) and name not in LATE:
