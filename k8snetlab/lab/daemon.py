@@ -160,7 +160,7 @@ class Daemon:
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),
         )
-        explaining.refused = lambda: ingresses.refused
+        explaining.refused, faulting.behind = lambda: ingresses.refused, ingresses.behind
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
         api = reaching.through(
             Api(

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME, decode, to_dict
+from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.holds import named
 from k8snetlab.dataplane.names import is_host
@@ -50,6 +51,8 @@ class Faulting:
         leases.lost = named(agents.held, "lease")
         self.turn = asyncio.Lock()
         """Held while faults come or go."""
+        self.behind: Callable[[Snapshot], list[str]] = lambda _: []
+        """What else than agents has not taken up the objects of a snapshot; the daemon says who is asked."""
 
     @answers(INJECTED)
     async def injected(self, _: Nothing) -> InjectedFaults:
@@ -204,7 +207,8 @@ class Faulting:
                 await self._cluster.edit(now, _with(edit, edit.before))
 
     async def _reached(self, edits: tuple[Edit, ...] = ()) -> None:
-        """Until what was changed of objects is in the kernels, and new pods run; not for ever, as an agent may hang."""
+        """Until what was changed of objects is in the kernels and nginx, and new pods run; not for ever, as an agent
+        may hang."""
         began = time.monotonic()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(SETTLING):
@@ -212,7 +216,7 @@ class Faulting:
                     while edit.kind == "Pod" and not self._cluster.current(Pod, edit.name, edit.namespace).ready:
                         await asyncio.sleep(0.05)
                 await self._cluster.settled()
-                while not self._agents.all_synced(self._cluster.snapshot, began):
+                while not self._agents.all_synced(self._cluster.snapshot, began) or self.behind(self._cluster.snapshot):
                     await asyncio.sleep(0.02)
 
     async def _mended(self) -> tuple[str, ...]:
