@@ -7,6 +7,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from k8snetlab.api.core import Service
 from k8snetlab.api.networking import (
     HTTPIngressPath,
     Ingress,
@@ -25,7 +26,7 @@ PROTOCOL = "nginx.ingress.kubernetes.io/backend-protocol"
 
 def _ingress(scene: Scene) -> Ingress:
     """One that this lab's controller serves, with a host and a path that leads to a Service."""
-    found = [one for one in collect.served(scene.snapshot) if _is_usual(one)]
+    found = [one for one in collect.served(scene.snapshot) if _is_usual(one) and _is_answered(scene, one)]
     return scene.one(found, "Ingress that its controller serves")
 
 
@@ -34,6 +35,13 @@ def _is_usual(ingress: Ingress) -> bool:
     if not rules or not rules[0].host or "*" in rules[0].host or rules[0].http is None:
         return False
     return _first(ingress).backend.service is not None
+
+
+def _is_answered(scene: Scene, ingress: Ingress) -> bool:
+    """Whether a ready pod is behind its first path, and is spoken to by plain HTTP."""
+    backend = _first(ingress).backend.service
+    service = scene.snapshot.get(Service, backend.name, ingress.namespace) if backend else None
+    return service is not None and bool(scene.ready(service)) and PROTOCOL not in ingress.metadata.annotations
 
 
 def _first(ingress: Ingress) -> HTTPIngressPath:
