@@ -21,27 +21,31 @@ from k8snetlab.faults.fault import Damage, Edit, Fault, Said, Seen, content
 from k8snetlab.faults.scene import Scene
 from k8snetlab.render.ingress import collect
 
-PROTOCOL = "nginx.ingress.kubernetes.io/backend-protocol"
+ANNOTATIONS = "nginx.ingress.kubernetes.io/"
+PROTOCOL = f"{ANNOTATIONS}backend-protocol"
 
 
 def _ingress(scene: Scene) -> Ingress:
     """One that this lab's controller serves, with a host and a path that leads to a Service."""
     found = [one for one in collect.served(scene.snapshot) if _is_usual(one) and _is_answered(scene, one)]
-    return scene.one(found, "Ingress that its controller serves")
+    return scene.one(sorted(found, key=lambda one: (one.namespace, one.name)), "Ingress that its controller serves")
 
 
 def _is_usual(ingress: Ingress) -> bool:
+    """Whether a URL of its first host and path asks for just that: no redirect, no pattern, nobody else's logins."""
     rules = ingress.spec.rules
+    if ingress.spec.tls or any(key.startswith(ANNOTATIONS) for key in ingress.metadata.annotations):
+        return False
     if not rules or not rules[0].host or "*" in rules[0].host or rules[0].http is None:
         return False
     return _first(ingress).backend.service is not None
 
 
 def _is_answered(scene: Scene, ingress: Ingress) -> bool:
-    """Whether a ready pod is behind its first path, and is spoken to by plain HTTP."""
+    """Whether a ready pod is behind its first path."""
     backend = _first(ingress).backend.service
     service = scene.snapshot.get(Service, backend.name, ingress.namespace) if backend else None
-    return service is not None and bool(scene.ready(service)) and PROTOCOL not in ingress.metadata.annotations
+    return service is not None and bool(scene.ready(service))
 
 
 def _first(ingress: Ingress) -> HTTPIngressPath:
