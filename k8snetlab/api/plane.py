@@ -36,11 +36,14 @@ def names(spec: LabSpec) -> tuple[str, ...]:
 
 def with_plane(spec: LabSpec, nodes: Iterable[LabNode], cidrs: Sequence[IPNetwork]) -> tuple[LabNode, ...]:
     """The nodes, and those of the control plane, each with its label and an address."""
-    own = {node.name: node for node in nodes}
-    for number, name in enumerate(names(spec)):
-        node = own.get(name, LabNode(name=name))
-        own[name] = replace(node, labels={**node.labels, ROLE: ""}, address=node.address or _address(number, cidrs))
-    return tuple(own.values())
+    nodes, wanted = tuple(nodes), names(spec)
+    new = tuple(LabNode(name=name) for name in wanted if all(node.name != name for node in nodes))
+    numbers = {name: number for number, name in enumerate(wanted)}
+    return tuple(_of_plane(node, numbers[node.name], cidrs) if node.name in numbers else node for node in nodes + new)
+
+
+def _of_plane(node: LabNode, number: int, cidrs: Sequence[IPNetwork]) -> LabNode:
+    return replace(node, labels={**node.labels, ROLE: ""}, address=node.address or _address(number, cidrs))
 
 
 def _address(number: int, cidrs: Sequence[IPNetwork]) -> str:
