@@ -71,8 +71,7 @@ class View:
             self._stand(target, Path(_held(source)).is_dir())
             syscalls.mount(_held(source), str(target), "none", syscalls.MS_BIND | syscalls.MS_REC)
             if one.sealed:
-                flags = syscalls.MS_REMOUNT | syscalls.MS_BIND | syscalls.MS_RDONLY
-                syscalls.mount("", str(target), "none", flags)
+                syscalls.seal(str(target))
             os.close(source)
         if self._behind:
             syscalls.umount(".")

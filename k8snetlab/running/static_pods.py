@@ -6,8 +6,10 @@ Source: Kubernetes pkg/kubelet/config (file.go, common.go: names, hash, tolerati
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
+import stat
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -38,6 +40,8 @@ class StaticPods:
         self._files: dict[Path, tuple[Stamp, Pod | str]] = {}
         self._wanted: dict[Key, Pod] = {}
         self._new: list[Path] = []
+        self._refused: dict[Key, str] = {}
+        """Why one could not be brought to the API: told once."""
         self._looked = False
 
     def wants(self, pod: Pod) -> bool:
@@ -94,19 +98,30 @@ class StaticPods:
     async def _tried(self, pod: Pod, work: Awaitable[object]) -> None:
         try:
             await work
+            self._refused.pop(pod.key, None)
         except K8sNetLabError as error:
+            if self._refused.get(pod.key) == str(error):
+                return
+            self._refused[pod.key] = str(error)
             log.warning("static pod %s/%s: %s", pod.namespace, pod.name, error)
+            node = self._cluster.snapshot.get(Node, pod.spec.nodeName)
+            if node is not None:
+                message = f"{pod.namespace}/{pod.name}: {error}"
+                self._cluster.record(node, "Warning", "FailedStaticPod", message, component="kubelet", host=node.name)
 
 
 def _stamps(directory: Path) -> Iterator[tuple[Path, Stamp]]:
     """The manifests of a directory, with what tells that one is another; hidden files and others are none."""
     try:
-        for file in sorted(directory.iterdir()):
-            if file.suffix in _SUFFIXES and not file.name.startswith("."):
-                seen = file.stat()
-                yield file, (seen.st_mtime_ns, seen.st_size, seen.st_ino)
+        files = sorted(directory.iterdir())
     except OSError:
         return
+    for file in files:
+        if file.suffix in _SUFFIXES and not file.name.startswith("."):
+            with contextlib.suppress(OSError):  # it has gone, or is a link to nothing
+                seen = file.stat()
+                if stat.S_ISREG(seen.st_mode):  # reading another one might never end
+                    yield file, (seen.st_mtime_ns, seen.st_size, seen.st_ino)
 
 
 def _pod_of(file: Path, node: Node) -> Pod | str:

@@ -222,12 +222,17 @@ def test_a_static_pod_goes_on_when_its_mirror_is_deleted_and_ends_with_its_file(
     directory = lab.run_directory / lab.name / "manifests" / "node1"
     directory.mkdir(parents=True)
     (directory / "bad.yaml").write_text("{apiVersion: v1, kind: Service, metadata: {name: s}}")
+    (directory / "a-link.yaml").symlink_to("nowhere")
+    os.mkfifo(directory / "a-pipe.yaml")
     (directory / "web.yaml").write_text(STATIC.replace("WORD", "3000"))
     eventually(lambda: is_ready(lab, "web-node1"))
     mirror = lab.get("pod", "web-node1")["metadata"]
     assert mirror["annotations"]["kubernetes.io/config.source"] == "file"
     assert mirror["ownerReferences"][0]["kind"] == "Node"
     eventually(lambda: any(reason == "FailedStaticPod" and "bad.yaml" in text for reason, text in events(lab, "node1")))
+    eventually(
+        lambda: any(reason == "FailedStaticPod" and "xxx-node1" in text for reason, text in events(lab, "node1"))
+    )
     began = inside(lab, "readlink /proc/self/ns/pid /proc/self/ns/net", "web-node1")
     lab.run("delete", "pod", "web-node1")
     eventually(lambda: is_ready(lab, "web-node1") and lab.get("pod", "web-node1")["metadata"]["uid"] != mirror["uid"])
