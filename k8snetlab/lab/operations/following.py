@@ -27,6 +27,8 @@ LOOK = 0.005
 """Seconds between two looks at agents that are waited for."""
 AGAIN = 0.1
 """Seconds after which a packet that was not answered is sent again."""
+SILENCE = 2.0
+"""Seconds after which it is told that a packet was not answered yet."""
 EVENTS = 0.4
 """Seconds after all is done in which the Events of it come, which are recorded behind the work."""
 PROXY, CNI, PACKET = "kube-proxy", "CNI", "client"
@@ -82,6 +84,8 @@ class _Story:
         """Pods whose namespace is not made yet, with their nodes."""
         self._packet: asyncio.Task[ProbeResult | None] | None = None
         self._answered, self._ready = False, False
+        self._silent: list[ProbeResult] = []
+        """Who did not answer for SILENCE, until it is told."""
         self._began = time.time()
         self._done_at = 0.0
         """When all was done, of what is still to be told (seconds since 1970)."""
@@ -92,7 +96,7 @@ class _Story:
 
     def patience(self, end: float | None) -> float | None:
         """Seconds to the next look."""
-        looks = LOOK if self._rules or self._sandboxes else None
+        looks = LOOK if self._rules or self._sandboxes else AGAIN if self._packet else None
         if self._done_at:
             looks = EVENTS / 4
         rest = None if end is None else max(0.0, end - time.monotonic())
@@ -200,10 +204,10 @@ class _Story:
             result, self._packet = self._packet.result(), None
             if result is not None:
                 self._answered = True
-                port = f":{result.port}" if result.port else ""
-                what = f"{result.source} asks {result.address}{port}: {result.answeredBy or 'somebody'} answers"
-                at = f"{result.kind} {result.target}"
-                yield Step(time.time(), "packet", PACKET, f"{what} in {result.milliseconds:.1f} ms", object=at)
+                yield _packet(result, f"{result.answeredBy or 'somebody'} answers in {result.milliseconds:.1f} ms")
+        while self._silent:
+            result = self._silent.pop()
+            yield _packet(result, f"no answer yet{f' ({result.error})' if result.error else ''}, asked again")
         ready = is_ready(self._family.of_head(snapshot), snapshot)
         if ready and not self._answered and self._packet is None and not self._rules and not self._sandboxes:
             self._packet = asyncio.create_task(self._probed(snapshot), name="first packet")
@@ -222,10 +226,14 @@ class _Story:
                 (target, *_) = find_targets(snapshot, name, None, "TCP")
             except K8sNetLabError:
                 continue  # it has no address, or no such port
+            began, told = time.monotonic(), False
             while True:
                 (result,) = await probe.probe(snapshot, [(find_place(snapshot, node), target)])
                 if result.reached:
                     return result
+                if not told and time.monotonic() - began >= SILENCE:
+                    told = True
+                    self._silent.append(result)
                 await asyncio.sleep(AGAIN)
         self._answered = True
         return None
@@ -247,6 +255,12 @@ class _Story:
     def close(self) -> None:
         for task in self.busy:
             task.cancel()
+
+
+def _packet(result: ProbeResult, what: str) -> Step:
+    port = f":{result.port}" if result.port else ""
+    text = f"{result.source} asks {result.address}{port}: {what}"
+    return Step(time.time(), "packet", PACKET, text, object=f"{result.kind} {result.target}")
 
 
 def _has(snapshot: Snapshot, type_: type[Object], key: Key, revision: int) -> bool:

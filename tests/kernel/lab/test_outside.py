@@ -78,6 +78,26 @@ def test_a_trace_to_a_host_is_as_predicted(lab: Lab) -> None:
     assert not lab.diagnose().findings
 
 
+CLOSED = """
+{apiVersion: v1, kind: Service, metadata: {name: closed}, spec: {ports: [{port: 81}]}}
+---
+{apiVersion: v1, kind: Endpoints, metadata: {name: closed},
+subsets: [{addresses: [{ip: 198.51.100.7}], ports: [{port: 81}]}]}
+"""
+
+
+def test_follow_says_of_a_packet_that_nobody_answers_it(lab: Lab) -> None:
+    lab.run("apply", "-f", "-", stdin=CLOSED)
+    with lab.start("follow", "svc/closed", "--until", "ready") as process:
+        try:
+            assert process.stdout
+            line = next(line for line in process.stdout if "asks" in line)
+        finally:
+            process.kill()
+    assert line.rstrip().endswith("no answer yet (connection refused), asked again")
+    lab.run("delete", "service", "closed")
+
+
 def test_up_changes_hosts_and_leaves_nothing_of_those_that_went(lab: Lab, directory: Path) -> None:
     (directory / "lab.yaml").write_text(manifest(THEN))
     lab.run("up", str(directory))
