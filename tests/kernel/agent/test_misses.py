@@ -248,8 +248,8 @@ def test_an_unknown_address_is_not_answered_and_hardly_logged(asking: Asking) ->
 
 def test_a_flood_to_unknown_addresses_loses_no_later_first_packet(asking: Asking) -> None:
     strangers = [f"172.30.200.{n % 250 + 1}" for n in range(20_000)]
-    if asking.routes == "flat":
-        strangers = [f"172.30.{100 + n // 250}.{n % 250 + 1}" for n in range(20_000)]
+    if asking.routes == "flat":  # few enough for the machine's neighbour table, which others' diagnoses look at, too
+        strangers = [f"172.30.{100 + n // 250 % 2}.{n % 250 + 1}" for n in range(20_000)]
     with asking.stray("172.30.200.1"):
         asking.send(strangers).close()
         for number in range(20):
