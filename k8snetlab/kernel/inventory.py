@@ -92,10 +92,20 @@ def cgroups(parent: str) -> Iterator[Thing]:
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, at, kind, *_ = line.split(" ")
         if kind in ("cgroup", "cgroup2"):
-            for depth in range(_DEPTH):
-                for place in sorted(Path(at).glob(f"{'*/' * depth}{parent}")):
+            above = [Path(at)]
+            for _ in range(_DEPTH):
+                for place in (one / parent for one in above if (one / parent).is_dir()):
                     yield Thing("cgroup", str(place))
-                    yield from (Thing("cgroup", str(one)) for one in sorted(place.iterdir()) if one.is_dir())
+                    yield from (Thing("cgroup", str(one)) for one in _groups(place))
+                above = [below for one in above for below in _groups(one)]
+
+
+def _groups(directory: Path) -> list[Path]:
+    """Those right below; none where it has gone meanwhile, as groups of others do at any time."""
+    try:
+        return sorted(one for one in directory.iterdir() if one.is_dir())
+    except OSError:
+        return []
 
 
 def files(*directories: Path) -> Iterator[Thing]:
