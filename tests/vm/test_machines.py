@@ -152,6 +152,7 @@ def as_it_should_be(network: str, machine: Machine) -> bool:
         assert machine.attempt("ip", "link", "show", "flannel.1").code != 0
         return [line[1:5] for line in found["routes"]] == [["via", other, "dev", "eth1"]]
     permanent = [line for line in found["neighbours"] if "PERMANENT" in line]
+    assert len(found["routes"]) == 1, found["routes"]
     (route,) = found["routes"]
     assert route[1:3] == ["via", route[0].removesuffix("/24")] and route[3:5] == ["dev", "flannel.1"]
     if "on-miss" in network:
@@ -257,4 +258,4 @@ def test_down_leaves_nothing_behind_on_any_machine(node1: Machine, node2: Machin
     assert_as_before(node1, before)
     eventually(lambda: node2.attempt("ls", "/run/k8snetlab/machines").code != 0)
     assert_as_before(node2, before)
-    assert node1.run(*ETCDCTL, "get", "--prefix", "/", "--keys-only").split() == []
+    eventually(lambda: node1.run(*ETCDCTL, "get", "--prefix", "/", "--keys-only").split() == [])
