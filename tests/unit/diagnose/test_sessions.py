@@ -47,9 +47,9 @@ def test_bgp_sessions_are_those_of_the_files_protocols() -> None:
     addresses = {f"Node_192_168_0_{n}": f"192.168.0.{n}" for n in (1, 22, 23)}
     found = [*sessions.bird_bgp(BGP, addresses)]
     assert found == [
-        Session("192.168.0.1", "Established"),
-        Session("192.168.0.22", "Connect", "BGP Error: Hold timer expired"),
-        Session("192.168.0.23", "Active", "Socket: Connection refused"),
+        Session("192.168.0.1", "Established", since="10:03:05.601"),
+        Session("192.168.0.22", "Connect", "BGP Error: Hold timer expired", since="10:03:05.668"),
+        Session("192.168.0.23", "Active", "Socket: Connection refused", since="10:03:05.610"),
     ]
     assert [session.stands for session in found] == [True, False, False]
 
