@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Mapping
 
 from k8snetlab.addons.announcers import announcers
+from k8snetlab.agent.patience import Patience, and_more
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.worker import Worker
 from k8snetlab.api.core import Node
@@ -30,8 +29,7 @@ class LoadBalancers(Manager):
         self._wanted: Mapping[str, tuple[str, ...]] = {}
         self._nodes: tuple[str, ...] = ()
         self._missing: tuple[str, ...] = ()
-        self._since = math.inf
-        self._told = False
+        self._patience = Patience()
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         l2 = snapshot.lab.spec.loadBalancer.mode == "l2" and self.around.addons is not None
@@ -41,10 +39,9 @@ class LoadBalancers(Manager):
         self._look()
         if self._wanted:
             self._worker.poke()
-        if self._missing and time.monotonic() - self._since > PATIENCE:
-            self._told = True
-            address = self._missing[0]
-            more = f" and {len(self._missing) - 1} more" if len(self._missing) > 1 else ""
+        if self._missing and self._patience.is_over:
+            self._patience.told = True
+            address, more = self._missing[0], and_more(len(self._missing))
             raise KernelError(
                 f"nobody announces {address}{more}; {self._wanted[address][0]} should",
                 f"the log of its speaker is in {self._log(address)}",
@@ -52,11 +49,13 @@ class LoadBalancers(Manager):
 
     @property
     def pending(self) -> tuple[str, ...]:
-        return () if self._told else tuple(f"address {one}: nobody announces it yet" for one in self._missing[:1])
+        if self._patience.told:
+            return ()
+        return tuple(f"address {one}: nobody announces it yet" for one in self._missing[:1])
 
     def noticed_change(self) -> bool:
         """Its patience is at its end."""
-        return not self._told and time.monotonic() - self._since > PATIENCE
+        return self._patience.has_just_ended
 
     def close(self) -> None:
         self._worker.end()
@@ -73,10 +72,10 @@ class LoadBalancers(Manager):
         home = self.around.addons
         found = announcers(home.files, self._nodes) if home and self._wanted else {}
         before, self._missing = self._missing, tuple(one for one in self._wanted if one not in found)
-        if not self._missing:
-            self._since, self._told = math.inf, False
-        elif self._missing != before:
-            self._since, self._told = time.monotonic(), False
+        if self._missing != before:
+            self._patience.end()
+        if self._missing:
+            self._patience.begin(PATIENCE)
         return self._missing != before
 
     def _turn(self) -> float | None:
@@ -85,4 +84,4 @@ class LoadBalancers(Manager):
             return None
         if self._look():
             self.around.wake()
-        return SOON if self._missing and not self._told else RARELY
+        return SOON if self._missing and not self._patience.told else RARELY

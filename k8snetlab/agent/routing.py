@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import time
-
-from k8snetlab.agent.protocol import Manager
+from k8snetlab.agent.patience import Patience, and_more
+from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.api.lab import Network
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import read
+from k8snetlab.render.node import Part
 from k8snetlab.render.routing.speakers import lacking, wanted
 
 PATIENCE = {"fast": 20.0, "textbook": 100.0}
@@ -21,26 +20,25 @@ designated router."""
 class Routing(Manager):
     """It makes nothing: `up` waits for it, and it names what is missing for long."""
 
-    _missing: tuple[Route, ...] = ()
-    _since = math.inf
-    _patience = 0.0
-    _told = False
-    _network: Network | None = None
+    def __init__(self, name: str, part: Part | None, around: Surroundings) -> None:
+        super().__init__(name, part, around)
+        self._missing: tuple[Route, ...] = ()
+        self._patience = Patience()
+        self._network: Network | None = None
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         network = snapshot.lab.spec.network
         routes = wanted(snapshot, self.node)
         self._missing = lacking(routes, read.learned(namespace)) if routes else ()
         if not self._missing or network != self._network:
-            self._since, self._told, self._network = math.inf, False, network
+            self._patience.end()
+            self._network = network
         if not self._missing:
             return
-        self._since = min(self._since, time.monotonic())
-        self._patience = PATIENCE[network.routing.timers]
-        if time.monotonic() - self._since > self._patience:
-            self._told = True
-            first = self._missing[0]
-            more = f" and {len(self._missing) - 1} more" if len(self._missing) > 1 else ""
+        self._patience.begin(PATIENCE[network.routing.timers])
+        if self._patience.is_over:
+            self._patience.told = True
+            first, more = self._missing[0], and_more(len(self._missing))
             raise KernelError(
                 f"{network.protocol} has made no route to {first.dst}{f' via {first.via}' if first.via else ''}{more}",
                 f"`k8snetlab routing {self.node}` shows its neighbours",
@@ -48,10 +46,10 @@ class Routing(Manager):
 
     @property
     def pending(self) -> tuple[str, ...]:
-        if self._told:
+        if self._patience.told:
             return ()
         return tuple(f"route to {route.dst}" for route in self._missing[:1])
 
     def noticed_change(self) -> bool:
         """Its patience is at its end."""
-        return not self._told and time.monotonic() - self._since > self._patience
+        return self._patience.has_just_ended

@@ -14,9 +14,9 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import load_balancers
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.view import NeighbourEntry
+from k8snetlab.diagnose.about import about
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.render.lb import candidates, haproxy
-from k8snetlab.trace.owners import at
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ def pending(snapshot: Snapshot) -> Iterator[Finding]:
     for key, why in load_balancers.failures(snapshot).items():
         service = snapshot.all(Service)[key]
         wide = "a wider spec.loadBalancer.pool in the lab file, or a Service fewer" if why == "no available IPs" else ""
-        yield _finding(
+        yield about(
             service,
             fault="pending",
             message=f"{title(service)} gets no address of the load balancer: {why}",
@@ -56,7 +56,7 @@ def unannounced(snapshot: Snapshot) -> Iterator[Finding]:
         why = candidates.lacking(service, snapshot) if mode == "l2" else haproxy.unbalanced(service, snapshot)
         if not addresses or not why or not candidates.served(service, snapshot):
             continue
-        yield _finding(
+        yield about(
             service,
             fault="unannounced",
             message=f"{title(service)}, {addresses}: {why}",
@@ -94,7 +94,7 @@ class _Who(msgspec.Struct, frozen=True):
 def _of_address(service: Service, address: str, macs: tuple[str, ...], known: _Who) -> Iterator[Finding]:
     who, entry, named = known.by_mac, known.entry, f"{title(service)}, {address}"
     if not macs:
-        yield _finding(
+        yield about(
             service,
             fault="unannounced",
             message=f"{named}: nobody answers ARP for it",
@@ -105,7 +105,7 @@ def _of_address(service: Service, address: str, macs: tuple[str, ...], known: _W
     if len(macs) > 1:
         answering = " and ".join(who.get(mac, mac) for mac in macs)
         wrong = next((who[mac] for mac in macs if mac in who and who[mac] not in known.speakers), "NODE")
-        yield _finding(
+        yield about(
             service,
             fault="duplicate",
             message=f"{named}: {answering} answer ARP for it",
@@ -114,7 +114,7 @@ def _of_address(service: Service, address: str, macs: tuple[str, ...], known: _W
             mend=f"k8snetlab exec {wrong} -- ip address del {address}/32 dev {names.ETH0}",
         )
     elif macs and entry is not None and entry.lladdr != macs[0]:
-        yield _finding(
+        yield about(
             service,
             fault="misled",
             message=f"{named} is announced by {who.get(macs[0], macs[0])}, and the router sends to "
@@ -139,7 +139,7 @@ def unhealthy(snapshot: Snapshot, servers: Iterable[Server]) -> Iterator[Finding
                 continue
             told = ", ".join(f"{one.node} ({one.why})" for one in failing)
             number = service.spec.healthCheckNodePort or port.nodePort
-            yield _finding(
+            yield about(
                 service,
                 fault="unhealthy",
                 message=f"{title(service)}: {told} {'fails' if len(failing) == 1 else 'fail'} the load balancer's check"
@@ -152,17 +152,3 @@ def unhealthy(snapshot: Snapshot, servers: Iterable[Server]) -> Iterator[Finding
 
 def _by_mac(snapshot: Snapshot) -> dict[str, str]:
     return {names.pod_mac(node.addresses[0]): node.name for node in snapshot.all(Node).values() if node.addresses}
-
-
-def _finding(service: Service, *, fault: str, message: str, consequence: str, show: str, mend: str) -> Finding:
-    return Finding(
-        kind="service",
-        fault=fault,
-        node="",
-        object=f"{service.namespace}/{service.name}",
-        message=message,
-        consequence=consequence,
-        show=show,
-        mend=mend,
-        owner=f"{title(service)}{at(service)}",
-    )

@@ -9,12 +9,12 @@ from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import pods_of
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.diagnose.about import about
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.dns import addon
 from k8snetlab.policies.shapes import End, NamedPort, Policy
 from k8snetlab.policies.verdict import allowed
 from k8snetlab.policies.world import World, in_force, world
-from k8snetlab.trace.owners import at
 
 QUERY = ("UDP", 53)
 
@@ -38,7 +38,7 @@ def _nobodys_ports(policy: Policy, written: NetworkPolicy) -> Iterator[Finding]:
     for rule in (*(policy.ingress or ()), *(policy.egress or ())):
         for port in rule.ports or ():
             if isinstance(port, NamedPort) and not port.numbers:
-                yield _of(
+                yield about(
                     written,
                     fault="port",
                     message=f"{title(written)} allows the {port.protocol} port {port.name}, which no pod has that it "
@@ -57,7 +57,7 @@ def _without_names(whole: World, policy: Policy, written: NetworkPolicy, servers
         if pod is None or source.host or pod.spec.dnsPolicy not in ("ClusterFirst", "ClusterFirstWithHostNet"):
             continue
         if not any(allowed(whole.resolved, source, server, QUERY).egress.allowed for server in servers):
-            yield _of(
+            yield about(
                 written,
                 fault="dns",
                 message=f"{title(written)} lets pod {source.name} out, and not to the servers of names (UDP 53 of "
@@ -75,17 +75,3 @@ def _servers(whole: World) -> Iterator[End]:
     for pod in pods_of(service, whole.snapshot) if service else ():
         if pod.key in held:
             yield held[pod.key]
-
-
-def _of(written: NetworkPolicy, *, fault: str, message: str, consequence: str, show: str, mend: str) -> Finding:
-    return Finding(
-        kind="networkpolicy",
-        fault=fault,
-        node="",
-        object=f"{written.namespace}/{written.name}",
-        message=message,
-        consequence=consequence,
-        show=show,
-        mend=mend,
-        owner=f"{title(written)}{at(written)}",
-    )
