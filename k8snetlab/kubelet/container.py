@@ -8,10 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import signal
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -23,10 +21,10 @@ from k8snetlab.api.core import (
     ContainerStateWaiting,
     ContainerStatus,
 )
-from k8snetlab.api.workload import LOGS, ContainerWork, Happening, PodWork
+from k8snetlab.api.workload import ContainerWork, Happening, PodWork
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import bounds, cgroups, fault, launch, processes, views
-from k8snetlab.kubelet import readiness
+from k8snetlab.kernel import bounds, cgroups, fault, launch, processes
+from k8snetlab.kubelet import readiness, starting, telling
 from k8snetlab.kubelet.asking import Asked, ask
 from k8snetlab.kubelet.backoff import RELIST, BackOff
 from k8snetlab.kubelet.instance import Exit, Instance
@@ -45,7 +43,6 @@ HOOK = "FailedPostStartHook"
 TERMINATED = 128 + signal.SIGTERM
 START_ERROR = 128
 """The exit code of a container that could not be started, as containerd gives it."""
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Container:
@@ -64,6 +61,7 @@ class Container:
     ) -> None:
         self._pod, self._work, self._logs, self._changed, self._tell = pod, work, logs, changed, tell
         self._sandbox = sandbox
+        self._mark, self._group = starting.mark(pod, work), starting.group(pod, work)
         self._nameserver = nameserver
         self._listeners: list[Listener] = []
         self._instance: Instance | Seat | None = None
@@ -102,7 +100,7 @@ class Container:
                 reason="ContainerStatusUnknown",
                 message="The container could not be located when the pod was run again",
                 startedAt=known.state.running.startedAt,
-                finishedAt=_now(),
+                finishedAt=telling.now(),
             )
         if ended is None:
             return False
@@ -172,7 +170,7 @@ class Container:
             self._instance = None
             self._logs.forget(self._log)
         elif running is not None:
-            ended = _terminated(0, "Completed", running.startedAt)
+            ended = telling.terminated(0, "Completed", running.startedAt)
         if ended is not None:
             self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
         self._conclude()
@@ -190,7 +188,7 @@ class Container:
             try:
                 ended = await self._once()
             except Exception as error:  # one container's trouble is that container's
-                ended = self._not_started(_words(error))
+                ended = self._not_started(telling.words(error))
             self._silence()
             if not self._again(ended.exitCode):
                 state, done = ContainerState(terminated=ended), self._work.init and not ended.exitCode
@@ -213,20 +211,20 @@ class Container:
         self._condemned = False
         if self._work.init and not self._has_process:
             self._begun()
-            return _terminated(0, "Completed", _now())
+            return telling.terminated(0, "Completed", telling.now())
         if not self._has_process:
             problem = await self._listen()
             if problem is None:
                 self._begun()
                 return await self._answering()
-            return _terminated(1, "Error", _now(), problem)
+            return telling.terminated(1, "Error", telling.now(), problem)
         fault.point()
         self._instance = instance = self._started()
         self._logs.keep(self._log, self._pod.log_size, self._pod.log_files)
         try:
             if (hindrance := await instance.begun()) is not None:
                 await instance.wait()
-                return self._not_started(_explained(hindrance, next(iter(self._work.command), "")))
+                return self._not_started(telling.explained(hindrance, next(iter(self._work.command), "")))
             self._begun()
             return await self._alive(instance)
         finally:
@@ -262,7 +260,8 @@ class Container:
         began = self.status.state.running
         await self._unhealthy(found)
         return replace(
-            _terminated(TERMINATED, "Error", began.startedAt if began else _now()), signal=int(signal.SIGTERM)
+            telling.terminated(TERMINATED, "Error", began.startedAt if began else telling.now()),
+            signal=int(signal.SIGTERM),
         )
 
     async def _watched(self, ending: asyncio.Task[Exit] | None) -> Unhealthy:
@@ -345,7 +344,7 @@ class Container:
     def _start(self) -> tuple[launch.Setting, dict[str, str]]:
         """How a command beside the container's own is started: it ends with the container, where there are control
         groups."""
-        setting, _, environment = self._launch()
+        setting, _, environment = starting.command(self._pod, self._work, self._sandbox)
         if setting.own is not None:
             return replace(setting, own=None, process=self.pid, stdin=False), environment
         return replace(setting, held=bool(self._group)), environment
@@ -368,7 +367,7 @@ class Container:
                 self._listeners.append(listener)
         except Exception as error:
             self._silence()
-            return _words(error)
+            return telling.words(error)
         return None
 
     def _silence(self) -> None:
@@ -379,7 +378,7 @@ class Container:
     # --- what is said of it ---
 
     def _running(self, settled: bool = True) -> None:
-        state = ContainerState(running=ContainerStateRunning(startedAt=_now()))
+        state = ContainerState(running=ContainerStateRunning(startedAt=telling.now()))
         begun = self._work.startup is None
         ready = begun and self._work.ready is None and self._work.readiness is None
         self.status = replace(self.status, state=state, ready=ready, started=begun, containerID=self._id())
@@ -402,7 +401,7 @@ class Container:
         state = ContainerState(terminated=ended)
         where = f"{self._pod.name}_{self._pod.namespace}({self._pod.uid})"
         if wait:
-            message = f"back-off {_duration(wait)} restarting failed container={self._work.name} pod={where}"
+            message = f"back-off {telling.duration(wait)} restarting failed container={self._work.name} pod={where}"
             state = ContainerState(waiting=ContainerStateWaiting(reason="CrashLoopBackOff", message=message))
             self._event("BackOff", f"Back-off restarting failed container {self._work.name} in pod {where}", True)
         elif ended.reason == "StartError":
@@ -418,8 +417,8 @@ class Container:
         reason = "Completed" if exit.code == 0 else "OOMKilled" if exit.starved else "Error"
         if exit.message:
             self._event("Failed", f"Error: {exit.message}", True)
-        began = running.startedAt if running else _now()
-        return replace(_terminated(exit.code, reason, began, exit.message), signal=exit.signal)
+        began = running.startedAt if running else telling.now()
+        return replace(telling.terminated(exit.code, reason, began, exit.message), signal=exit.signal)
 
     def _not_started(self, message: str) -> ContainerStateTerminated:
         self._event("Failed", f"Error: {message}", True)
@@ -427,7 +426,7 @@ class Container:
             self._log.parent.mkdir(parents=True, exist_ok=True)
             with self._log.open("a", errors="replace") as log:
                 log.write(f"k8snetlab: {message}\n")
-        return _terminated(START_ERROR, "StartError", _now(), message)
+        return telling.terminated(START_ERROR, "StartError", telling.now(), message)
 
     def _begun(self) -> None:
         self._event("Created", "Container created")
@@ -442,18 +441,10 @@ class Container:
     def _log(self) -> Path:
         return log_file(Path(self._pod.log_directory), self._work.name, self.status.restartCount)
 
-    @property
-    def _mark(self) -> str:
-        return f"{self._pod.uid}/{self._work.name}"
-
-    @property
-    def _group(self) -> str:
-        return f"{self._pod.cgroup}/{self._work.name}" if self._pod.cgroup else ""
-
     def _started(self) -> Instance | Seat:
         if (names := self._work.names) is None:
             self._bound()
-            return Instance.start(*self._launch(), self._log)
+            return Instance.start(*starting.command(self._pod, self._work, self._sandbox), self._log)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.touch()
         return self._nameserver.serve(self._mark, replace(names, netns=self._pod.netns, log=str(self._log)))
@@ -469,39 +460,6 @@ class Container:
                 message = f"Container {work.name} is not held to limits.{name}: {NO_CONTROLLER.format(name)}"
                 self._event("LimitNotEnforced", message, True)
 
-    def _launch(self) -> tuple[launch.Setting, tuple[str, ...], dict[str, str]]:
-        pod, work = self._pod, self._work
-        environment = {
-            "PATH": PATH if work.root else os.environ.get("PATH", PATH),
-            "HOSTNAME": pod.hostname,
-            "HOME": "/root",
-            **work.env,
-            LOGS: pod.log_directory,
-            "K8SNETLAB_CONTAINER": self._mark,
-        }
-        directory = work.workingDir or "/"
-        setting = launch.Setting(
-            pod.netns,
-            pod.hostname,
-            directory,
-            pod.flannel,
-            self._group,
-            account=pod.account,
-            etc=pod.etc,
-            stdin=work.stdin,
-            own=self._own() if pod.scratch else None,
-            bounds=bounds.joined(Path(self._group)) if self._group and pod.scratch else (),
-        )
-        return setting, work.command, environment
-
-    def _own(self) -> views.Own:
-        pod, scratch = self._pod, Path(self._pod.scratch, f"root-{self._work.name}")
-        scratch.mkdir(parents=True, exist_ok=True)
-        shared = views.Mount(str(Path(pod.scratch, "shm")), "/dev/shm")
-        mounts = (views.Mount(one.source, one.target, one.part, one.sealed) for one in self._work.mounts)
-        sandbox = self._sandbox.pid if self._sandbox else 0
-        return views.Own(sandbox, pod.shared, (shared, *mounts), self._work.root, str(scratch))
-
     def _end_leftovers(self) -> None:
         """Ends what a kubelet that was killed left running of this container."""
         if self._group:
@@ -515,39 +473,3 @@ class Container:
 def log_file(directory: Path, container: str, restarts: int) -> Path:
     """Where a container's output goes that has been started again so many times."""
     return directory / container / f"{restarts}.log"
-
-
-def _terminated(code: int, reason: str, started: str | None, message: str = "") -> ContainerStateTerminated:
-    return ContainerStateTerminated(exitCode=code, reason=reason, message=message, startedAt=started, finishedAt=_now())
-
-
-def _explained(hindrance: launch.Hindrance, program: str) -> str:
-    if not hindrance.missing:
-        return hindrance.message
-    shown = program if len(program) <= 100 else program[:99] + "…"
-    if "/" in program and Path(program).exists():
-        return (
-            f"{hindrance.message}; {shown} is there: what its first line, or its loader, names is not on this machine"
-        )
-    return (
-        f"{hindrance.message}; {shown} is not on this machine, where a container's command runs: "
-        "without `command` and `args` the built-in stand-in would answer"
-    )
-
-
-def _words(error: BaseException) -> str:
-    if isinstance(error, K8sNetLabError):
-        return error.message
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) if isinstance(error, ValueError | OverflowError) else f"{type(error).__name__}: {error}"
-
-
-def _duration(seconds: float) -> str:
-    """As Go prints it: 10s, 1m20s, 5m0s."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
