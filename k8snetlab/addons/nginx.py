@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import signal
+import socket
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from k8snetlab.addons import trial
 from k8snetlab.addons.configuration import Configuration, revision_of
+from k8snetlab.addons.kubelet import Kubelet
 from k8snetlab.addons.program import CONF, Place
-from k8snetlab.render.ingress.conf import FILE
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import netns, processes
+from k8snetlab.render.ingress.conf import FILE, STATUS
 
 PROGRAM, PACKAGE = "nginx", "nginx-light"
+TURN = 0.02
+"""Seconds between two looks at whether nginx has taken up its configuration."""
+PATIENCE = 10.0
+"""Seconds that it has for that."""
+_CHECKSUM = b"GET /configuration/checksum HTTP/1.0\r\n\r\n"
+_WORKER = b"nginx: worker process"
 _FILE = f"{CONF}/{FILE}"
 CHECK = (PROGRAM, "-t", "-q", "-p", "./", "-e", "stderr", "-c", _FILE)
 STOP = """nginx -p "$0" -e stderr -c conf/nginx.conf -s quit && while [ -e "$0/nginx.pid" ]; do sleep 0.1; done"""
@@ -62,3 +75,46 @@ def file_of(problem: str) -> str:
     """The file beside nginx.conf that it cannot read, "" for none. Of those it says no line."""
     found = None if line_of(problem) else _BESIDE.search(problem)
     return found[1] if found else ""
+
+
+# --- is it so? Blocking. --------------------------------------------------------------------------------------------
+
+
+def reloaded(kubelet: Kubelet, uid: str, namespace: str, checksum: str) -> bool:
+    """Has nginx in a namespace serve by a configuration; whether it does, and no worker of before takes connections.
+
+    One that begins reads the files by itself; a signal before it answers would end it. Raises DaemonError."""
+    until, told = time.monotonic() + PATIENCE, False
+    while time.monotonic() < until:
+        held = _asked(namespace)
+        if held == checksum and _workers(namespace) <= 1:
+            return True
+        if held and held != checksum and not told:
+            told = True
+            kubelet.signal(uid, signal.SIGHUP)
+        time.sleep(TURN)
+    return False
+
+
+def _asked(namespace: str) -> str:
+    try:
+        with netns.inside(namespace), socket.socket() as line:
+            line.settimeout(1.0)
+            line.connect(("127.0.0.1", STATUS))
+            line.sendall(_CHECKSUM)
+            answer = b""
+            while piece := line.recv(4096):
+                answer += piece
+    except (OSError, K8sNetLabError):
+        return ""
+    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()
+
+
+def _workers(namespace: str) -> int:
+    """Workers that take connections: those that are about to end say so in their titles."""
+    count = 0
+    for pid in processes.pids_in(namespace):
+        with contextlib.suppress(OSError):
+            title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ")
+            count += title == _WORKER
+    return count

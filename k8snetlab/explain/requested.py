@@ -30,7 +30,7 @@ from k8snetlab.kernel import netns
 from k8snetlab.messages.ingress import HttpAnswer, HttpQuestion, HttpRoute, HttpTrace
 from k8snetlab.messages.trace import Trace, TraceQuestion
 from k8snetlab.peers.remote import RemoteKernels
-from k8snetlab.render.ingress import addon, conf, matching
+from k8snetlab.render.ingress import addon, locations, matching
 from k8snetlab.render.ingress.model import Location, Server, Site
 from k8snetlab.state.paths import LabPaths
 
@@ -157,7 +157,7 @@ def _route(snapshot: Snapshot, site: Site, url: SplitResult) -> HttpRoute:
     upstream = site.upstreams.get(location.upstream)
     return HttpRoute(
         server=server.host,
-        location=conf.head(location),
+        location=locations.head(location),
         ingress=f"{location.namespace}/{location.ingress}",
         written=_written(snapshot, location),
         service=f"{location.namespace}/{location.service}:{location.port}" if location.service else "",

@@ -7,6 +7,7 @@ __all__ = [
     "announcements",
     "convergence",
     "followed",
+    "ingress_refusals",
     "ingresses",
     "kubelet_link",
     "lifecycle",

@@ -10,10 +10,7 @@ import asyncio
 import contextlib
 import logging
 import shutil
-import signal
-import socket
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -33,44 +30,23 @@ from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.unserved import NO_DOOR
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import netns, processes
+from k8snetlab.kernel import netns
 from k8snetlab.render.ingress import addon, collect, conf, status
-from k8snetlab.render.ingress.model import NOTHING_REFUSED, Origin, Problem, Refused, Site
+from k8snetlab.render.ingress.model import Problem, Refused
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running import fake_certificate
+from k8snetlab.running.ingress_refusals import Refusals, Written
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
-TURN = 0.02
-"""Seconds between two looks at whether nginx has taken up its configuration."""
-PATIENCE = 10.0
-"""Seconds that it has for that."""
 AGAIN = 2.0
 """Seconds before what has failed is tried again, though nothing has changed."""
 BATCH = 200
 """Statuses written in one go; others are answered in between."""
 TRIES = 50
 """Objects of one turn that nginx may refuse, one after the other, before it is let alone."""
-HEAD = 3
-"""Lines before those that `conf.render` numbers."""
-_CHECKSUM = b"GET /configuration/checksum HTTP/1.0\r\n\r\n"
-_WORKER = b"nginx: worker process"
 _KINDS: tuple[type[Object], ...] = (Lab, Ingress, IngressClass, Service, EndpointSlice, Secret)
-
-
-class Written(msgspec.Struct, frozen=True):
-    """A configuration, and of what it was made. `files` has nginx.conf and what is beside it."""
-
-    site: Site
-    origins: tuple[Origin | None, ...]
-    files: Mapping[str, str]
-    checksum: str
-
-    @property
-    def text(self) -> str:
-        """nginx.conf."""
-        return self.files[conf.FILE]
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -85,9 +61,7 @@ class Ingresses:
 
     def __init__(self, cluster: Cluster, paths: LabPaths, kubelet: KubeletLink) -> None:
         self._cluster, self._paths, self._kubelet = cluster, paths, kubelet
-        self._refused = NOTHING_REFUSED
-        self._versions: dict[object, object] = {}
-        """Of what is refused: when it becomes another, it is tried again."""
+        self._refusals = Refusals()
         self._taken: dict[str, Taken] = {}
         self._marks: tuple[object, ...] = ()
         self._revision = -1
@@ -112,7 +86,7 @@ class Ingresses:
     def wanted(self, snapshot: Snapshot) -> Written:
         """What the objects ask for. Blocking: of 1,000 hosts it takes a while."""
         settings = snapshot.lab.spec.ingress
-        site = collect.site(snapshot, settings.defaultCertificate, self._refused)
+        site = collect.site(snapshot, settings.defaultCertificate, self._refusals.known)
         files = dict(site.files)
         files.setdefault(conf.DEFAULT_CERTIFICATE, fake_certificate.read(self._paths.ingress / "fake.pem"))
         out = conf.render(site)
@@ -161,7 +135,7 @@ class Ingresses:
     @property
     def refused(self) -> Refused:
         """What nginx does not take, and is left out."""
-        return self._refused
+        return self._refusals.known
 
     @property
     def state(self) -> object:
@@ -226,7 +200,7 @@ class Ingresses:
             return None
         marks = _marks(snapshot)
         if self.written is None or not _same(marks, self._marks):
-            self._pardon(snapshot)
+            self._refusals.pardon(snapshot)
             self.written = await asyncio.to_thread(self.wanted, snapshot)
         problems = await self._bring(pods, snapshot)
         self._marks, self._revision = marks, snapshot.revision
@@ -241,7 +215,7 @@ class Ingresses:
         for _ in range(TRIES):
             assert self.written is not None
             problem = await self._taken_up(first, snapshot, self.written)
-            if not problem or problem == _SILENT or not self._blame(problem, self.written, snapshot):
+            if not problem or problem == _SILENT or not self._refusals.blame(problem, self.written, snapshot):
                 break
             self.written = await asyncio.to_thread(self.wanted, snapshot)
         assert self.written is not None
@@ -264,49 +238,13 @@ class Ingresses:
             self._taken[uid] = Taken(held.checksum, why)
             return problem
         kubelet = Kubelet(self._paths.kubelet_socket)
-        serves = await asyncio.to_thread(_reloaded, kubelet, uid, place.netns, written.checksum)
+        serves = await asyncio.to_thread(nginx.reloaded, kubelet, uid, place.netns, written.checksum)
         self._taken[uid] = Taken(written.checksum) if serves else Taken("", _SILENT)
         return "" if serves else _SILENT
 
     def _place(self, pod: Pod, snapshot: Snapshot) -> Place:
         name = sandbox_name(snapshot.lab, pod)
         return Place(pod.spec.nodeName, name, netns.number(name) or 0, str(self.directory(pod)))
-
-    def _blame(self, problem: str, written: Written, snapshot: Snapshot) -> bool:
-        """Notes which object nginx stopped at; False where it cannot be told, or has been noted already."""
-        if file := nginx.file_of(problem):
-            if file in self._refused.files or file not in written.site.files:
-                return False
-            files = {**self._refused.files, file: problem}
-            self._refused = msgspec.structs.replace(self._refused, files=files)
-            self._versions[file] = snapshot.all(Secret)
-            return True
-        number = nginx.line_of(problem) - HEAD
-        origin = written.origins[number - 1] if 0 < number <= len(written.origins) else None
-        if origin is None or origin.kind != Ingress.KIND:
-            return False
-        key = (origin.kind, *origin.key)
-        if key in self._refused.objects:
-            return False
-        objects = {**self._refused.objects, key: problem}
-        self._refused = msgspec.structs.replace(self._refused, objects=objects)
-        self._versions[key] = snapshot.all(Ingress).get(origin.key)
-        return True
-
-    def _pardon(self, snapshot: Snapshot) -> None:
-        """What was refused is tried again once it is another."""
-        if not self._refused.objects and not self._refused.files:
-            return
-        ingresses, secrets = snapshot.all(Ingress), snapshot.all(Secret)
-        objects = {
-            key: why
-            for key, why in self._refused.objects.items()
-            if (held := ingresses.get((key[1], key[2]))) is not None
-            and isinstance(known := self._versions.get(key), Ingress)
-            and (held.spec, held.metadata.annotations) == (known.spec, known.metadata.annotations)
-        }
-        files = {file: why for file, why in self._refused.files.items() if self._versions.get(file) is secrets}
-        self._refused = Refused(objects, files)
 
     def _sweep(self, snapshot: Snapshot) -> None:
         """Forgets pods that are no more, with their files."""
@@ -345,7 +283,7 @@ class Ingresses:
 
 
 COMPONENT = "nginx-ingress-controller"
-_SILENT = f"nginx has not taken up its configuration within {PATIENCE:g} s; `k8snetlab logs` of the pod says more"
+_SILENT = f"nginx has not taken up its configuration within {nginx.PATIENCE:g} s; `k8snetlab logs` of the pod says more"
 
 
 def _controllers(snapshot: Snapshot) -> Iterable[Pod]:
@@ -373,46 +311,3 @@ def _marks(snapshot: Snapshot) -> tuple[object, ...]:
 
 def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
-
-
-# --- is it so? Blocking. --------------------------------------------------------------------------------------------
-
-
-def _reloaded(kubelet: Kubelet, uid: str, namespace: str, checksum: str) -> bool:
-    """Has nginx in a namespace serve by a configuration; whether it does, and no worker of before takes connections.
-
-    One that begins reads the files by itself; a signal before it answers would end it. Raises DaemonError."""
-    until, told = time.monotonic() + PATIENCE, False
-    while time.monotonic() < until:
-        held = _asked(namespace)
-        if held == checksum and _workers(namespace) <= 1:
-            return True
-        if held and held != checksum and not told:
-            told = True
-            kubelet.signal(uid, signal.SIGHUP)
-        time.sleep(TURN)
-    return False
-
-
-def _asked(namespace: str) -> str:
-    try:
-        with netns.inside(namespace), socket.socket() as line:
-            line.settimeout(1.0)
-            line.connect(("127.0.0.1", conf.STATUS))
-            line.sendall(_CHECKSUM)
-            answer = b""
-            while piece := line.recv(4096):
-                answer += piece
-    except (OSError, K8sNetLabError):
-        return ""
-    return answer.partition(b"\r\n\r\n")[2].decode(errors="replace").strip()
-
-
-def _workers(namespace: str) -> int:
-    """Workers that take connections: those that are about to end say so in their titles."""
-    count = 0
-    for pid in processes.pids_in(namespace):
-        with contextlib.suppress(OSError):
-            title = Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ")
-            count += title == _WORKER
-    return count

@@ -14,7 +14,8 @@ from k8snetlab.lab.table import answers
 from k8snetlab.messages.ingress import NGINX_CONF, IngressProblem, NginxConf, NginxLine, NginxQuestion
 from k8snetlab.render.ingress import matching
 from k8snetlab.render.ingress.model import Origin, Problem
-from k8snetlab.running.ingresses import Ingresses, Written
+from k8snetlab.running.ingress_refusals import Written
+from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.wording import nearest
 
 
