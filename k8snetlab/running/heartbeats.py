@@ -63,8 +63,11 @@ class Heartbeats:
             listening.cancel()
 
     async def _listen(self) -> None:
-        async for _ in self._cluster.changes():
-            self._wake.set()
+        before: Snapshot | None = None
+        async for snapshot in self._cluster.changes():
+            if before is None or any(snapshot.all(kind) is not before.all(kind) for kind in (Lab, Node, Lease)):
+                self._wake.set()
+            before = snapshot
 
     async def _once(self, snapshot: Snapshot) -> float | None:
         """Seconds until it is to look again, None where something must change before."""

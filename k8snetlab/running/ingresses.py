@@ -75,13 +75,12 @@ class Ingresses:
     def directory(self, pod: Pod) -> Path:
         return self._paths.ingress / (pod.metadata.uid or "-")
 
-    def prepare(self, pods: list[Pod], snapshot: Snapshot) -> None:
-        """Has the nginx of these pods, where they are controllers, find its files when it starts. Blocking. Raises
-        OSError."""
-        for pod in pods:
-            if addon.container_of(pod) is not None:
-                files = (self.written or self.wanted(snapshot)).files
-                nginx.put(self.directory(pod), files)
+    async def prepare(self, pod: Pod, snapshot: Snapshot) -> None:
+        """Has the nginx of a pod, where it is a controller, find its files when it starts. Raises OSError."""
+        if addon.container_of(pod) is not None:
+            if (written := self.written) is None:
+                written = await asyncio.to_thread(self.wanted, snapshot)
+            await asyncio.to_thread(nginx.put, self.directory(pod), written.files)
 
     def wanted(self, snapshot: Snapshot) -> Written:
         """What the objects ask for. Blocking: of 1,000 hosts it takes a while."""

@@ -97,7 +97,7 @@ class Works:
         for pod in pods:
             uid = pod.run_uid
             with self.apart(pod):
-                await asyncio.to_thread(self.ingresses.prepare, [pod], self._cluster.snapshot)
+                await self.ingresses.prepare(pod, self._cluster.snapshot)
                 work = self._one(pod, lab, node, directories.get(uid, ""), mounted.get(uid, Mounted()))
                 if work is not None and (rooted := self._rooted(work, pod, roots.get(uid, {}))) is not None:
                     works.append(replace(rooted, anew=uid in anew))
