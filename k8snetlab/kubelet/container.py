@@ -22,8 +22,7 @@ from k8snetlab.api.core import (
     ContainerStatus,
 )
 from k8snetlab.api.workload import ContainerWork, Happening, PodWork
-from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import bounds, cgroups, fault, launch, processes
+from k8snetlab.kernel import bounds, fault, launch
 from k8snetlab.kubelet import readiness, starting, telling
 from k8snetlab.kubelet.asking import Asked, ask
 from k8snetlab.kubelet.backoff import RELIST, BackOff
@@ -344,7 +343,7 @@ class Container:
     def _start(self) -> tuple[launch.Setting, dict[str, str]]:
         """How a command beside the container's own is started: it ends with the container, where there are control
         groups."""
-        setting, _, environment = starting.command(self._pod, self._work, self._sandbox)
+        setting, _, environment = self._command()
         if setting.own is not None:
             return replace(setting, own=None, process=self.pid, stdin=False), environment
         return replace(setting, held=bool(self._group)), environment
@@ -444,10 +443,13 @@ class Container:
     def _started(self) -> Instance | Seat:
         if (names := self._work.names) is None:
             self._bound()
-            return Instance.start(*starting.command(self._pod, self._work, self._sandbox), self._log)
+            return Instance.start(*self._command(), self._log)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         self._log.touch()
         return self._nameserver.serve(self._mark, replace(names, netns=self._pod.netns, log=str(self._log)))
+
+    def _command(self) -> tuple[launch.Setting, tuple[str, ...], dict[str, str]]:
+        return starting.command(self._pod, self._work, self._sandbox.pid if self._sandbox else 0)
 
     def _bound(self) -> None:
         """Its limits; what nobody can hold it to here is told."""
@@ -461,13 +463,7 @@ class Container:
                 self._event("LimitNotEnforced", message, True)
 
     def _end_leftovers(self) -> None:
-        """Ends what a kubelet that was killed left running of this container."""
-        if self._group:
-            with contextlib.suppress(OSError, ValueError):
-                cgroups.end(Path(self._group))
-        with contextlib.suppress(K8sNetLabError, OSError, ValueError):
-            mark = f"K8SNETLAB_CONTAINER={self._mark}"
-            processes.terminate(processes.with_environment(self._pod.netns, mark), 1.0)
+        starting.end_leftovers(self._pod.netns, self._group, self._mark)
 
 
 def log_file(directory: Path, container: str, restarts: int) -> Path:

@@ -16,8 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from k8snetlab.api.workload import LOGS, PAUSE, PodWork
-from k8snetlab.errors import K8sNetLabError, KernelError
-from k8snetlab.kernel import bounds, cgroups, fault, launch, processes
+from k8snetlab.errors import KernelError
+from k8snetlab.kernel import bounds, fault, launch
+from k8snetlab.kubelet import starting
 from k8snetlab.kubelet.instance import Instance
 
 REAPING = "k8snetlab.kernel.pausing"
@@ -47,7 +48,7 @@ class Sandbox:
             pause="shared" if pod.shared else "alone",
             bounds=bounds.joined(Path(pod.cgroup, PAUSE)) if pod.cgroup else (),
         )
-        environment = {"PATH": os.defpath, LOGS: pod.log_directory, "K8SNETLAB_CONTAINER": self._mark}
+        environment = {"PATH": os.defpath, LOGS: pod.log_directory, starting.MARK: self._mark}
         fault.point()
         self._instance = Instance.start(setting, self._argv(), environment, Path(os.devnull))
         if (hindrance := await self._instance.begun()) is not None:
@@ -81,12 +82,8 @@ class Sandbox:
         shared = scratch / "shm"
         shared.mkdir(parents=True, exist_ok=True)
         shared.chmod(0o1777)
-        if self._pod.cgroup:
-            with contextlib.suppress(OSError):
-                cgroups.end(Path(self._pod.cgroup, PAUSE))
-        with contextlib.suppress(K8sNetLabError, OSError, ValueError):
-            mark = f"K8SNETLAB_CONTAINER={self._mark}"
-            processes.terminate(processes.with_environment(self._pod.netns, mark), 1.0)
+        group = f"{self._pod.cgroup}/{PAUSE}" if self._pod.cgroup else ""
+        starting.end_leftovers(self._pod.netns, group, self._mark)
 
     def _argv(self) -> tuple[str, ...]:
         sleep = shutil.which("sleep")
