@@ -9,7 +9,7 @@ import pytest
 from k8snetlab.api.core import Container, ContainerPort, EnvVar, Pod, PodSpec
 from k8snetlab.api.workload import PodWork, expanded
 from k8snetlab.kernel.launch import Hindrance
-from k8snetlab.kubelet.container import _explained
+from k8snetlab.kubelet.telling import explained
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,6 @@ def test_args_alone_are_run_where_they_are_no_words_to_an_images_own_program(
 def test_a_program_that_is_there_is_not_said_to_be_absent(tmp_path: Path) -> None:
     script = tmp_path / "run"
     script.write_text("#!/nonexistent/interpreter\n")
-    told = _explained(Hindrance("exec: no such file or directory", missing=True), str(script))
+    told = explained(Hindrance("exec: no such file or directory", missing=True), str(script))
     assert told.endswith("is there: what its first line, or its loader, names is not on this machine")
-    assert "/none/such is not on this machine" in _explained(Hindrance("no such file", missing=True), "/none/such")
+    assert "/none/such is not on this machine" in explained(Hindrance("no such file", missing=True), "/none/such")
