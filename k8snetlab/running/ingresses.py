@@ -213,29 +213,32 @@ class Ingresses:
         first, *others = pods
         for _ in range(TRIES):
             assert self.written is not None
-            problem = await self._taken_up(first, snapshot, self.written)
+            problem = await self._taken_up(first, snapshot, self.written, tried=False)
             if not problem or problem == _SILENT or not self._refusals.blame(problem, self.written, snapshot):
                 break
             self.written = await asyncio.to_thread(self.wanted, snapshot)
         assert self.written is not None
         troubled = bool(problem)
+        tried = not problem or problem == _SILENT
         for pod in others:
-            troubled = bool(await self._taken_up(pod, snapshot, self.written)) or troubled
+            troubled = bool(await self._taken_up(pod, snapshot, self.written, tried)) or troubled
         return troubled
 
-    async def _taken_up(self, pod: Pod, snapshot: Snapshot, written: Written) -> str:
-        """What nginx says against the configuration; "" where it serves by it."""
+    async def _taken_up(self, pod: Pod, snapshot: Snapshot, written: Written, tried: bool) -> str:
+        """What nginx says against the configuration; "" where it serves by it. `tried`: nginx has taken it in another
+        pod of this machine."""
         uid = pod.metadata.uid
         if self._taken.get(uid, Taken()).checksum == written.checksum:
             self._taken[uid] = Taken(written.checksum)
             return ""
         place = self._place(pod, snapshot)
-        problem = await asyncio.to_thread(nginx.refusal, place, written.files)
-        if problem:
+        if problem := "" if tried else await asyncio.to_thread(nginx.refusal, place, written.files):
             held = self._taken.get(uid, Taken())
             why = f"nginx refuses its configuration, and goes on with the one before: {problem}"
             self._taken[uid] = Taken(held.checksum, why)
             return problem
+        if tried:
+            await asyncio.to_thread(nginx.put, self.directory(pod), written.files)
         kubelet = Kubelet(self._paths.kubelet_socket)
         serves = await asyncio.to_thread(nginx.reloaded, kubelet, uid, place.netns, written.checksum)
         self._taken[uid] = Taken(written.checksum) if serves else Taken("", _SILENT)

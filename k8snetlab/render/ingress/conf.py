@@ -58,7 +58,7 @@ _HTTP = (
     "gzip off;",
     "server_tokens off;",
     f"log_format upstreaminfo {_LOG};",
-    "access_log /dev/stdout upstreaminfo;",
+    "access_log /dev/stdout upstreaminfo buffer=16k flush=10ms;",
     "error_log stderr notice;",
     "ssl_protocols TLSv1.2 TLSv1.3;",
     "ssl_session_cache shared:SSL:10m;",
@@ -147,10 +147,7 @@ def _server(out: Writer, server: Server, site: Site) -> None:
         if site.ipv6:
             out.put(f"listen [::]:{port}{options.replace('backlog', 'ipv6only=on backlog')};")
     out.put("", 'set $proxy_upstream_name "-";')
-    certificate = server.certificate or DEFAULT_CERTIFICATE
-    out.comes_from(server.certificate_origin or server.origin)
-    out.put(f"ssl_certificate     {certificate};", f"ssl_certificate_key {certificate};", "")
-    out.comes_from(server.origin)
+    _certificate(out, server)
     for number, location in enumerate(server.locations):
         locations.location(out, location, site, number, bool(server.certificate))
     if not any(one.path == "/" and one.match == "prefix" for one in server.locations):
@@ -163,6 +160,16 @@ def _server(out: Writer, server: Server, site: Site) -> None:
         out.close()
     out.close()
     out.put(f"## end server {server.host}", "")
+
+
+def _certificate(out: Writer, server: Server) -> None:
+    """A server without one shows that of the server `_`: nginx reads a certificate again for each that names it, which
+    costs it a millisecond."""
+    certificate = server.certificate or (DEFAULT_CERTIFICATE if server.host == CATCH_ALL else "")
+    if certificate:
+        out.comes_from(server.certificate_origin or server.origin)
+        out.put(f"ssl_certificate     {certificate};", f"ssl_certificate_key {certificate};", "")
+        out.comes_from(server.origin)
 
 
 def _nowhere(out: Writer) -> None:

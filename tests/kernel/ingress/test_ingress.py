@@ -239,7 +239,7 @@ def test_get_events_and_logs_tell_of_an_ingress(lab: Lab) -> None:
     eventually(lambda: {(absent, "ServiceNotFound"), (syntax, "AnnotationIgnored")} <= told(lab))
     (controller,) = [one["metadata"]["name"] for one in lab.json("get", "pods", "-n", "ingress-nginx")["items"]]
     ask(lab, "foo.bar.com", "/logged")
-    assert '"GET /logged HTTP/1.1" 200' in lab.run("logs", "-n", "ingress-nginx", controller)
+    eventually(lambda: '"GET /logged HTTP/1.1" 200' in lab.run("logs", "-n", "ingress-nginx", controller))
 
 
 def test_nginx_conf_shows_a_hosts_block_with_the_manifests_lines(lab: Lab) -> None:
