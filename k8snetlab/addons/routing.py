@@ -9,7 +9,9 @@ from pathlib import Path
 from k8snetlab.addons.program import CONF, Program
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.render.blocks import holders
+from k8snetlab.render.lb import routed
 from k8snetlab.render.routing import bird, calico, frr, speakers
 
 PACKAGES: Mapping[str, tuple[str, str]] = {"bird": ("bird", "bird2"), "frr": ("/usr/lib/frr/zebra", "frr")}
@@ -24,9 +26,9 @@ _FRR = f'mkdir -p {RUN} && chmod 777 {RUN} && exec "$0" "$@"'
 
 
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
-    """None in a lab whose routes flannel makes."""
+    """None in a lab whose routes flannel makes, and whose load balancers nobody announces by BGP."""
     lab = snapshot.lab
-    if not lab.spec.network.routed:
+    if not lab.spec.daemon:
         return ()
     own = tuple(speakers.speakers(snapshot, node))
     if not own:
@@ -36,7 +38,8 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
         me = others.pop(node)
         return (_bird(calico.configuration(lab, me, others.values())),)
     if lab.spec.daemon == "bird":
-        return (_bird(bird.configuration(lab, own)),)
+        services = bird.Services(routed.told(snapshot, node), lab.spec.loadBalancer.networks if node == ROUTER else ())
+        return (_bird(bird.configuration(lab, own, services)),)
     return _frr(lab, own[0])
 
 

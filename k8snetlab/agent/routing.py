@@ -9,6 +9,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import read
+from k8snetlab.render.lb import routed
 from k8snetlab.render.node import Part
 from k8snetlab.render.routing.speakers import lacking, wanted
 
@@ -27,8 +28,8 @@ class Routing(Manager):
         self._network: Network | None = None
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
-        network = snapshot.lab.spec.network
-        routes = wanted(snapshot, self.node)
+        network, protocol = snapshot.lab.spec.network, snapshot.lab.spec.spoken
+        routes = (*wanted(snapshot, self.node), *routed.wanted(snapshot, self.node))
         self._missing = lacking(routes, read.learned(namespace)) if routes else ()
         if not self._missing or network != self._network:
             self._patience.end()
@@ -40,7 +41,7 @@ class Routing(Manager):
             self._patience.told = True
             first, more = self._missing[0], and_more(len(self._missing))
             raise KernelError(
-                f"{network.protocol} has made no route to {first.dst}{f' via {first.via}' if first.via else ''}{more}",
+                f"{protocol} has made no route to {first.dst}{f' via {first.via}' if first.via else ''}{more}",
                 f"`k8snetlab routing {self.node}` shows its neighbours",
             )
 

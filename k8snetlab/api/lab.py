@@ -302,9 +302,10 @@ class LabSpec(Value):
 
     @property
     def daemon(self) -> Daemon:
-        """The daemon that makes the routes between nodes, "" for none."""
+        """The daemon that makes the routes between nodes, or that tells the router of load balancers' addresses; "" for
+        none."""
         if not self.network.routed:
-            return ""
+            return "bird" if self.loadBalancer.mode == "bgp" else ""
         fast = self.network.backend == "ospf" and ":" not in self.podCIDR
         return self.network.routing.daemon or ("frr" if fast else "bird")
 
@@ -318,7 +319,12 @@ class LabSpec(Value):
         """Who makes those, in words."""
         if self.network.calico:
             return "BIRD, as Calico configures it"
-        return f"{self.daemon.upper()}, by {self.network.backend.upper()}"
+        return f"{self.daemon.upper()}, by {self.spoken.upper()}"
+
+    @property
+    def spoken(self) -> str:
+        """The protocol that the daemon speaks."""
+        return self.network.protocol if self.network.routed else "bgp"
 
 
 class Lab(Object):

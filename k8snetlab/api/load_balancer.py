@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, summarize_address_range
 from typing import Literal
 
 import msgspec
@@ -34,12 +35,17 @@ MOST = 65_536
 
 
 class LoadBalancer(Value):
-    """`mode` l2 is MetalLB's: a node answers ARP and NDP for the address. With cloud, haproxy in the lab's router
-    listens there and spreads over the nodes. `pool` are ranges (FIRST-LAST) or networks, from which Services get their
-    addresses."""
+    """`mode` l2 and bgp are MetalLB's: a node answers ARP and NDP for the address, or all that may tell the router of
+    it by BGP. With cloud, haproxy in the lab's router listens there and spreads over the nodes. `pool` are ranges
+    (FIRST-LAST) or networks, from which Services get their addresses."""
 
     mode: Literal["none", "l2", "bgp", "cloud"] = always("none")
     pool: tuple[str, ...] = ()
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """What the router leads to the cluster, where nodes announce addresses by BGP: the pool, as networks."""
+        return _networks(self.pool) if self.mode == "bgp" else ()
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -79,6 +85,14 @@ def parsed(text: str) -> Range:
     if int(first) > int(last):
         raise ValueError(f"{shorten(text)!r} ends before it begins")
     return Range(first, last)
+
+
+@functools.lru_cache(maxsize=64)
+def _networks(pool: tuple[str, ...]) -> tuple[str, ...]:
+    parts = [part for one in map(parsed, pool) for part in summarize_address_range(one.first, one.last)]
+    four = [part for part in parts if isinstance(part, IPv4Network)]
+    six = [part for part in parts if isinstance(part, IPv6Network)]
+    return (*map(str, collapse_addresses(four)), *map(str, collapse_addresses(six)))
 
 
 def annotation(annotations: Mapping[str, str], name: str) -> str:

@@ -8,13 +8,15 @@ from ipaddress import ip_interface
 from k8snetlab.api import addressing
 from k8snetlab.api.addressing import IPNetwork, split
 from k8snetlab.api.defaults import expanded_nodes
-from k8snetlab.api.lab import Lab
+from k8snetlab.api.lab import Backend, Lab
 from k8snetlab.api.load_balancer import MOST, LoadBalancer, Range, parsed
 from k8snetlab.api.problems import Report
 from k8snetlab.api.words import Path
 
 MODE: Path = ("spec", "loadBalancer", "mode")
 POOL: Path = ("spec", "loadBalancer", "pool")
+SPEAKING: tuple[Backend, ...] = ("vxlan", "host-gw", "bgp")
+"""The backends beside which nodes may announce addresses by BGP."""
 
 
 def load_balancer(report: Report, lab: Lab, underlay: Sequence[IPNetwork], inside: Sequence[IPNetwork]) -> None:
@@ -23,12 +25,18 @@ def load_balancer(report: Report, lab: Lab, underlay: Sequence[IPNetwork], insid
     if wanted.mode == "none":
         if wanted != LoadBalancer():
             report.warn(lab, POOL, "means nothing with mode none")
-    elif wanted.mode == "bgp":
-        report.error(lab, MODE, "bgp is not there yet: nodes would have to announce addresses; use l2 or cloud")
     elif lab.spec.machines:
         report.error(lab, MODE, f"{wanted.mode} is for labs of namespaces: machines stand in a network of others")
+    elif wanted.mode == "bgp" and (lab.spec.network.backend not in SPEAKING or lab.spec.daemon == "frr"):
+        report.error(lab, MODE, _unspoken(lab))
     else:
         _pool(report, lab, underlay, inside)
+
+
+def _unspoken(lab: Lab) -> str:
+    backend = lab.spec.network.backend
+    why = "Calico's BIRD has port 179 of every node" if backend == "calico" else f"nodes speak {backend} already"
+    return f"{why}: bgp goes with network.backend {', '.join(SPEAKING)}; use those, or mode l2"
 
 
 def _pool(report: Report, lab: Lab, underlay: Sequence[IPNetwork], inside: Sequence[IPNetwork]) -> None:
@@ -67,7 +75,12 @@ def _of_link(lab: Lab, one: Range, underlay: Sequence[IPNetwork]) -> Iterator[st
     on_link = one.first in link and one.last in link
     if lab.spec.loadBalancer.mode == "l2" and not on_link:
         yield f"{written} is not inside spec.underlay.cidr {link}: only there does anybody ask for it by ARP or NDP"
-    if on_link and link.version == 4 and (link[0] in one or link[-1] in one):
+    if lab.spec.loadBalancer.mode == "bgp" and one.overlaps(Range(link[0], link[-1])):
+        yield (
+            f"{written} is of spec.underlay.cidr {link}, where hosts ask for it by ARP or NDP, and no node answers; "
+            "take a network of its own, like 198.51.100.0/24"
+        )
+    elif on_link and link.version == 4 and (link[0] in one or link[-1] in one):
         yield f"{written} has the network's or the broadcast address of {link}"
 
 

@@ -36,7 +36,8 @@ def features(lab: Lab) -> Iterator[Feature]:
 def _asked(lab: Lab) -> Iterator[tuple[str, str, str]]:
     """What asks for a program, the program, and Debian's package of it."""
     if lab.spec.daemon:
-        yield f"network.backend {lab.spec.network.backend}", *PACKAGES[lab.spec.daemon]
+        needs = f"network.backend {lab.spec.network.backend}" if lab.spec.network.routed else "loadBalancer.mode bgp"
+        yield needs, *PACKAGES[lab.spec.daemon]
     if lab.spec.ingress.controller == "nginx":
         yield "ingress.controller nginx", nginx.PROGRAM, nginx.PACKAGE
     if lab.spec.loadBalancer.mode == "cloud":

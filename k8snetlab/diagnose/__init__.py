@@ -1,6 +1,7 @@
 """Findings: what is wrong with a network, from values alone."""
 
 __all__ = [
+    "announced",
     "balancers",
     "connections",
     "doors",

@@ -53,7 +53,7 @@ def unannounced(snapshot: Snapshot) -> Iterator[Finding]:
     mode = snapshot.lab.spec.loadBalancer.mode
     for service in snapshot.select(Service, balanced, True).values() if mode != "none" else ():
         addresses = ", ".join(one.ip for one in service.status.loadBalancer.ingress)
-        why = candidates.lacking(service, snapshot) if mode == "l2" else haproxy.unbalanced(service, snapshot)
+        why = candidates.lacking(service, snapshot) if mode in ("l2", "bgp") else haproxy.unbalanced(service, snapshot)
         if not addresses or not why or not candidates.served(service, snapshot):
             continue
         yield about(

@@ -19,12 +19,15 @@ from k8snetlab.api.selection import balanced
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.names import ROUTER
+from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.view import NeighbourEntry
-from k8snetlab.diagnose import balancers
+from k8snetlab.diagnose import announced, balancers
 from k8snetlab.diagnose.balancers import Server
 from k8snetlab.diagnose.finding import Finding
+from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import netns
+from k8snetlab.explain import daemons
+from k8snetlab.kernel import netns, read
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.render.lb import candidates, haproxy
 from k8snetlab.speaker import frames
@@ -74,8 +77,24 @@ def findings(snapshot: Snapshot, paths: LabPaths, known: Iterable[NeighbourEntry
             nodes = (node.name for node in snapshot.all(Node).values())
             for found in balancers.answered(snapshot, asked, known, announcers(paths.addons, nodes)):
                 yield replace(found, broken=tuple(_unreached(snapshot, found.object)))
+    if mode == "bgp":
+        with contextlib.suppress(OSError, K8sNetLabError):
+            sessions = {one.name: one for one in daemons.sessions_of(snapshot, paths, ROUTER)}
+            yield from announced.untold(snapshot, _held(snapshot), sessions)
     if mode == "cloud":
         yield from balancers.unhealthy(snapshot, servers(paths))
+
+
+def sought(snapshot: Snapshot) -> Iterator[UsualPath]:
+    """What the router sends to nodes that should tell it of an address, and do not."""
+    if snapshot.lab.spec.loadBalancer.mode == "bgp":
+        with contextlib.suppress(K8sNetLabError):
+            yield from announced.asked(snapshot, announced.silent(snapshot, _held(snapshot)))
+
+
+def _held(snapshot: Snapshot) -> tuple[Route, ...]:
+    """The routes that the router's daemon has made. Raises K8sNetLabError."""
+    return read.learned(names.node_netns(snapshot.lab.name, ROUTER))
 
 
 def _unreached(snapshot: Snapshot, name: str) -> Iterator[str]:

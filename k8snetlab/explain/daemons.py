@@ -35,7 +35,7 @@ PATIENCE = 3.0
 def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
     """Of one node, or of all and the router. Raises NotFoundError, and InputError where no daemon makes routes."""
     network = snapshot.lab.spec.network
-    if not network.routed:
+    if not snapshot.lab.spec.daemon:
         raise InputError(
             f"no daemon makes routes here: network.backend is {network.backend}"
             + (", and all pools have a vxlanMode" if network.calico else ""),
@@ -44,12 +44,15 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
     if name not in ("", ROUTER):
         snapshot.node(name)
     subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in pools.led_to(node)}
-    return RoutingView(network.backend, tuple(_shown(*one, subnets) for one in speaking(snapshot, paths, name)))
+    return RoutingView(
+        network.backend if network.routed else snapshot.lab.spec.spoken,
+        tuple(_shown(*one, subnets) for one in speaking(snapshot, paths, name)),
+    )
 
 
 def gaps(snapshot: Snapshot, paths: LabPaths) -> list[Speaking]:
     """The nodes whose daemons have not made all routes, or do not answer, and the router, if it is one of them."""
-    if not snapshot.lab.spec.network.routed:
+    if not snapshot.lab.spec.daemon:
         return []
     return [one for one, _ in speaking(snapshot, paths) if one.missing or one.problem]
 
@@ -77,6 +80,12 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
         yield Speaking(one, daemon, tuple(_neighbours(snapshot, own, found)), missing, problem, others, detours), held
 
 
+def sessions_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Iterator[Session]:
+    """Of one node's daemon, or of the router's. Raises OSError where it does not answer."""
+    own = tuple(speakers(snapshot, name))
+    return _neighbours(snapshot, own, _asked(snapshot, paths, own))
+
+
 def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:
     neighbours = tuple(RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since) for s in one.neighbours)
     routes = tuple(LearnedRoute(r.dst, r.via, r.dev, r.metric, subnets.get(r.dst, "")) for r in held)
@@ -89,7 +98,7 @@ def _neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Sess
     known = {session.address: session for session in found}
     for other in (other for one in own for other in one.neighbours):
         session = known.pop(other.address, None)
-        if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.network.protocol == "bgp":
+        if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.spoken == "bgp":
             yield replace(session or Session(other.address, ""), name=other.name)
     yield from known.values()
 
@@ -100,7 +109,7 @@ def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Itera
     if not own:
         return []
     where, command = talking(lab, paths.addons / own[0].name)
-    backend = lab.spec.network.protocol
+    backend = lab.spec.spoken
     if lab.spec.daemon == "frr":
         asked = "show ip ospf neighbor json" if backend == "ospf" else "show ip rip status"
         said = _said(where, [*command, "-c", asked])

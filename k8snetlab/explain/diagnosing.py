@@ -280,7 +280,8 @@ class _Look:
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
         lacking = daemons.gaps(snapshot, self.paths)
         found += routing.missing(snapshot, lacking)
-        for path in (path for node in lacking for path in routing.needed(snapshot, node)):
+        unheard = (path for node in lacking for path in routing.needed(snapshot, node))
+        for path in (*unheard, *balanced.sought(snapshot)):
             broken += self._judged(path, kernel)
         of_names, barred = asked.beyond(lambda path: self._judged(path, kernel))
         found, broken = [*found, *of_names], [*broken, *barred]

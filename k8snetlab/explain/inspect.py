@@ -19,7 +19,7 @@ from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.explain.places import Place
-from k8snetlab.explain.tables import TABLES, Reader
+from k8snetlab.explain.tables import TABLES, Reader, joined
 from k8snetlab.kernel import connections, iptables, listing
 from k8snetlab.messages.rules import Chains, RulesDifference, RuleTree
 from k8snetlab.messages.tables import Row, Table, TableList, TableName
@@ -150,7 +150,7 @@ class _Tables:
 
     def _lines(self, name: TableName, argv: list[str], explain: Callable[[str], Row]) -> Table:
         typed = [argv[0], *self._there, *(word for word in argv[1:] if word != "-4")]
-        return Table(name, " ".join(typed), tuple(explain(line) for line in listing.lines(self._netns, argv)))
+        return Table(name, " ".join(typed), tuple(explain(line) for line in joined(listing.lines(self._netns, argv))))
 
     def _forwarding(self) -> Iterator[Table]:
         """Those of tunnels, then those of bridges less the multicast groups that every device listens to ("self")."""

@@ -3,7 +3,8 @@ connections."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+import itertools
+from collections.abc import Container, Iterable, Iterator, Mapping
 from typing import Any
 
 from k8snetlab.api.lab import Lab
@@ -77,7 +78,7 @@ class Reader:
         dst, via, dev = words.first, words.after("via"), words.after("dev")
         if dst in ENDING and len(words.all) > 1:
             return self._ending(line, words)
-        what, hop = self._directory.what(dst), self._directory.named(via)
+        what, hop = self._directory.what(dst), " or ".join(map(self._directory.named, words.all_after("via") or [""]))
         if words.after("proto") == "kernel":
             because = f", because {dev} has the address {words.after('src')}" if words.after("src") else ""
             return Row(line, KERNEL, f"{what or dst}: directly on {dev}{because}")
@@ -273,6 +274,21 @@ class _Words:
         """The word after `word`, "" where there is none."""
         place = self.all.index(word) + 1 if word in self.all[1:] else 0
         return self.all[place] if 0 < place < len(self.all) else ""
+
+    def all_after(self, word: str) -> list[str]:
+        """The words after each `word`."""
+        return [after for one, after in itertools.pairwise(self.all) if one == word]
+
+
+def joined(lines: Iterable[str]) -> Iterator[str]:
+    """Routes of several next hops, which ip prints one to a line, each as one line."""
+    held: list[str] = []
+    for line in lines:
+        if held and line.startswith("nexthop "):
+            held[-1] += f" {line}"
+        else:
+            held.append(line)
+    yield from held
 
 
 def _node_of(what: str) -> str:

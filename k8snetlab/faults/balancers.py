@@ -74,15 +74,25 @@ def _unasked(scene: Scene) -> Damage:
     return Damage(_at(service), _seen(service), (do,), (undo,))
 
 
+def _session_dropped(scene: Scene) -> Damage:
+    """As a firewall that knows what nodes serve, and not that they tell the router of it: by TCP, too."""
+    _mode(scene, "bgp")
+    found = [one for one in scene.services() if _address(one) and one.spec.externalTrafficPolicy == "Local"]
+    found = [one for one in found if all(pod.spec.nodeName == scene.node.name for pod in scene.ready(one))]
+    service = scene.one(found, f"load balancer with externalTrafficPolicy Local whose pods are on {scene.node.name}")
+    do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-s {scene.gateway} -p tcp -j DROP")
+    return Damage(_at(service), _seen(service), (do,), (undo,))
+
+
 def _ranges(scene: Scene) -> Damage:
-    _mode(scene, "l2", "cloud")
+    _mode(scene, "l2", "bgp", "cloud")
     service = _balanced(scene)
     return Damage(_at(service), _seen(service), edits=(changed(service, loadBalancerSourceRanges=(NOWHERE,)),))
 
 
 def _no_address(scene: Scene) -> Damage:
     """It asks for an address that the pool does not have, and so it has none."""
-    _mode(scene, "l2", "cloud")
+    _mode(scene, "l2", "bgp", "cloud")
     service = _balanced(scene)
     wanted = NOWHERE.replace("0/24", "9")
     return Damage(_at(service), _seen(service), edits=(changed(service, loadBalancerIP=wanted),))
@@ -119,6 +129,16 @@ def faults() -> Iterator[Fault]:
         symptom=unreached,
         said=Said("service", "unhealthy"),
         make=_unasked,
+    )
+    yield Fault(
+        name="vip-session-dropped",
+        title="a firewall drops the router's TCP, and with it BGP",
+        level=2,
+        group=group,
+        touches="what a node lets in",
+        symptom=f"some seconds later {unreached}",
+        said=Said("rule", "foreign"),
+        make=_session_dropped,
     )
     yield Fault(
         name="source-ranges-narrow",

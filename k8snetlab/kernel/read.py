@@ -198,10 +198,17 @@ def _is_connected(address: Address, connected: Container[tuple[str, str]]) -> bo
 
 
 def learned(namespace: str, protocols: Container[int] = BY_DAEMONS) -> tuple[Route, ...]:
-    """The routes that routing daemons have made. Raises NotFoundError."""
+    """The routes that routing daemons have made, one of several next hops as so many. Raises NotFoundError."""
     with Netlink(namespace) as netlink:
         names = {index: link.name for index, link in decoded.devices(netlink).items()}
-        return tuple(route for route, protocol in _all_routes(netlink, names) if protocol in protocols)
+        found = ((route, hops) for route, protocol, hops in _ways(netlink, names) if protocol in protocols)
+        return tuple(
+            msgspec.structs.replace(route, dev=names.get(hop.ifindex, ""), via=decoded.gateway(hop.given))
+            if hop
+            else route
+            for route, hops in found
+            for hop in hops or (None,)
+        )
 
 
 def others(namespace: str, networks: Container[str]) -> dict[str, str]:
@@ -219,6 +226,12 @@ def others(namespace: str, networks: Container[str]) -> dict[str, str]:
 
 def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int]]:
     """Each with its protocol: who made it."""
+    for route, protocol, _ in _ways(netlink, names):
+        yield route, protocol
+
+
+def _ways(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int, tuple[decoded.NextHop, ...]]]:
+    """Each with its protocol, and with its next hops where it has several."""
     for family, length, table, protocol, kind, flags, given in decoded.routes(netlink, table=RT_TABLE_MAIN):
         ended = kind == RTN_BLACKHOLE and (protocol == FELIX or protocol in BY_DAEMONS)
         if table != RT_TABLE_MAIN or not (kind == RTN_UNICAST or ended):
@@ -237,7 +250,7 @@ def _all_routes(netlink: Netlink, names: Names) -> Iterator[tuple[Route, int]]:
             ended,
             FELIX if protocol == FELIX else 0,
         )
-        yield route, protocol
+        yield route, protocol, tuple(decoded.next_hops(given))
 
 
 def _neighbours(netlink: Netlink, names: Names) -> Iterator[Neighbour]:

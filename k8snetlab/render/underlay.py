@@ -26,6 +26,9 @@ from k8snetlab.render import outside as outside_hosts
 from k8snetlab.render.lb import haproxy
 from k8snetlab.render.pods import DAD, NO_DAD, NO_IPV6
 
+BY_CONNECTION = "net.{}.fib_multipath_hash_policy"
+"""Of several ways as good, 1 has each connection take one by its addresses and ports, 0 all of a client the same."""
+
 
 def render(snapshot: Snapshot) -> NodeDataplane:
     """The router's namespace, with those of the host outside and of the hosts of `spec.outside` as its "pods"."""
@@ -36,6 +39,8 @@ def render(snapshot: Snapshot) -> NodeDataplane:
     taken = outside_hosts.addresses(lab)
     listening = haproxy.addresses(snapshot)
     external = tuple(r for r in _external_routes(snapshot, nodes) if r.dst.partition("/")[0] not in taken)
+    pools = lab.spec.loadBalancer.networks
+    led = (*external, *map(Route, pools))
     bridge_addresses = tuple(
         Address(names.UNDERLAY_BRIDGE, with_length(pick(underlay.router, f) or gateway(cidr), cidr), f == "ipv4")
         for f in FAMILIES
@@ -48,6 +53,8 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         sysctls=no_ipv6
         | {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
         | {f"net.ipv4.conf.{names.UNDERLAY_BRIDGE}.arp_notify": "1"}
+        | ({BY_CONNECTION.format("ipv4"): "1"} if pools else {})
+        | ({BY_CONNECTION.format("ipv6"): "1"} if pools and not no_ipv6 else {})
         | ({} if no_ipv6 else {DAD.format("default"): "0", "net.ipv6.conf.all.forwarding": "1"})
         | ({} if no_ipv6 else {f"net.ipv6.conf.{names.UNDERLAY_BRIDGE}.ndisc_notify": "1"}),
         links=(
@@ -72,8 +79,8 @@ def render(snapshot: Snapshot) -> NodeDataplane:
             *outside_hosts.router_addresses(lab),
         ),
         routes=(*external, *outside_hosts.router_routes(lab)),
-        networks=tuple(split(lab.spec.podCIDR)),
-        learns=lab.spec.network.routed and not lab.spec.network.calico,
+        networks=(*split(lab.spec.podCIDR), *pools),
+        learns=bool(pools) or (lab.spec.network.routed and not lab.spec.network.calico),
     )
     beyond = Netns(
         name=names.node_netns(lab.name, names.OUTSIDE),
@@ -82,9 +89,9 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         sysctls=no_ipv6 or NO_DAD,
         links=(Device("lo"), Device(ETH0, mtu=underlay.mtu)),
         addresses=tuple(Address(ETH0, a, family_of(a) == "ipv4") for a in outside),
-        routes=tuple(_routes_beyond(lab, (*(r.dst for r in external), *map(host, listening)), outside)),
+        routes=tuple(_routes_beyond(lab, (*(r.dst for r in led), *map(host, listening)), outside)),
     )
-    return NodeDataplane(node=router, pods=(beyond, *outside_hosts.namespaces(lab, external)))
+    return NodeDataplane(node=router, pods=(beyond, *outside_hosts.namespaces(lab, led)))
 
 
 def _mac(addresses: Iterable[Address]) -> str:

@@ -14,8 +14,11 @@ from k8snetlab.api.selection import balanced
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers import load_balancers
+from k8snetlab.render.lb import candidates
 
 SPEAKER = "metallb-speaker"
+PROTOCOLS = {"l2": "layer2", "bgp": "bgp"}
+"""What MetalLB calls the modes in which nodes announce addresses."""
 TICK = 0.5
 """Seconds between two looks at the speakers."""
 
@@ -37,8 +40,8 @@ class Announcements:
             if mode != "none" and (before is None or list(snapshot.changes(Service, before))):
                 self._tell_failures(snapshot)
             before = snapshot
-            if mode == "l2":
-                self._tell_announcers(snapshot)
+            if mode in PROTOCOLS:
+                self._tell_announcers(snapshot, mode)
             await asyncio.sleep(TICK)
 
     def _tell_failures(self, snapshot: Snapshot) -> None:
@@ -52,17 +55,20 @@ class Announcements:
                 self._cluster.record(service, note.type, note.reason, note.message, component=note.component)
         self._failed = found
 
-    def _tell_announcers(self, snapshot: Snapshot) -> None:
+    def _tell_announcers(self, snapshot: Snapshot, mode: str) -> None:
         services = snapshot.select(Service, balanced, True).values()
         told: dict[tuple[Key, str], tuple[str, ...]] = {}
-        known = announcers(self._files, (node.name for node in snapshot.all(Node).values())) if services else {}
+        if mode == "bgp":
+            known = candidates.announced(snapshot)  # each tells of it: none is chosen
+        else:
+            known = announcers(self._files, (node.name for node in snapshot.all(Node).values())) if services else {}
         for service in services:
             one = service.key, service.metadata.uid
             addresses = [ingress.ip for ingress in service.status.loadBalancer.ingress]
             nodes = tuple(sorted({node for address in addresses for node in known.get(address, ())}))
             for node in nodes:
                 if node not in self._assigned.get(one, ()):
-                    message = f'announcing from node "{node}" with protocol "layer2"'
+                    message = f'announcing from node "{node}" with protocol "{PROTOCOLS[mode]}"'
                     self._cluster.record(service, "Normal", "nodeAssigned", message, component=SPEAKER, host=node)
             told[one] = nodes
         self._assigned = told

@@ -77,6 +77,8 @@ def _networks(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         if (outside := pick(spec.underlay.outside, family)) and not spec.machines:
             yield str(network(outside)), "the world outside"
             yield outside.partition("/")[0], "the host outside"
+    for cidr in spec.loadBalancer.networks:
+        yield cidr, "the load balancers' pool"
     for host in spec.hosts:
         yield from ((address, f"host {host.name} outside") for address in host.addresses)
 

@@ -94,10 +94,13 @@ class Owners:
         for node in self._snapshot.all(Node).values():
             if any(network(subnet) == cidr for subnet in pools.led_to(node)):
                 return self.of(node)
-        if any(network(part) == cidr for part in split(lab.spec.podCIDR)):
-            return f"the pod network of Lab {lab.name}{at(lab)}"
-        if any(network(part) == cidr for part in split(lab.spec.underlay.cidr)):
-            return f"the underlay of Lab {lab.name}{at(lab)}"
+        for what, networks in (
+            ("pod network", split(lab.spec.podCIDR)),
+            ("underlay", split(lab.spec.underlay.cidr)),
+            ("load balancers' pool", lab.spec.loadBalancer.networks),
+        ):
+            if any(network(part) == cidr for part in networks):
+                return f"the {what} of Lab {lab.name}{at(lab)}"
         for service in self._snapshot.all(Service).values():
             vips = [ingress.ip for ingress in service.status.loadBalancer.ingress]
             if cidr.num_addresses == 1 and str(cidr.network_address) in (*service.spec.externalIPs, *vips):

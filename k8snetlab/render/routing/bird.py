@@ -6,12 +6,15 @@ protocols are those that Calico's confd writes: Node_, and the neighbour's addre
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address, ip_address
 
+import msgspec
+
 from k8snetlab.api.lab import Lab
-from k8snetlab.dataplane.families import pick
-from k8snetlab.dataplane.names import BRIDGE
+from k8snetlab.dataplane.families import family_of, pick
+from k8snetlab.dataplane.names import BRIDGE, ROUTER
+from k8snetlab.dataplane.rules import Family
 from k8snetlab.render.routing.speakers import Speaker, is_calm
 
 BGP_TIMERS = "connect delay time 1; connect retry time 1; error wait time 1, 5; hold time {}; keepalive time {};"
@@ -21,20 +24,32 @@ OSPF_TIMERS = "type broadcast; hello 1; dead 3; wait 2; retransmit 2;"
 RIP_TIMERS = "update time 1; timeout time 3; garbage time 3;"
 
 
-def configuration(lab: Lab, speakers: Sequence[Speaker]) -> str:
+class Services(msgspec.Struct, frozen=True):
+    """Addresses of load balancers, as networks: those that a node tells the router of, and, on the router, the pool
+    that they are of."""
+
+    told: Mapping[Family, tuple[str, ...]] = {}
+    pool: tuple[str, ...] = ()
+
+
+NONE = Services()
+
+
+def configuration(lab: Lab, speakers: Sequence[Speaker], services: Services = NONE) -> str:
     """The file of a node that is each of `speakers` in one family. Every value in it was read as an address or a
     number before."""
     channels = ["ipv4" if one.family == "ipv4" else "ipv6" for one in speakers]
+    write = _PROTOCOLS[lab.spec.spoken]
     lines = [
         "log stderr all;",
         f"router id {_router_id(speakers)};",
         "",
         "protocol device { scan time 10; }",
         _direct(speakers[0], channels),
-        *(_kernel(lab, one, channel) for one, channel in zip(speakers, channels, strict=True)),
+        *(_kernel(lab, one, channel, services) for one, channel in zip(speakers, channels, strict=True)),
     ]
     for one, channel in zip(speakers, channels, strict=True):
-        lines += ["", *_PROTOCOLS[lab.spec.network.backend](lab, one, channel)]
+        lines += ["", *_told(channel, services.told.get(one.family, ())), *write(lab, one, channel)]
     return "\n".join(lines) + "\n"
 
 
@@ -56,10 +71,22 @@ def _direct(speaker: Speaker, channels: Iterable[str]) -> str:
     return f"protocol direct {{ {''.join(f'{channel}; ' for channel in channels)}interface {devices}; }}"
 
 
-def _kernel(lab: Lab, speaker: Speaker, channel: str) -> str:
-    """Into the kernel goes what leads to pods."""
-    pods = f"net ~ [ {pick(lab.spec.podCIDR, speaker.family)}+ ]"
-    return f"protocol kernel {{ {channel} {{ import none; export where source != RTS_DEVICE && {pods}; }}; }}"
+def _kernel(lab: Lab, speaker: Speaker, channel: str, services: Services) -> str:
+    """Into the kernel goes what leads to pods and, on the router, to Services: by all ways that are as good."""
+    pool = [cidr for cidr in services.pool if family_of(cidr) == speaker.family]
+    wanted = ", ".join(f"{cidr}+" for cidr in (pick(lab.spec.podCIDR, speaker.family), *pool))
+    known = f"source != RTS_DEVICE && net ~ [ {wanted} ]"
+    merged = "merge paths on; " if pool else ""
+    return f"protocol kernel {{ {merged}{channel} {{ import none; export where {known}; }}; }}"
+
+
+def _told(channel: str, addresses: Sequence[str]) -> Iterator[str]:
+    """They are on no device: known to BIRD alone, which tells of them and brings them into no kernel."""
+    if addresses:
+        yield f"protocol static services_{channel} {{"
+        yield f"  {channel};"
+        yield from (f"  route {address} blackhole;" for address in addresses)
+        yield "}"
 
 
 def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
@@ -70,11 +97,14 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     yield "  direct;"
     if routing.timers == "fast":
         yield f"  {BGP_TIMERS.format(*(CALMER if is_calm(lab, speaker) else FAST))}"
-    yield f'  {channel} {{ import all; export where source = RTS_DEVICE && ifname = "{BRIDGE}"; next hop self; }};'
+    pods = f'source = RTS_DEVICE && ifname = "{BRIDGE}"' if lab.spec.network.routed else "false"
+    yield f"  {channel} {{ import all; export where {pods}; next hop self; }};"
     yield "}"
     for other in speaker.neighbours:
         yield f"protocol bgp {protocol_of(other.address)} from {template} {{"
         yield f"  neighbor {other.address} as {own};"
+        if other.name == ROUTER and lab.spec.loadBalancer.mode == "bgp":
+            yield f'  {channel} {{ export where ({pods}) || proto = "services_{channel}"; }};'
         yield "}"
 
 

@@ -40,12 +40,15 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 def speakers(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
-    """The node `name`, or the router, once for each family that pods have."""
+    """The node `name`, or the router, once for each family that pods have. Where no daemon makes the routes to pods,
+    nodes have nothing to tell but addresses of load balancers, and those to the router alone."""
     for family in FAMILIES:
         everybody = {one.name: one for one in _everybody(snapshot, family)}
         if own := everybody.pop(name, None):
             device = UNDERLAY_BRIDGE if name == ROUTER else ETH0
-            yield Speaker(name, family, own.address, own.subnet, device, tuple(everybody.values()))
+            meets_all = name == ROUTER or snapshot.lab.spec.network.routed
+            others = everybody.values() if meets_all else [everybody[ROUTER]] if ROUTER in everybody else []
+            yield Speaker(name, family, own.address, own.subnet, device, tuple(others))
 
 
 def _everybody(snapshot: Snapshot, family: Family) -> Iterator[Neighbour]:

@@ -38,7 +38,15 @@ def test_a_wrong_pool_is_refused_with_its_line(pool: str) -> None:
 
 
 def test_modes_that_cannot_be_are_refused_with_their_reasons() -> None:
-    assert "spec.loadBalancer.mode: bgp is not there yet" in said("{mode: bgp, pool: [192.168.0.200-192.168.0.201]}")
+    assert "where hosts ask for it by ARP or NDP" in said("{mode: bgp, pool: [192.168.0.200-192.168.0.201]}")
+    off_link = "{mode: bgp, pool: [198.51.100.0/28]}"
+    for network, why in (
+        ("{backend: calico}", "Calico's BIRD has port 179"),
+        ("{backend: ospf}", "nodes speak ospf already: bgp goes with network.backend vxlan, host-gw, bgp"),
+    ):
+        text = said(f"{off_link}\n  network: {network}")
+        assert "lab.yaml:5: spec.loadBalancer.mode: " in text and why in text
+    assert "bgp is for labs of namespaces" in said(off_link, machines=True)
     assert "l2 is for labs of namespaces" in said("{mode: l2, pool: [192.168.0.200-192.168.0.201]}", machines=True)
 
 

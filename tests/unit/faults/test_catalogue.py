@@ -85,7 +85,7 @@ def asking() -> Snapshot:
 
 def balancing(mode: str, app: str) -> Snapshot:
     """A lab with load balancers, one of which leads to the pods of `app` with externalTrafficPolicy Local."""
-    balancer = f"  loadBalancer: {{mode: {mode}, pool: [{POOL}]}}\n"
+    balancer = f"  loadBalancer: {{mode: {mode}, pool: [{'198.51.100.0/28' if mode == 'bgp' else POOL}]}}\n"
     text = MANIFESTS.read_text().replace("  nodes: 2\n", f"  nodes: 2\n{balancer}")
     spec = f"type: LoadBalancer, externalTrafficPolicy: Local, selector: {{app: {app}}}, ports: [{{port: 80}}]"
     service = f"{{apiVersion: v1, kind: Service, metadata: {{name: outer}}, spec: {{{spec}}}}}"
@@ -95,6 +95,7 @@ def balancing(mode: str, app: str) -> Snapshot:
 BALANCED = {
     **dict.fromkeys(("source-ranges-narrow", "vip-not-in-pool", "vip-answered-twice"), ("l2", "far")),
     "health-check-dropped": ("cloud", "near"),
+    "vip-session-dropped": ("bgp", "near"),
 }
 """The lab that a fault of load balancers needs."""
 
