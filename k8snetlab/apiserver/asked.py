@@ -13,6 +13,7 @@ import msgspec
 from k8snetlab.api.lab import StoreSpec
 from k8snetlab.apiserver.listener import LOOPBACK, PORT, parted
 from k8snetlab.errors import InputError
+from k8snetlab.store.open import FAR
 
 PROGRAM = "python -m k8snetlab.apiserver"
 MEMORY = "memory"
@@ -39,6 +40,8 @@ class Asked(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
     """Names and addresses by which clients may know it besides its own."""
     kubeconfig: Path | None = None
+    patience: float = FAR
+    """Seconds that a member of an etcd gets to begin to answer."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -52,7 +55,8 @@ def read(words: Sequence[str]) -> Asked:
     store, file = _store(given)
     kubeconfig = Path(given.kubeconfig) if given.kubeconfig else None
     asked = Asked(store, file, given.plain, kubeconfig=kubeconfig, keys=Path(given.keys) if given.keys else None)
-    asked = msgspec.structs.replace(asked, names=tuple(filter(None, given.names.split(","))))
+    names = tuple(filter(None, given.names.split(",")))
+    asked = msgspec.structs.replace(asked, names=names, patience=_patience(given.patience))
     if given.listen.startswith(UNIX):
         return _at_socket(asked, given.listen.removeprefix(UNIX))
     try:
@@ -70,6 +74,12 @@ def read(words: Sequence[str]) -> Asked:
             f"leave --plain out, or listen at {LOOPBACK}",
         )
     return msgspec.structs.replace(asked, host=host, port=port)
+
+
+def _patience(said: float) -> float:
+    if not 0.1 <= said <= 60:
+        raise InputError(f"--patience: {said:g} s are not between 0.1 and 60")
+    return said
 
 
 def _at_socket(asked: Asked, path: str) -> Asked:
@@ -119,6 +129,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--ca", default="", metavar="FILE", help="by which the etcd is known")
     parser.add_argument("--cert", default="", metavar="FILE", help="shown to the etcd")
     parser.add_argument("--key", default="", metavar="FILE", help="of --cert")
+    parser.add_argument(
+        "--patience", type=float, default=FAR, metavar="SECONDS", help=f"a member of the etcd's ({FAR:g})"
+    )
     parser.add_argument("--insecure", action="store_true", help="take an etcd over plain http")
     parser.add_argument(
         "--listen",

@@ -66,7 +66,7 @@ async def serve(asked: Asked) -> None:
     async with contextlib.AsyncExitStack() as held:
         keys = Keys(asked.keys or Path(held.enter_context(tempfile.TemporaryDirectory(prefix="k8snetlab-api-"))))
         supervisor = Supervisor()
-        store = open_store(asked.store, asked.file)
+        store = open_store(asked.store, asked.file, patience=asked.patience)
         held.push_async_callback(store.close)
         informer = Informer(store, begin=supervisor.keep)
         await informer.start()

@@ -19,6 +19,7 @@ from k8snetlab.cluster.events import EventRecorder
 from k8snetlab.cluster.failing import Failing
 from k8snetlab.cluster.fencing import Fence, FencedError, gives
 from k8snetlab.controllers import Write, returning
+from k8snetlab.controllers.components import ALL
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.returning import Return
 from k8snetlab.dataplane.holds import NONE, Holds, named
@@ -48,11 +49,12 @@ Outcome = Literal["created", "configured", "unchanged"]
 class Cluster:
     """Objects in the store, as a Snapshot that is never older than this process's own writes.
 
-    `shared`: other machines' daemons write to the store too, and one of theirs may run the controllers.
+    `shared`: other machines' daemons write to the store too, and one of theirs may run the controllers. `component`
+    says which of them run here, if any do.
     """
 
-    def __init__(self, store: Store, informer: Informer, shared: bool = False) -> None:
-        self._store, self._informer, self._shared = store, informer, shared
+    def __init__(self, store: Store, informer: Informer, shared: bool = False, component: str = ALL) -> None:
+        self._store, self._informer, self._shared, self._component = store, informer, shared, component
         self._controllers: ControllerLoop | None = None
         self._held: Holds = NONE
         self._door = asyncio.Lock()
@@ -438,7 +440,7 @@ class Cluster:
 
     async def run_controllers(self) -> None:
         """Runs the controllers after each change, until they have nothing left to write."""
-        self._controllers = ControllerLoop(self)
+        self._controllers = ControllerLoop(self, self._component)
         self._controllers.hold(named(self._held, "controller"))
         try:
             await self._controllers.run()

@@ -26,6 +26,7 @@ from k8snetlab.cluster.failing import Concerned, Failing
 from k8snetlab.cluster.node_status import ALLOCATABLE, architecture, capacity
 from k8snetlab.cluster.resting import Rests
 from k8snetlab.controllers import ENOUGH, Bug, Context, EndpointMemory, Outcome, Write, work_out
+from k8snetlab.controllers.components import ALL
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import K8sNetLabError
 
@@ -75,7 +76,8 @@ class _Held:
 
 
 class ControllerLoop:
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, component: str = ALL) -> None:
+        """`component` says whose controllers are run."""
         self._door = door
         self._held: dict[tuple[str, Concerned], _Held] = {}
         self._look: list[Concerned] = []
@@ -97,6 +99,7 @@ class ControllerLoop:
             capacity=capacity(),
             allocatable=ALLOCATABLE,
             identity=identity,
+            component=component,
         )
         # One of its own: agents at work may keep all threads that others share.
         self._worker = ThreadPoolExecutor(1, "controllers")

@@ -14,6 +14,7 @@ __all__ = [
     "Outcome",
     "Write",
     "admission",
+    "components",
     "correlation",
     "deployments",
     "endpoints",

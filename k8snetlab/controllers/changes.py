@@ -67,6 +67,8 @@ class Context(msgspec.Struct, frozen=True):
     """Who runs them, as holders of Leases are called; "" takes none."""
     stuck: frozenset[str] = frozenset()
     """The controllers that hang: they look at nothing."""
+    component: str = ""
+    """Whose controllers are run, in the words of `components`; "" for all."""
 
 
 NOTHING = Context()

@@ -14,6 +14,7 @@ from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers import (
     blocks,
     builtin,
+    components,
     cordons,
     daemon_sets,
     definitions,
@@ -142,7 +143,8 @@ def work_out(snapshot: Snapshot, previous: Snapshot | None, context: Context) ->
     notes: dict[tuple[type[Object], Key], dict[str, Note]] = {}
     bugs: dict[tuple[str, type[Object] | None, Key], Bug] = {}
     dues: dict[tuple[type[Object], Key], float] = {}
-    running = {name: run for name, run in CONTROLLERS.items() if name not in context.stuck}
+    own = {name: run for name, run in CONTROLLERS.items() if components.runs(context.component, name)}
+    running = {name: run for name, run in own.items() if name not in context.stuck}
     for _ in range(ROUNDS):
         start = now
         for name, run in running.items():

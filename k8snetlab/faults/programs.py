@@ -30,6 +30,9 @@ def _misses(scene: Scene) -> Damage:
 
 def _controller(scene: Scene) -> Damage:
     """One of those whose work shows in the network."""
+    if scene.snapshot.lab.spec.controlPlane.replicas:
+        hint = "`process kill kube-controller-manager-1` ends one of them"
+        raise LacksError("its controllers are processes of their own, which stand by for each other", hint)
     name = scene.one(CONTROLLERS, "controller")
     return Damage(name, across(scene, "late"), holds=(Hold("", "controller", name),))
 

@@ -28,6 +28,7 @@ from k8snetlab.apiserver.listener import Listener
 from k8snetlab.apiserver.objects import ObjectRoutes
 from k8snetlab.apiserver.server import PeerProtocol, listen
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.controllers import components
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups, modules, netns
@@ -111,7 +112,8 @@ class Daemon:
         kubelet.start()
         machine, shared = read_machine(self._paths), self._paths.machine.exists() or self._paths.plane.exists()
         store, informer = await self._opened(read_spec(self._paths))
-        cluster = Cluster(store, informer, shared=shared)
+        own = self._paths.plane.exists()  # scheduler and controllers are processes of the control plane's nodes
+        cluster = Cluster(store, informer, shared=shared, component=components.DAEMON if own else components.ALL)
         keys = await self._keys(store if shared else None)
         agents = Agents(cluster, self._ledger, self._paths, self._synced, supervisor, machine=machine, keys=keys)
         remote = Remote(store, machine.node, supervisor) if machine else None

@@ -29,7 +29,7 @@ from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.plane import opener, read
 from k8snetlab.state.power import Power
-from k8snetlab.store.open import open_store
+from k8snetlab.store.open import NEAR, open_store
 from k8snetlab.store.protocol import Store
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Plane:
 
     def opened(self, spec: StoreSpec) -> Store:
         """The lab's store, reached from its underlay."""
-        return open_store(spec, self._paths.store, opener(self._lab.name))
+        return open_store(spec, self._paths.store, opener(self._lab.name), NEAR)
 
     async def begin(self) -> None:
         """Makes what is missing of the nodes with members, and has these begin."""

@@ -12,6 +12,7 @@ import uuid
 
 from k8snetlab.api import leases
 from k8snetlab.cluster.admitted import now
+from k8snetlab.cluster.leading import Leadership
 from k8snetlab.errors import StoreError
 from k8snetlab.machines.following import RETRY, Followed
 from k8snetlab.machines.leased import SOON, Leased
@@ -20,22 +21,19 @@ from k8snetlab.store.protocol import Store
 log = logging.getLogger(__name__)
 DURATION = 15
 """Seconds for which a leader that falls silent stays the leader."""
-_LOOK = 0.2
-"""Seconds between two checks whether a leader's time has run out."""
 _RELEASE = 1.0
 """Seconds that a daemon that ends waits for the store to take its leadership back."""
 
 
-class Election:
-    """`leader` says whether this daemon is the leader: never for longer than the store has promised."""
+class Election(Leadership):
+    """It leads for as long as the store has promised."""
 
     def __init__(self, store: Store, followed: Followed, node: str, duration: int = DURATION) -> None:
+        super().__init__()
         self.identity = f"{node}_{uuid.uuid4()}"
         self._leased = Leased(store, followed, duration, self._is_mine)
         self._duration, self._value = duration, b""
         self._wake = asyncio.Event()
-        self._turn = asyncio.Event()
-        self._said = False
 
     @property
     def leader(self) -> bool:
@@ -43,13 +41,6 @@ class Election:
 
     def wake(self) -> None:
         self._wake.set()
-
-    async def until(self, leader: bool) -> None:
-        """Waits until this daemon is the leader (`leader`), or is not."""
-        while self.leader != leader:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK if self.leader else None):
-                    await self._turn.wait()
 
     async def run(self) -> None:
         """Stands for election for ever; gives the leadership back when cancelled."""
@@ -75,11 +66,8 @@ class Election:
         self._say()
 
     def _say(self) -> None:
-        if self.leader != self._said:
-            self._said = self.leader
-            log.info("this machine %s the lab's controllers", "runs" if self._said else "no longer runs")
-            turn, self._turn = self._turn, asyncio.Event()
-            turn.set()
+        if self.turned():
+            log.info("this machine %s the lab's controllers", "runs" if self.leader else "no longer runs")
 
     def _is_mine(self, _: str, value: bytes) -> bool:
         return leases.holder_of(value).identity == self.identity

@@ -106,22 +106,7 @@ class Leases:
 
     async def while_leading(self, work: Callable[[], Awaitable[None]]) -> None:
         """Runs `work` for as long as this is the leader, and again whenever it is; what `work` raises is raised."""
-        if self._election is None:
-            await work()
-            return
-        while True:
-            await self._election.until(True)
-            running = asyncio.ensure_future(work())
-            led = asyncio.ensure_future(self._election.until(False))
-            try:
-                await asyncio.wait({running, led}, return_when=asyncio.FIRST_COMPLETED)
-                if running.done():
-                    running.result()
-                    return
-            finally:
-                for task in (running, led):
-                    task.cancel()
-                await asyncio.gather(running, led, return_exceptions=True)
+        await (work() if self._election is None else self._election.during(work))
 
     async def registered(self) -> Node | None:
         """This machine's Node once it is registered; None at once in a lab of namespaces. Raises ConflictError when

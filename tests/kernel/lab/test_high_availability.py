@@ -45,6 +45,8 @@ metadata: {name: client}
 spec: {containers: [{name: c, image: c}]}
 """
 MAPS = "/api/v1/namespaces/default/configmaps"
+DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
+LEASES = ("kube-scheduler", "kube-controller-manager")
 PATIENCE = 20.0
 
 
@@ -182,8 +184,8 @@ def plane(lab: Lab) -> ControlPlane:
 
 def is_whole(lab: Lab) -> bool:
     found = plane(lab)
-    parts = [*found.servers, *found.etcd]
-    return len(parts) == 6 and not any(one.problem for one in parts)
+    parts = [*found.servers, *found.etcd, *found.components]
+    return len(parts) == 13 and not any(one.problem for one in parts)
 
 
 def leader_of(lab: Lab, after: int = 0) -> MemberState:
@@ -213,19 +215,21 @@ def test_each_member_is_killed_in_turn_and_no_acknowledged_write_is_lost(lab: La
     web = lab.get("pod", "web")["status"]["containerStatuses"]
     api = Api(lab, lab.run_directory / lab.name / "api")
     with at_work(Writer(api)) as writer, at_work(Watcher(api)) as watcher:
-        elections = [*killed_in_turn(lab, writer)]
-        elections.append(lose_the_leaders_node(lab))
+        elections = [*killed_in_turn(lab, api, writer)]
+        takeovers = [*leaders_killed(lab, api)]
+        cut, others = lose_the_leaders_node(lab, api)
         writer.end()
         eventually(lambda: set(writer.acknowledged) <= names(api))
         eventually(lambda: set(writer.acknowledged) <= watcher.seen)
     assert lab.get("pod", "web")["status"]["containerStatuses"] == web, "pods went on as if nothing had happened"
-    log.info("leaders after %s", ", ".join(f"{one:.1f} s" for one in elections))
+    log.info("leaders of the etcd after %s", ", ".join(f"{one:.1f} s" for one in (*elections, cut)))
+    log.info("leaders by Lease after %s", ", ".join(f"{one:.1f} s" for one in (*takeovers, *others.values())))
     log.info("%d writes, %d not acknowledged", len(writer.acknowledged), writer.failed)
     log.info("longest gap %.1f s, %d watches, %d times 410", writer.longest, watcher.opened, watcher.expired)
 
 
-def killed_in_turn(lab: Lab, writer: Writer) -> Iterator[float]:
-    """Yields the seconds without a leader."""
+def killed_in_turn(lab: Lab, api: Api, writer: Writer) -> Iterator[float]:
+    """Yields the seconds without a leader of the etcd."""
     eventually(lambda: len(writer.acknowledged) > 5)
     for victim in ("etcd-1", "etcd-2", "etcd-3", "apiserver-1", "apiserver-2", "apiserver-3", "haproxy"):
         before, written = elected(lab), len(writer.acknowledged)
@@ -236,21 +240,91 @@ def killed_in_turn(lab: Lab, writer: Writer) -> Iterator[float]:
             elected(lab, before.term)
             yield time.monotonic() - killed
         eventually(lambda written=written: len(writer.acknowledged) > written)
+        if victim in ("etcd-3", "apiserver-3"):
+            becomes_ready(api, f"with-{victim}-away")
         eventually(lambda: is_whole(lab))
 
 
-def lose_the_leaders_node(lab: Lab) -> float:
+def leaders_killed(lab: Lab, api: Api) -> Iterator[float]:
+    """Of the components that stand by for each other: yields the seconds without a leader."""
+    for name in LEASES:
+        eventually(lambda name=name: holder(api, name))
+        before = holder(api, name)
+        lab.run("process", "kill", f"{name}-{before.partition('_')[0][-1]}")
+        killed = time.monotonic()
+        create(api, DEPLOYMENTS, deployment(f"without-{name}"))
+        eventually(lambda name=name, before=before: holder(api, name) not in ("", before))
+        yield time.monotonic() - killed
+        becomes_ready(api, f"without-{name}", made=True)
+        eventually(lambda: is_whole(lab))
+        asked = f"/api/v1/namespaces/kube-system/events?fieldSelector=involvedObject.name={name}"
+        told = [one["message"] for one in read(api, asked)["items"] if one["reason"] == "LeaderElection"]
+        assert f"{holder(api, name)} became leader" in told
+
+
+def lose_the_leaders_node(lab: Lab, api: Api) -> tuple[float, dict[str, float]]:
+    """The node that leads the etcd, and perhaps scheduler and controllers, loses its power: the seconds without leaders
+    of each."""
     before, killed = elected(lab), time.monotonic()
     node = f"control-plane{before.endpoint[len('https://192.168.0.1')]}"
+    held = {name: one for name in LEASES if (one := holder(api, name)).startswith(f"{node}_")}
     lab.run("node", "stop", node)
     log.info("%s was stopped in %.1f s", node, time.monotonic() - killed)
     elected(lab, before.term)
-    seconds = time.monotonic() - killed
+    seconds, others = time.monotonic() - killed, dict[str, float]()
+    for name, was in held.items():
+        eventually(lambda name=name, was=was: holder(api, name) not in ("", was))
+        others[name] = time.monotonic() - killed
+    becomes_ready(api, "with-a-node-away")
     eventually(lambda: len(addresses(lab)) == 2)
     assert lab.probe("client", "web").reached
     lab.run("node", "start", node)
     eventually(lambda: is_whole(lab))
-    return seconds
+    return seconds, others
+
+
+def read(api: Api, path: str) -> Any:
+    """Raises AssertionError while no server answers."""
+    try:
+        status, found = api.asked("GET", path)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise AssertionError(str(error)) from error
+    assert status == 200, found
+    return found
+
+
+def create(api: Api, path: str, body: Any) -> None:
+    """Perhaps an attempt that nobody was told of has done it already."""
+
+    def done() -> bool:
+        try:
+            status, found = api.asked("POST", path, body)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise AssertionError(str(error)) from error
+        assert status in (201, 409), found
+        return True
+
+    eventually(done)
+
+
+def deployment(name: str) -> dict[str, Any]:
+    labels = {"app": name}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "c"}]}}
+    spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": template}
+    return {"metadata": {"name": name}, "spec": spec}
+
+
+def becomes_ready(api: Api, name: str, made: bool = False) -> None:
+    if not made:
+        create(api, DEPLOYMENTS, deployment(name))
+    eventually(lambda: read(api, f"{DEPLOYMENTS}/{name}")["status"].get("readyReplicas") == 2)
+
+
+def holder(api: Api, name: str) -> str:
+    found: str = read(api, f"/apis/coordination.k8s.io/v1/namespaces/kube-system/leases/{name}")["spec"][
+        "holderIdentity"
+    ]
+    return found
 
 
 def addresses(lab: Lab) -> list[str]:
@@ -263,13 +337,8 @@ def addresses(lab: Lab) -> list[str]:
 
 
 def names(api: Api) -> set[str]:
-    """Of the objects that are there. Raises AssertionError while no server answers."""
-    try:
-        status, listed = api.asked("GET", MAPS)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise AssertionError(str(error)) from error
-    assert status == 200, listed
-    return {one["metadata"]["name"] for one in listed["items"]}
+    """Of the objects that are there."""
+    return {one["metadata"]["name"] for one in read(api, MAPS)["items"]}
 
 
 def test_a_daemon_that_comes_back_finds_its_store_where_it_was(lab: Lab, directory: Path) -> None:

@@ -47,11 +47,14 @@ def test_each_node_has_its_member_and_its_server_and_the_router_the_balancer() -
     names = {
         node: [one.name for one in programs.programs(snapshot, node)] for node in ("control-plane2", "node1", ROUTER)
     }
-    assert names == {"control-plane2": ["etcd-2", "apiserver-2"], "node1": [], ROUTER: ["haproxy"]}
-    (etcd, server) = programs.programs(snapshot, "control-plane2")
+    own = ["etcd-2", "apiserver-2", "kube-scheduler-2", "kube-controller-manager-2"]
+    assert names == {"control-plane2": own, "node1": [], ROUTER: ["haproxy"]}
+    (etcd, server, *components) = programs.programs(snapshot, "control-plane2")
     members = ",".join(f"etcd-{n}=https://192.168.0.1{n}:2380" for n in (1, 2, 3))
     assert {f"--initial-cluster={members}", "--client-cert-auth=true", "--peer-client-cert-auth=true"} <= {*etcd.argv}
-    assert "192.168.0.1,10.96.0.1" in server.argv and etcd.spare and server.spare
+    assert "192.168.0.1,10.96.0.1" in server.argv and all(one.spare for one in (etcd, server, *components))
+    nearest = ",".join(f"https://192.168.0.1{n}:2379" for n in (2, 3, 1))
+    assert all(nearest in one.argv for one in (server, *components)), "its own node's member comes first"
     (balancer,) = programs.programs(snapshot, ROUTER)
     text = balancer.files["haproxy.cfg"]
     assert "bind 192.168.0.1:6443" in text and "server apiserver-3 192.168.0.13:6443 check" in text
@@ -60,7 +63,7 @@ def test_each_node_has_its_member_and_its_server_and_the_router_the_balancer() -
 def test_fewer_servers_than_members_have_the_first_nodes() -> None:
     snapshot = FakeCluster(LAB % "controlPlane: {replicas: 1, etcd: 3}").settle().snapshot
     assert [[one.name for one in programs.programs(snapshot, f"control-plane{n}")] for n in (1, 2, 3)] == [
-        ["etcd-1", "apiserver-1"],
+        ["etcd-1", "apiserver-1", "kube-scheduler-1", "kube-controller-manager-1"],
         ["etcd-2"],
         ["etcd-3"],
     ]
