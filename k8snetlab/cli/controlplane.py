@@ -1,12 +1,14 @@
-"""controlplane status: who leads, which API servers and stores there are, how far nodes are behind."""
+"""controlplane status: who leads, which members there are and how each is, how far nodes are behind."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
 from k8snetlab.cli import screen
+from k8snetlab.cli.ages import age
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, example, print_json
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def status(lab: LabOption = None, output: OutputOption = None) -> None:
-    """Show who leads, where the API and the store are, and how far each node is behind the store."""
+    """Show who leads, how each member of the control plane is, and how far each node is behind the store."""
     from k8snetlab.messages.controlplane import CONTROL_PLANE
     from k8snetlab.messages.verb import Nothing
 
@@ -40,25 +42,51 @@ def status(lab: LabOption = None, output: OutputOption = None) -> None:
 
 
 def text(found: ControlPlane) -> str:
-    width = screen.columns()
-    leaders = [(one.name, one.holder or "nobody", one.since, str(one.transitions)) for one in found.leaders]
-    agents = [(one.node, str(one.revision), str(one.behind)) for one in found.agents]
-    answers = "answers" if found.healthy else f"does not answer: {found.problem}"
-    servers = [(one.node, f"https://{one.address}", one.problem or "ready") for one in found.servers]
-    members = [
-        (
-            one.endpoint,
-            one.problem or ("leader" if one.leads else "follower"),
-            *(("", "", "", "") if one.problem else map(str, (one.term, one.index, one.revision, one.behind))),
-        )
-        for one in found.etcd
+    width, members = screen.columns(), [*_members(found)]
+    leaders = [
+        (one.name, one.holder.partition("_")[0] or "nobody", age(one.since), str(one.transitions))
+        for one in found.leaders
     ]
+    answers = "answers" if found.healthy else f"does not answer: {found.problem}"
+    term = max((one.term for one in found.etcd), default=0)
+    agents = [(one.node, _revision(one.revision), str(one.behind)) for one in found.agents]
     parts = [
-        screen.table(("LEASE", "LEADER", "SINCE", "TRANSITIONS"), leaders, width) if leaders else "nobody leads yet",
-        screen.table(("API-SERVER", "ADDRESS", "STATE"), servers, width) if servers else "no API in pods' reach",
-        f"balancer {found.balancer} (haproxy, at the router)" if found.balancer else "",
-        screen.table(("MEMBER", "STATE", "TERM", "INDEX", "REVISION", "BEHIND"), members, width) if members else "",
-        f"store {found.store} at {', '.join(found.members)}: {answers}, revision {found.revision}",
+        screen.table(("LEASE", "LEADER", "FOR", "TRANSITIONS"), leaders, width) if leaders else "nobody leads yet",
+        screen.table(("MEMBER", "ADDRESS", "REVISION", "BEHIND", "STATE"), members, width)
+        if members
+        else "no API in pods' reach",
+        f"store {found.store} at {', '.join(found.members)}: {answers}, revision {found.revision}"
+        + (f", term {term}" if term else ""),
         screen.table(("NODE", "REVISION", "BEHIND"), agents, width) if agents else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _members(found: ControlPlane) -> Iterator[tuple[str, ...]]:
+    """All of it, from what is asked to what keeps."""
+    standing = {one.name: one for one in found.components}
+    for one in standing.values():
+        if not _has_lease(one.name):
+            yield (one.name, found.balancer, "", "", one.problem or "ready")
+    if found.machines:
+        for machine in found.machines:
+            state = machine.problem or ("leader" if machine.leads else "standby")
+            yield (machine.node, machine.address, _revision(machine.revision), str(machine.behind), state)
+    else:
+        for server in found.servers:
+            yield (server.name or f"API in {server.node}", server.address, "", "", server.problem or "ready")
+    for member in found.etcd:
+        lag = ("", "") if member.problem else (str(member.revision), str(member.behind))
+        state = member.problem or ("leader" if member.leads else "follower")
+        yield (member.name or "etcd", member.endpoint.partition("://")[2], *lag, state)
+    for one in standing.values():
+        if _has_lease(one.name):
+            yield (one.name, one.node, "", "", one.problem or ("leader" if one.leads else "standby"))
+
+
+def _has_lease(name: str) -> bool:
+    return name.startswith("kube-")
+
+
+def _revision(number: int) -> str:
+    return str(number) if number >= 0 else ""

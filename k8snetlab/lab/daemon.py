@@ -154,7 +154,9 @@ class Daemon:
                 others=lambda now: [*filter(None, [self._inside.problem]), *ingresses.troubles(now)],
             ),
             Processes(cluster, agents, self._paths, kubelet),
-            ControlPlaneState(cluster, agents, self._paths, getattr(store, "members", None)),
+            ControlPlaneState(
+                cluster, agents, self._paths, getattr(store, "members", None), machine.node if machine else ""
+            ),
             Scheduling(cluster),
             IngressesShown(cluster, ingresses),
             Following(cluster, agents),

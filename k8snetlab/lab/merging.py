@@ -14,6 +14,7 @@ from k8snetlab.explain.places import all_places
 from k8snetlab.explain.probe import untried
 from k8snetlab.explain.targets import all_targets
 from k8snetlab.lab.table import merges
+from k8snetlab.messages.controlplane import CONTROL_PLANE, ControlPlane, MachineState
 from k8snetlab.messages.faults import CLEAR, INJECTED, InjectedFaults
 from k8snetlab.messages.guests import GUESTS, GuestList, GuestState
 from k8snetlab.messages.nodes import MISSES, AnsweredMiss, Listening, MissesQuestion, MissEvent
@@ -75,6 +76,24 @@ class Merging:
     ) -> InjectedFaults:
         """Each machine has taken out its own."""
         return _faults(mine, others)
+
+    @merges(CONTROL_PLANE)
+    def control_plane(
+        self, _: Nothing, mine: ControlPlane, others: Mapping[str, ControlPlane | K8sNetLabError]
+    ) -> ControlPlane:
+        """With every machine: what it said of itself, or why it says nothing; and all nodes' agents."""
+        told = [mine, *(one for one in others.values() if isinstance(one, ControlPlane))]
+        newest = max(one.revision for one in told)
+        machines = [replace(machine, behind=newest - machine.revision) for one in told for machine in one.machines] + [
+            MachineState(node, "", leads=False, revision=-1, behind=0, problem=one.message)
+            for node, one in others.items()
+            if isinstance(one, K8sNetLabError)
+        ]
+        return replace(
+            mine,
+            machines=tuple(sorted(machines, key=lambda one: one.node)),
+            agents=tuple(sorted((lag for one in told for lag in one.agents), key=lambda one: one.node)),
+        )
 
     @merges(GUESTS)
     def guests(self, _: Nothing, mine: GuestList, others: Mapping[str, GuestList | K8sNetLabError]) -> GuestList:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from k8snetlab.messages.verb import Call, Nothing
+from k8snetlab.messages.verb import All, Call, Nothing
 
 
 class LeaderState(msgspec.Struct, frozen=True):
@@ -33,6 +33,8 @@ class ApiServerState(msgspec.Struct, frozen=True):
     """ADDRESS:PORT."""
     problem: str = ""
     """Of one in a node of the control plane: why it is not ready, "" where it says that it is."""
+    name: str = ""
+    """Of such a one, as `process kill` takes it."""
 
 
 class MemberState(msgspec.Struct, frozen=True):
@@ -52,10 +54,44 @@ class MemberState(msgspec.Struct, frozen=True):
     """Revisions that the newest of all members is before it."""
     problem: str = ""
     """Why it is of no use now, or ""."""
+    name: str = ""
+    """Of one that the lab itself runs, as `process kill` takes it."""
+    node: str = ""
+    """Where such a one runs."""
+
+
+class ComponentState(msgspec.Struct, frozen=True):
+    """A scheduler or controller manager of a control plane of the lab's own, or its balancer."""
+
+    name: str
+    """As `process kill` takes it."""
+    node: str
+    """Where it runs."""
+    leads: bool
+    """Whether it has its Lease."""
+    problem: str = ""
+    """Why it does nothing, "" where it runs."""
+
+
+class MachineState(msgspec.Struct, frozen=True):
+    """A machine's daemon, in a lab of machines: each serves the API, and one leads."""
+
+    node: str
+    """Its name as a node."""
+    address: str
+    """Where it serves the API, ADDRESS:PORT, "" where it does not."""
+    leads: bool
+    """Whether it runs scheduler and controllers."""
+    revision: int
+    """The newest one that came to it from the store."""
+    behind: int
+    """Revisions that the newest of all machines is before it."""
+    problem: str = ""
+    """Why it is of no use now, or ""."""
 
 
 class AgentLag(msgspec.Struct, frozen=True):
-    """How far a node's agent is, of those of the machine that is asked."""
+    """How far a node's agent is."""
 
     node: str
     """Whose it is; the router has one, too."""
@@ -88,8 +124,12 @@ class ControlPlane(msgspec.Struct, frozen=True):
     """The router's first."""
     problem: str
     """Why the store does not answer, or ""."""
+    components: tuple[ComponentState, ...] = ()
+    """Of a control plane of the lab's own."""
+    machines: tuple[MachineState, ...] = ()
+    """In a lab of machines, by node."""
 
 
 CONTROL_PLANE: Call[Nothing, ControlPlane] = Call(
-    "controlplane status", "GET", "controlplane", Nothing, ControlPlane, group=True
+    "controlplane status", "GET", "controlplane", Nothing, ControlPlane, All(within=3.0), group=True
 )

@@ -8,7 +8,7 @@ name their writer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from contextlib import aclosing
 
 import httpx
@@ -89,9 +89,10 @@ class EtcdStore:
     ) -> None:
         self._gateway = Gateway(endpoints, ca=ca, cert=cert, key=key, timeout=timeout, patience=patience, opener=opener)
 
-    async def members(self) -> list[Member]:
-        """What each endpoint says of itself, in their order; asked all at once."""
-        found = list(await asyncio.gather(*map(self._member, self._gateway.endpoints)))
+    async def members(self, among: Collection[str] | None = None) -> list[Member]:
+        """What each endpoint says of itself, in their order; asked all at once, or those `among` them."""
+        asked = [one for one in self._gateway.endpoints if among is None or one in among]
+        found = list(await asyncio.gather(*map(self._member, asked)))
         if not all(one.problem for one in found):
             self._gateway.answered()
         return found

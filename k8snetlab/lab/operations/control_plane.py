@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
-from k8snetlab.addons.plane import balanced
+from k8snetlab.addons.kubelet import Kubelet
+from k8snetlab.addons.plane import APISERVER, BALANCER, COMPONENTS, ETCD, balanced
+from k8snetlab.api import plane
 from k8snetlab.api.coordination import Lease
 from k8snetlab.api.core import Node
 from k8snetlab.api.inside import ADDRESS
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.plane import API
+from k8snetlab.api.plane import API, CLIENTS
 from k8snetlab.api.renewal import renewed
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.workload import ADDON, PodState
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.leaders import MANAGER, SCHEDULER, SYSTEM
+from k8snetlab.dataplane.names import ROUTER
+from k8snetlab.errors import DaemonError
 from k8snetlab.explain import apiservers
 from k8snetlab.lab.table import answers
 from k8snetlab.messages.controlplane import (
     CONTROL_PLANE,
     AgentLag,
     ApiServerState,
+    ComponentState,
     ControlPlane,
     LeaderState,
+    MachineState,
     MemberState,
 )
 from k8snetlab.messages.verb import Nothing
@@ -34,25 +41,32 @@ from k8snetlab.state.plane import opener
 from k8snetlab.state.store_spec import read_spec
 from k8snetlab.store.protocol import Member
 
-Members = Callable[[], Awaitable[list[Member]]]
+Members = Callable[[Collection[str] | None], Awaitable[list[Member]]]
+DARK = "its node has no power"
 
 
 class ControlPlaneState:
-    def __init__(self, cluster: Cluster, agents: Agents, paths: LabPaths, members: Members | None = None) -> None:
-        """`members` asks those of an etcd."""
+    def __init__(
+        self, cluster: Cluster, agents: Agents, paths: LabPaths, members: Members | None = None, here: str = ""
+    ) -> None:
+        """`members` asks those of an etcd; `here` is the node of this machine, in a lab of machines."""
         self._cluster, self._agents, self._paths, self._members = cluster, agents, paths, members
-        self._spec = read_spec(paths)
+        self._spec, self._here = read_spec(paths), here
 
     @answers(CONTROL_PLANE)
     async def control_plane(self, _: Nothing) -> ControlPlane:
         snapshot, health = self._cluster.snapshot, self._cluster.informer.health()
         own = bool(snapshot.all(Lab)) and bool(snapshot.lab.spec.controlPlane.replicas)
-        found, servers = await asyncio.gather(self._asked(), asyncio.gather(*self._servers(snapshot, own)))
-        newest = max((one.revision for one in found), default=0)
+        leaders = tuple(_leaders(snapshot))
+        found, servers, components = await asyncio.gather(
+            self._asked(snapshot, own),
+            asyncio.gather(*self._servers(snapshot, own)),
+            asyncio.to_thread(self._components, snapshot, leaders) if own else _none(),
+        )
         return ControlPlane(
-            leaders=tuple(_leaders(snapshot)),
+            leaders=leaders,
             servers=tuple(servers),
-            etcd=tuple(_member(one, newest) for one in found),
+            etcd=tuple(found),
             balancer=f"{balanced(snapshot.lab)}:{API}" if own else "",
             store=self._spec.type,
             members=self._spec.endpoints or (str(self._paths.store),),
@@ -60,25 +74,86 @@ class ControlPlaneState:
             revision=snapshot.revision,
             agents=tuple(_lag(task, snapshot) for task in self._agents.tasks),
             problem=health.problem,
+            components=tuple(components),
+            machines=(self._machine(snapshot, leaders),) if self._here else (),
         )
 
-    async def _asked(self) -> list[Member]:
-        return await self._members() if self._members else []
+    async def _asked(self, snapshot: Snapshot, own: bool) -> list[MemberState]:
+        """Of the lab's own all that are meant to be there, without asking those that have no power."""
+        if not self._members:
+            return []
+        if not own:
+            found = await self._members(None)
+            newest = max((one.revision for one in found), default=0)
+            return [_member(one, newest) for one in found]
+        seats = {f"https://{seat.address}:{CLIENTS}": seat for seat in plane.members(snapshot.lab)}
+        lit = [endpoint for endpoint, seat in seats.items() if not self._dark(seat.node)]
+        said = {one.endpoint: one for one in await self._members(lit)}
+        newest = max((one.revision for one in said.values()), default=0)
+        return [
+            _member(said.get(endpoint, Member(endpoint, problem=DARK)), newest, seat)
+            for endpoint, seat in seats.items()
+        ]
+
+    def _dark(self, node: str) -> str:
+        return DARK if node in self._agents.power.off else ""
 
     def _servers(self, snapshot: Snapshot, own: bool) -> Iterator[Awaitable[ApiServerState]]:
+        if own:
+            for seat in plane.servers(snapshot.lab):
+                yield self._server(seat)
+            return
         for node in snapshot.all(Node).values():
             if address := node.metadata.annotations.get(ADDRESS):
-                yield self._server(node.name, address, own)
+                yield _told(ApiServerState(node.name, address))
 
-    async def _server(self, node: str, address: str, own: bool) -> ApiServerState:
-        ca = self._paths.api_pki / "ca.crt"
-        why = await asyncio.to_thread(apiservers.problem, opener(self._paths.lab), address, ca) if own else ""
-        return ApiServerState(node, address, why)
+    async def _server(self, seat: plane.Seat) -> ApiServerState:
+        ca, address = self._paths.api_pki / "ca.crt", f"{seat.address}:{API}"
+        why = self._dark(seat.node) or await asyncio.to_thread(apiservers.problem, opener(self._paths.lab), address, ca)
+        return ApiServerState(seat.node, address, why, f"{APISERVER}-{seat.number}")
+
+    def _components(self, snapshot: Snapshot, leaders: Iterable[LeaderState]) -> list[ComponentState]:
+        """What the kubelet says of those that nobody can ask. Blocking."""
+        try:
+            held, silent = Kubelet(self._paths.kubelet_socket).addons(ADDON), ""
+        except DaemonError as error:
+            held, silent = {}, error.message
+        running = {tuple(uid.split("/")[1:3]) for uid, state in held.items() if _runs(state)}
+        leading = {one.name: one.holder.partition("_")[0] for one in leaders}
+
+        def state(node: str, name: str, lease: str = "") -> ComponentState:
+            why = self._dark(node) or silent or ("" if (node, name) in running else "its process does not run")
+            return ComponentState(name, node, bool(lease) and leading.get(lease) == node, why)
+
+        seats = [(name, seat) for name in COMPONENTS for seat in plane.servers(snapshot.lab)]
+        return [state(ROUTER, BALANCER), *(state(seat.node, f"{name}-{seat.number}", name) for name, seat in seats)]
+
+    def _machine(self, snapshot: Snapshot, leaders: Iterable[LeaderState]) -> MachineState:
+        node = snapshot.get(Node, self._here)
+        address = node.metadata.annotations.get(ADDRESS, "") if node else ""
+        leads = any(one.name == MANAGER and one.holder.rpartition("_")[0] == self._here for one in leaders)
+        health = self._cluster.informer.health()
+        return MachineState(self._here, address, leads, snapshot.revision, 0, health.problem)
 
 
-def _member(one: Member, newest: int) -> MemberState:
+def _member(one: Member, newest: int, seat: plane.Seat | None = None) -> MemberState:
     behind = max(0, newest - one.revision) if not one.problem else 0
-    return MemberState(one.endpoint, one.leads, one.term, one.index, one.revision, behind, one.problem)
+    name, node = (f"{ETCD}-{seat.number}", seat.node) if seat else ("", "")
+    return MemberState(
+        one.endpoint, one.leads, one.term, one.index, one.revision, behind, one.problem, name=name, node=node
+    )
+
+
+async def _none() -> list[ComponentState]:
+    return []
+
+
+async def _told(state: ApiServerState) -> ApiServerState:
+    return state
+
+
+def _runs(state: PodState) -> bool:
+    return any(status.state.running for status in state.containers)
 
 
 def _leaders(snapshot: Snapshot) -> Iterator[LeaderState]:
