@@ -5,8 +5,7 @@ Source: Kubernetes API reference, core/v1 (Probe, Lifecycle); the defaults of pk
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from k8snetlab.api.meta import OrBlank, Value, always
 
@@ -40,28 +39,31 @@ class TCPSocketAction(Value):
     host: str = ""
 
 
+class GRPCAction(Value):
+    """A health service that says SERVING is success: of `service`, or of the whole server where none is named."""
+
+    port: int
+    service: str = ""
+
+
 class SleepAction(Value):
     seconds: int
 
 
 class Probe(Value):
     """One of the four ways to ask. After `initialDelaySeconds` it is asked every `periodSeconds`; so many answers in a
-    row, `successThreshold` and `failureThreshold`, are a verdict. A grpc probe is kept, and nobody asks it."""
+    row, `successThreshold` and `failureThreshold`, are a verdict."""
 
     exec: ExecAction | None = None
     httpGet: HTTPGetAction | None = None
     tcpSocket: TCPSocketAction | None = None
-    grpc: Mapping[str, Any] | None = None
+    grpc: GRPCAction | None = None
     initialDelaySeconds: int = 0
     timeoutSeconds: int = always(1)
     periodSeconds: int = always(10)
     successThreshold: int = always(1)
     failureThreshold: int = always(3)
     terminationGracePeriodSeconds: int | None = None
-
-    @property
-    def asks(self) -> bool:
-        return self.exec is not None or self.httpGet is not None or self.tcpSocket is not None
 
 
 class LifecycleHandler(Value):

@@ -169,7 +169,6 @@ _HELD = {
     "PodSpec": "securityContext",
     "Container": "terminationMessagePath terminationMessagePolicy",
     "EnvVarSource": "fileKeyRef",
-    "Probe": "grpc",
     "Volume": "awsElasticBlockStore azureDisk azureFile cephfs cinder csi ephemeral fc flexVolume flocker"
     " gcePersistentDisk gitRepo glusterfs image iscsi nfs photonPersistentDisk portworxVolume quobyte rbd scaleIO"
     " storageos vsphereVolume",

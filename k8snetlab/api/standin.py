@@ -15,11 +15,15 @@ from k8snetlab.api.words import Path
 
 def can(action: Probe | LifecycleHandler, container: Container) -> bool:
     """Whether a container can do what its probe or hook says. One with a command can; the stand-in has no programs,
-    speaks no TLS, and answers on each `containerPort`."""
+    speaks neither TLS nor gRPC, and answers on each `containerPort`."""
     if container.argv:
         return True
     asked = action.httpGet or action.tcpSocket
-    if action.exec is not None or (action.httpGet is not None and action.httpGet.scheme == "HTTPS"):
+    if (
+        action.exec is not None
+        or getattr(action, "grpc", None) is not None
+        or (action.httpGet is not None and action.httpGet.scheme == "HTTPS")
+    ):
         return False
     return asked is None or bool(asked.host) or asked.port in _ports(container)
 

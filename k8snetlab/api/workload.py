@@ -252,8 +252,8 @@ A = TypeVar("A", Probe, LifecycleHandler)
 
 
 def _numbered(action: A | None, container: Container) -> A | None:
-    """With the number of a port that it names, where the container has that; None for what nobody here asks."""
-    if action is None or (isinstance(action, Probe) and not action.asks) or not standin.can(action, container):
+    """With the number of a port that it names, where the container has that; None for what the stand-in cannot do."""
+    if action is None or not standin.can(action, container):
         return None
     numbers = {port.name: port.containerPort for port in container.ports if port.name}
     for field in ("httpGet", "tcpSocket"):
@@ -318,6 +318,8 @@ class KubeletRequest(msgspec.Struct, frozen=True, omit_defaults=True):
     grace: float | None = None
     """Seconds that stopped pods have, None for their own; those that are stopped already end within it, too.
     Less than 0: they are killed, and asked nothing before."""
+    most: float | None = None
+    """Seconds that they have at most, whatever their own are."""
     health: HealthWork | None = None
     signal: int = 0
     container: str = ""

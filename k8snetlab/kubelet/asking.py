@@ -1,4 +1,4 @@
-"""One question to a container, asked inside its pod: by HTTP, by a TCP connection, or by a command.
+"""One question to a container, asked inside its pod: by HTTP, by a TCP connection, by gRPC, or by a command.
 
 Source: Kubernetes pkg/probe (http, tcp, exec) and pkg/kubelet/prober/prober.go; the words of failures are Go's. A
 redirection is success, wherever it leads.
@@ -18,9 +18,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from k8snetlab.api.probes import HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction
+from k8snetlab.api.probes import GRPCAction, HTTPGetAction, LifecycleHandler, Probe, TCPSocketAction
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import launch, netns
+from k8snetlab.kubelet import health_service
 from k8snetlab.kubelet.instance import exit_code
 
 HEAD, BODY = 1 << 14, 10 << 10
@@ -55,6 +56,8 @@ async def ask(asked: Asked, action: Probe | LifecycleHandler, start: Start, time
             return await _got(asked, action.httpGet, timeout)
         if action.tcpSocket is not None:
             return await _connected(asked, action.tcpSocket, timeout)
+        if isinstance(action, Probe) and action.grpc is not None:
+            return await _served(asked, action.grpc, float(action.timeoutSeconds))
         if isinstance(action, LifecycleHandler) and action.sleep is not None:
             await asyncio.sleep(action.sleep.seconds)
         return Answer(True)
@@ -115,6 +118,14 @@ async def _connected(asked: Asked, action: TCPSocketAction, timeout: float | Non
         return Answer(False, f"{where}: i/o timeout")
     except OSError as error:
         return Answer(False, f"{where}: {_words(error)}")
+
+
+async def _served(asked: Asked, action: GRPCAction, timeout: float) -> Answer:
+    where = _joined(asked.address, action.port)
+    said = await health_service.check(
+        lambda: _socket(asked.netns, asked.address, action.port), where, action.service, timeout
+    )
+    return Answer(not said, said)
 
 
 async def _got(asked: Asked, action: HTTPGetAction, timeout: float | None) -> Answer:

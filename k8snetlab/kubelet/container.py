@@ -23,12 +23,13 @@ from k8snetlab.api.core import (
 )
 from k8snetlab.api.workload import ContainerWork, Happening, PodWork
 from k8snetlab.kernel import bounds, fault, launch
-from k8snetlab.kubelet import readiness, starting, telling
+from k8snetlab.kubelet import health_service, readiness, starting, telling
 from k8snetlab.kubelet.asking import Asked, ask
 from k8snetlab.kubelet.backoff import RELIST, BackOff
+from k8snetlab.kubelet.ending import at_least
 from k8snetlab.kubelet.instance import Exit, Instance
 from k8snetlab.kubelet.nameserver import NameServer, Seat
-from k8snetlab.kubelet.prober import Prober, Probes, Unhealthy
+from k8snetlab.kubelet.prober import Prober, Probes, Unhealthy, askable
 from k8snetlab.kubelet.responder import Listener
 from k8snetlab.kubelet.rotation import LogKeeper
 from k8snetlab.kubelet.sandbox import Sandbox
@@ -36,8 +37,6 @@ from k8snetlab.kubelet.sandbox import Sandbox
 SETTLED = 0.2
 """Seconds for which one waits whether a command that has begun ends at once."""
 NO_CONTROLLER = "this machine lets nobody use the cgroup controller {}"
-LEAST = 2.0
-"""Seconds that a container has after its preStop, however long that took."""
 HOOK = "FailedPostStartHook"
 TERMINATED = 128 + signal.SIGTERM
 START_ERROR = 128
@@ -58,7 +57,8 @@ class Container:
         nameserver: NameServer,
         sandbox: Sandbox | None = None,
     ) -> None:
-        self._pod, self._work, self._logs, self._changed, self._tell = pod, work, logs, changed, tell
+        self._pod, self._logs, self._changed, self._tell = pod, logs, changed, tell
+        self._work, self._unasked = askable(work)
         self._sandbox = sandbox
         self._mark, self._group = starting.mark(pod, work), starting.group(pod, work)
         self._nameserver = nameserver
@@ -151,8 +151,8 @@ class Container:
         if self._work.names is None:
             await self._settled.wait()
 
-    async def stop(self, grace: float) -> None:
-        """Ends it; a command gets SIGTERM and `grace` seconds."""
+    async def stop(self, grace: float, hasty: bool = False) -> None:
+        """Ends it; a command gets SIGTERM and `grace` seconds; in haste not one that is deaf to that."""
         fault.point()
         self._stopping = True
         if self._supervisor is not None:
@@ -162,9 +162,11 @@ class Container:
         running = self.status.state.running
         if self._instance is not None or running is not None:
             self._event("Killing", f"Stopping container {self._work.name}")
-            grace = await self._before_its_end(grace)
+            grace = await self._before_its_end(at_least(grace))
         self._silence()
         if self._instance is not None:
+            if hasty and isinstance(self._instance, Instance) and self._instance.is_deaf:
+                grace = -1.0
             ended = self._ended(await self._instance.stop(grace))
             self._instance = None
             self._logs.forget(self._log)
@@ -309,7 +311,7 @@ class Container:
         self._event("Killing", message)
         self.status = replace(self.status, ready=False, started=False)
         self._changed()
-        return await self._before_its_end(self._pod.grace if found.grace is None else found.grace)
+        return await self._before_its_end(at_least(self._pod.grace if found.grace is None else found.grace))
 
     async def _before_its_end(self, grace: float) -> float:
         """Its preStop, for as long as it has; how many seconds are left."""
@@ -329,7 +331,7 @@ class Container:
             for task in waits:
                 task.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        return max(LEAST, grace - (loop.time() - began))
+        return at_least(grace, loop.time() - began)
 
     @property
     def _asked(self) -> Asked:
@@ -430,6 +432,9 @@ class Container:
     def _begun(self) -> None:
         self._event("Created", "Container created")
         self._event("Started", "Container started")
+        for kind in self._unasked:
+            message = f"{kind} probe of container {self._work.name} is not asked: {health_service.LACKING}"
+            self._event("ProbeNotAsked", message, True)
 
     def _event(self, reason: str, message: str, warning: bool = False) -> None:
         self._tell(Happening(self._work.name, reason, message, warning))

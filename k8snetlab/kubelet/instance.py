@@ -131,12 +131,13 @@ class Instance:
         return replace(_exit(code), starved=starved)
 
     async def stop(self, grace: float) -> Exit:
-        """SIGTERM to the command, SIGKILL to all after `grace` seconds; SIGKILL alone where that is less than none."""
+        """SIGTERM to the command, SIGKILL to all after `grace` seconds; SIGKILL alone where that is less than none.
+
+        To the first process of a pid namespace the kernel brings SIGTERM only where it has a handler for it
+        (pid_namespaces(7)): one without takes all of its grace, as on a cluster."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(BEGINNING):
                 await asyncio.shield(self._beginning)
-        if self._is_deaf():
-            grace = -1.0
         for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, KILLED))[grace < 0 :]:
             if self._process.poll() is None:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -161,9 +162,9 @@ class Instance:
         else:
             os.killpg(self._process.pid, number)
 
-    def _is_deaf(self) -> bool:
-        """Whether SIGTERM is lost on it: to the first process of a pid namespace the kernel brings only what it has a
-        handler for (pid_namespaces(7)), so that nothing would happen for all its grace."""
+    @property
+    def is_deaf(self) -> bool:
+        """Whether SIGTERM is lost on it."""
         with contextlib.suppress(OSError, ValueError, LookupError):
             lines = dict(line.split(":\t", 1) for line in Path(f"/proc/{self._main}/status").read_text().splitlines())
             first = lines["NSpid"].split()[-1] == "1"

@@ -22,7 +22,9 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.workload import ADDON, HealthWork, KubeletRequest, KubeletResponse, PodState, PodWork
+from k8snetlab.kubelet.ending import LEAST
 from k8snetlab.kubelet.health import HealthChecks
+from k8snetlab.kubelet.instance import KILLED
 from k8snetlab.kubelet.names import NamesOutside
 from k8snetlab.kubelet.nameserver import NameServer
 from k8snetlab.kubelet.rotation import LogKeeper
@@ -60,15 +62,24 @@ class Kubelet:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), LOOK)
         server.close()
-        await asyncio.gather(
-            *(pod.stop(grace=min(2.0, pod.grace)) for pod in self._pods.values()), return_exceptions=True
-        )
+        await self._end()
         await self._nameserver.close()
         self._logs.close()
         for writer in self._writers:
             writer.close()
         if self._connections:  # they notice and end; cancelling them would log an error for each
             await asyncio.wait(self._connections, timeout=1)
+
+    async def _end(self) -> None:
+        """Ends all pods, in haste, and waits for those that are being stopped already."""
+        for pod in self._stopping.values():
+            pod.signal(signal.SIGKILL)
+        stopping = (pod.stop(grace=min(LEAST, pod.grace), hasty=True) for pod in self._pods.values())
+        await asyncio.gather(*stopping, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(KILLED):
+                while self._stopping:
+                    await asyncio.sleep(0.02)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
@@ -104,7 +115,9 @@ class Kubelet:
                     states = tuple(pod.take() for pod in run)  # now: what has been told meanwhile is not older
                 case "stop":
                     states = tuple(
-                        await asyncio.gather(*(self._stop(uid, request.keep, request.grace) for uid in request.uids))
+                        await asyncio.gather(
+                            *(self._stop(uid, request.keep, request.grace, request.most) for uid in request.uids)
+                        )
                     )
                 case "health":
                     error = await self._answer_health(request.health)
@@ -145,7 +158,7 @@ class Kubelet:
                 log.exception("pod %s/%s", work.namespace, work.name)
         return pod
 
-    async def _stop(self, uid: str, keep: bool, grace: float | None) -> PodState:
+    async def _stop(self, uid: str, keep: bool, grace: float | None, most: float | None) -> PodState:
         if grace is not None and (ending := self._stopping.get(uid)):
             await ending.hurry(grace)
         pod = self._pods.pop(uid, None)
@@ -153,7 +166,8 @@ class Kubelet:
             return PodState(uid, ())
         self._stopping[uid] = pod
         try:
-            await pod.stop(grace, keep)
+            seconds = pod.grace if grace is None else grace
+            await pod.stop(seconds if most is None else min(seconds, most), keep)
         except Exception:
             log.exception("pod %s", uid)
         finally:

@@ -13,6 +13,8 @@ from typing import Literal
 import msgspec
 
 from k8snetlab.api.probes import Probe
+from k8snetlab.api.workload import ContainerWork
+from k8snetlab.kubelet import health_service
 from k8snetlab.kubelet.asking import Answer
 
 Kind = Literal["Startup", "Liveness", "Readiness"]
@@ -29,6 +31,16 @@ class Probes(msgspec.Struct, frozen=True):
     @property
     def asked(self) -> bool:
         return any(one is not None for one in (self.startup, self.liveness, self.readiness))
+
+
+def askable(work: ContainerWork) -> tuple[ContainerWork, tuple[Kind, ...]]:
+    """A container without those of its probes that cannot be asked here, and which these are: they count as success."""
+    kinds: tuple[Kind, ...] = ("Startup", "Liveness", "Readiness")
+    probes = {kind: getattr(work, kind.lower()) for kind in kinds}
+    beyond = tuple(kind for kind, one in probes.items() if one is not None and one.grpc is not None)
+    if not beyond or health_service.is_there():
+        return work, ()
+    return msgspec.structs.replace(work, **{kind.lower(): None for kind in beyond}), beyond
 
 
 class Unhealthy(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from k8snetlab.api.workload import PAUSE, ContainerWork, Happening, PodState, Po
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import bounds, cgroups, fault
 from k8snetlab.kubelet.container import Container
+from k8snetlab.kubelet.ending import LEAST, at_least
 from k8snetlab.kubelet.nameserver import NameServer
 from k8snetlab.kubelet.rotation import LogKeeper
 from k8snetlab.kubelet.sandbox import Sandbox
@@ -136,13 +137,15 @@ class PodRunner:
             await self._start_others()
         self._save()
 
-    async def stop(self, grace: float | None = None, keep: bool = True) -> None:
-        """Ends all containers, sidecars last; commands get SIGTERM and `grace` seconds (the pod's own by default)."""
+    async def stop(self, grace: float | None = None, keep: bool = True, hasty: bool = False) -> None:
+        """Ends all containers, sidecars last, the first of them at the very last; commands get SIGTERM, and all of them
+        together `grace` seconds (the pod's own by default)."""
         for task in self._tasks:
             task.cancel()
         grace = self._pod.grace if grace is None else grace
-        await asyncio.gather(*(c.stop(grace) for work, c in self._containers if not work.sidecar))
-        await asyncio.gather(*(c.stop(grace) for work, c in self._containers if work.sidecar))
+        began = asyncio.get_running_loop().time()
+        await asyncio.gather(*(c.stop(grace, hasty) for work, c in self._containers if not work.sidecar))
+        await self._stop_sidecars(grace, began, hasty)
         await self._end_all()
         if keep:
             self._save()
@@ -188,10 +191,17 @@ class PodRunner:
                 break
             if not work.sidecar:
                 await container.done.wait()
-        sidecars = [container for work, container in self._containers if work.sidecar]
-        await asyncio.gather(*(container.stop(self._pod.grace) for container in sidecars))
+        await self._stop_sidecars(self._pod.grace, asyncio.get_running_loop().time())
         await self._end_all()
         self._changed()
+
+    async def _stop_sidecars(self, grace: float, began: float, hasty: bool = False) -> None:
+        """One after the other, the last one first; together once their pod's time has passed."""
+        loop = asyncio.get_running_loop()
+        left = [container for work, container in self._containers if work.sidecar]
+        while left and grace > loop.time() - began:
+            await left.pop().stop(at_least(grace, loop.time() - began), hasty)
+        await asyncio.gather(*(container.stop(at_least(min(grace, LEAST)), hasty) for container in left))
 
     async def _end_all(self) -> None:
         """Its sandbox, and whatever else is in its control group."""

@@ -111,6 +111,7 @@ class KubeletLink:
         *,
         keep: bool = False,
         grace: float | None = None,
+        most: float | None = None,
         lab: str = "",
     ) -> tuple[PodState, ...]:
         """Runs or stops pods; returns their states. Waits for the line, raises DaemonError when it breaks."""
@@ -123,6 +124,7 @@ class KubeletLink:
             uids=uids,
             keep=keep,
             grace=grace,
+            most=most,
             lab=lab,
         )
         answer = await self._send(request)

@@ -42,6 +42,9 @@ BATCH = 100
 """Statuses written in one go; reads are answered in between."""
 AT_ONCE = -1.0
 """The grace of what has no time even for a SIGTERM."""
+LEAST = 2.0
+"""Seconds that pods have, at most, for whose end others of their node wait: those that were deleted by force, and those
+whose network has gone."""
 REMOUNT, LATEST = 0.5, 122.0
 """Seconds until volumes are tried again: the first time, and at most. Source: kubelet's nestedpendingoperations."""
 DRAIN = 5.0
@@ -159,7 +162,7 @@ class PodLifecycle:
                 if before.get(key) is not p and p.run_uid in states and _homeless(p)
             ]
             if again:
-                await self._kubelet.request("stop", uids=again, keep=True)
+                await self._kubelet.request("stop", uids=again, keep=True, most=LEAST)
                 self._anew.update(again)
                 self._unmade.difference_update(again)
             await self._stop_strays(node, snapshot)  # first: one of the same name may have the ports of a new one
@@ -240,7 +243,7 @@ class PodLifecycle:
         self._strays.follow(self._cluster.snapshot, states)
         strays = [uid for uid in self._strays.of(snapshot, node, self._agents.nodes) if uid in states]
         if unknown := [uid for uid in strays if uid not in self._ending]:
-            await self._kubelet.request("stop", uids=unknown)
+            await self._kubelet.request("stop", uids=unknown, most=LEAST)
 
     def _begin_end(self, pod: Pod) -> None:
         """Has it end; once more where it is to end sooner than it was."""

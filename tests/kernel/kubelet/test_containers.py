@@ -30,7 +30,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: two, labels: {app: web}}
 spec:
-  terminationGracePeriodSeconds: 1
+  terminationGracePeriodSeconds: 0
   initContainers:
   - {name: first, command: [sh, -c, "echo >> /data/begun"], volumeMounts: [{name: e, mountPath: /data}]}
   containers:
@@ -178,7 +178,7 @@ def test_a_pod_waits_for_what_it_mounts_and_says_for_what(lab: Lab) -> None:
 
 def test_containers_that_share_their_processes_see_each_other(lab: Lab) -> None:
     names = "[{name: a, command: [sleep, '2000']}, {name: b, command: [sleep, '2001']}]"
-    spec = f"{{shareProcessNamespace: true, terminationGracePeriodSeconds: 1, containers: {names}}}"
+    spec = f"{{shareProcessNamespace: true, terminationGracePeriodSeconds: 0, containers: {names}}}"
     lab.apply(f"{{apiVersion: v1, kind: Pod, metadata: {{name: shared}}, spec: {spec}}}")
     shown = commands(lab, "shared")
     assert len(shown) == 3 and set(shown[1:]) == {"sleep 2000", "sleep 2001"}
@@ -323,7 +323,7 @@ def lacking() -> Iterator[frozenset[str]]:
 def test_a_container_that_takes_too_much_memory_is_killed_for_that(lab: Lab, lacking: frozenset[str]) -> None:
     limits = "resources: {limits: {memory: 48Mi, cpu: '1'}}"
     command = "command: [python3, -c, 'import time; x = bytearray(200 << 20); time.sleep(1000)']"
-    spec = f"{{restartPolicy: Never, containers: [{{name: c, {command}, {limits}}}]}}"
+    spec = f"{{restartPolicy: Never, terminationGracePeriodSeconds: 0, containers: [{{name: c, {command}, {limits}}}]}}"
     manifest = f"{{apiVersion: v1, kind: Pod, metadata: {{name: hog}}, spec: {spec}}}"
     lab.run("apply", "--wait", "false", "-f", "-", stdin=manifest)
     if "memory" in lacking:

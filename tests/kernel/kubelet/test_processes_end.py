@@ -19,7 +19,9 @@ spec: {nodes: 1, dns: {enabled: false}}
 apiVersion: v1
 kind: Pod
 metadata: {name: a}
-spec: {containers: [{name: c, command: [sh, -c, "(AWAY MARK.pod) & exec sleep 1000"]}]}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers: [{name: c, command: [sh, -c, "(AWAY MARK.pod) & exec sleep 1000"]}]
 """
 AWAY = (
     "exec setsid env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin unshare -n sh -c 'while date +%N > $0; do sleep 0.05; done'"

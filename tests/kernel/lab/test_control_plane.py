@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,46 @@ def test_a_container_whose_liveness_probe_fails_is_started_again(k: Kubectl) -> 
     gone(k, "ill")
 
 
+HEALTH = """
+import grpc, pathlib, sys
+from concurrent import futures
+def answer(question, context):
+    if question != b"\\x0a\\x04shop":
+        context.abort(grpc.StatusCode.NOT_FOUND, "unknown service")
+    return b"\\x08\\x01" if pathlib.Path(sys.argv[1]).exists() else b"\\x08\\x02"
+server = grpc.server(futures.ThreadPoolExecutor(2))
+check = {"Check": grpc.unary_unary_rpc_method_handler(answer)}
+server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("grpc.health.v1.Health", check)])
+server.add_insecure_port("0.0.0.0:9000")
+server.start()
+server.wait_for_termination()
+"""
+
+
+def test_a_health_service_is_asked_by_grpc_for_the_service_of_the_probe(k: Kubectl, tmp_path: Path) -> None:
+    pytest.importorskip("grpc")
+    program, flag = tmp_path / "health.py", tmp_path / "serving"
+    program.write_text(HEALTH)
+    probe = "{grpc: {port: 9000, service: %s}, periodSeconds: 1, timeoutSeconds: 5}"
+    command = f"command: ['{sys.executable}', '{program}', '{flag}']"
+    asked = "readinessProbe: " + probe
+    made(
+        k, pod("rpc", container=f"{command}, {asked % 'shop'}") + pod("wrong", container=f"{command}, {asked % 'nix'}")
+    )
+    unwell = ("Unhealthy", 'Readiness probe failed: service unhealthy (responded with "NOT_SERVING")')
+    eventually(lambda: unwell in events(k, "rpc"))
+    flag.touch()
+    k.run("wait", "--for=condition=Ready", "pod/rpc", "--timeout=60s")
+    refused = (
+        "Readiness probe failed: error: health rpc probe failed: rpc error: code = NotFound desc = unknown service"
+    )
+    eventually(lambda: ("Unhealthy", refused) in events(k, "wrong"))
+    flag.unlink()
+    k.run("wait", "--for=condition=Ready=false", "pod/rpc", "--timeout=60s")
+    assert "Readiness: grpc <pod>:9000 shop delay=0s timeout=5s period=1s" in described(k, "rpc")
+    gone(k, "rpc", "wrong")
+
+
 def test_nothing_is_asked_before_the_startup_probe_has_succeeded(k: Kubectl, tmp_path: Path) -> None:
     flag = tmp_path / "started"
     startup = f"startupProbe: {{exec: {{command: [cat, {flag}]}}, periodSeconds: 1, failureThreshold: 100}}"
@@ -229,6 +270,33 @@ def test_hooks_are_done_when_a_container_begins_and_before_it_ends(k: Kubectl, t
     )
     eventually(lambda: ("FailedPostStartHook", "PostStartHook failed") in events(k, "failing"))
     gone(k, "failing")
+
+
+def test_a_command_that_is_deaf_to_sigterm_has_all_of_its_time_and_its_endpoint_is_terminating(k: Kubectl) -> None:
+    """Process 1 of a container without a handler: the kernel brings SIGTERM to none of these. A finalizer keeps what
+    became of it."""
+    spec = "{selector: {app: deaf}, ports: [{port: 80}]}"
+    service = f"---\n{{apiVersion: v1, kind: Service, metadata: {{name: deaf}}, spec: {spec}}}\n"
+    deaf = pod("deaf", container=f"{SERVES}, {WEB}", labels="app: deaf")
+    deaf = deaf.replace("labels:", "finalizers: [example.com/kept], labels:").replace("Seconds: 0", "Seconds: 300")
+    made(k, deaf + service)
+    k.run("wait", "--for=condition=Ready", "pod/deaf", "--timeout=60s")
+    k.run("delete", "pod", "deaf", "--grace-period=4", "--wait=false")
+
+    def conditions() -> list[dict[str, bool]]:
+        found = k.json("get", "endpointslices", "-l", "kubernetes.io/service-name=deaf")["items"]
+        return [one["conditions"] for slice_ in found for one in slice_["endpoints"] or ()]
+
+    eventually(lambda: conditions() == [{"ready": False, "serving": True, "terminating": True}])
+    assert k.run("get", "pod", "deaf", "--no-headers").split()[1:3] == ["1/1", "Terminating"]
+    assert k.run("exec", "deaf", "--", "hostname").strip() == "deaf"
+    eventually(lambda: "terminated" in k.json("get", "pod", "deaf")["status"]["containerStatuses"][0]["state"])
+    found = k.json("get", "pod", "deaf")
+    ended = found["status"]["containerStatuses"][0]["state"]["terminated"]
+    assert (ended["exitCode"], ended["signal"], ended["reason"]) == (137, 9, "Error")
+    assert ended["finishedAt"] >= found["metadata"]["deletionTimestamp"]
+    k.run("patch", "pod", "deaf", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    k.run("delete", "svc", "deaf")
 
 
 def test_init_containers_are_run_in_turn_before_the_others_and_a_failed_one_holds_them_up(

@@ -175,7 +175,7 @@ spec: {containers: [{name: c, image: any, command: [sh, -c, "echo one; echo two;
         assert [lines.readline(), lines.readline()] == ["one\n", "two\n"]
     assert k.run("logs", "talker", "--tail=1") == "two\n"
     assert k.run("logs", "talker", "--since=1h") == "one\ntwo\n"
-    k.run("delete", "pod", "talker")
+    k.run("delete", "pod", "talker", "--grace-period=1")
 
 
 WIDGETS = """

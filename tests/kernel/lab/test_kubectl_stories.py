@@ -47,6 +47,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: unready}
 spec:
+  terminationGracePeriodSeconds: 1
   containers:
   - name: c
     image: busybox

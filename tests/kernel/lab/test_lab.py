@@ -220,6 +220,7 @@ kind: Pod
 metadata: {name: worker}
 spec:
   nodeName: node1
+  terminationGracePeriodSeconds: 0
   containers:
   - name: main
     command: [sh, -c, 'echo first; echo "I am $(hostname) $GREETING"; exec sleep 1000']

@@ -12,11 +12,12 @@ from k8snetlab.api.load import load
 from k8snetlab.api.probes import Probe, TCPSocketAction
 from k8snetlab.api.workload import PodWork
 from k8snetlab.errors import ManifestError
+from k8snetlab.kubelet import health_service
 from k8snetlab.kubelet.asking import Answer
-from k8snetlab.kubelet.prober import Prober, Probes, Unhealthy
+from k8snetlab.kubelet.prober import Prober, Probes, Unhealthy, askable
 
 
-def probe(port: int, **more: int) -> Probe:
+def probe(port: int, **more: Any) -> Probe:
     """Which is asked without a pause; the port tells which it is."""
     return Probe(tcpSocket=TCPSocketAction(port=port), periodSeconds=0, **more)
 
@@ -117,12 +118,24 @@ def test_a_probe_has_the_api_servers_defaults_and_the_number_of_the_port_it_name
     words = pod("args: [sleep, '9'], livenessProbe: {exec: {command: [cat, f]}}")
     assert PodWork.of(words, "n", "/logs").containers[0].liveness is not None  # it runs, and so can be asked
     grpc = pod("livenessProbe: {grpc: {port: 9}}")
-    assert PodWork.of(grpc, "n", "/logs").containers[0].liveness is None
+    assert PodWork.of(grpc, "n", "/logs").containers[0].liveness is None  # the stand-in speaks no gRPC
+
+
+def test_where_grpc_cannot_be_spoken_its_probes_are_named_and_count_as_success(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "args: [sleep, '9'], startupProbe: {grpc: {port: 9}}, livenessProbe: {tcpSocket: {port: 9}}"
+    (work,) = PodWork.of(pod(text), "n", "/logs").containers
+    monkeypatch.setattr(health_service, "is_there", lambda: True)
+    assert askable(work) == (work, ())
+    monkeypatch.setattr(health_service, "is_there", lambda: False)
+    found, beyond = askable(work)
+    assert (found.startup, found.liveness, beyond) == (None, work.liveness, ("Startup",))
 
 
 @pytest.mark.parametrize(
     ("container", "kind", "message"),
     [
+        ("livenessProbe: {grpc: {service: a}}", "containers", "livenessProbe.grpc.port"),
+        ("livenessProbe: {grpc: {port: 0}}", "containers", "must be between 1 and 65535, inclusive"),
         ("livenessProbe: {}", "containers", "livenessProbe: Required value: must specify a handler type"),
         ("livenessProbe: {exec: {command: [a]}, tcpSocket: {port: 1}}", "containers", "may not specify more than 1"),
         ("livenessProbe: {exec: {command: []}}", "containers", "exec.command: Required value"),
