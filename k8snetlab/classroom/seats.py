@@ -98,7 +98,8 @@ def environment(terminal: Mapping[str, str]) -> dict[str, str]:
     shell = "/bin/bash" if Path("/bin/bash").exists() else "/bin/sh"
     fixed = {"PATH": PATH, "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": shell}
     lent = {name: terminal[name] for name in ("TERM", "LANG", "LC_ALL", "COLORTERM") if name in terminal}
-    return {**lent, **fixed, "PROMPT_COMMAND": "history -a"}  # `class status` shows the last line
+    small = {"K8SNETLAB_SMALL": "1", "MALLOC_ARENA_MAX": "1"}  # the second: threads share what libc keeps for them
+    return {**lent, **fixed, **small, "PROMPT_COMMAND": "history -a"}  # `class status` shows the last line
 
 
 def enter(seat: Seat) -> None:

@@ -1,18 +1,23 @@
 """The machine's name server: one process that answers in the namespaces of all pods that answer names.
 
-It takes 30 MB and a tenth of a second to begin, so there is one for all of them. It ends with the kubelet, whatever
-ends that; when it dies, each of its pods has died, and the first that is started again begins the next one.
+It takes 20 MB and a tenth of a second to begin, so there is one for all of them. It ends with the kubelet, whatever
+ends that; when it dies, each of its pods has died, and the first that is started again begins the next one. Where
+memory is short it is a thread of the kubelet.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import itertools
+import logging
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 
 import msgspec
@@ -21,12 +26,61 @@ from k8snetlab.api.workload import NAMESERVER, NameService, NamesRequest, NamesR
 from k8snetlab.kernel import fault, launch
 from k8snetlab.kubelet.instance import Exit, exit_code
 
+log = logging.getLogger(__name__)
+SMALL = "K8SNETLAB_SMALL"
+"""Set where memory is short, as in a seat of a class: two thirds of a server's are Python's, which the kubelet has."""
 IDLE = 60.0
 """Seconds that a server without pods stays."""
 END = 2.0
 """Seconds that it has to end."""
 PATIENCE = 30.0
 """Seconds in which it takes a pod; it may have to begin first, on a busy machine."""
+
+
+class Program:
+    """A server that is a process of its own. Raises OSError where none can be made."""
+
+    ends_idle = True
+
+    def __init__(self, lab: str, control: socket.socket) -> None:
+        command = [sys.executable, "-m", NAMESERVER, "--lab", lab, "--control", str(control.fileno())]
+        self._popen = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, pass_fds=[control.fileno()], start_new_session=True, cwd="/"
+        )
+        self.terminate, self.kill = self._popen.terminate, self._popen.kill
+
+    async def code(self) -> int:
+        return await exit_code(self._popen)
+
+
+class Within:
+    """A server that is a thread of this process, with an event loop of its own, and ends with its line."""
+
+    ends_idle = False
+
+    def __init__(self, lab: str, control: socket.socket) -> None:
+        self._line = control.dup()
+        self._done = asyncio.get_running_loop().create_future()
+        threading.Thread(target=self._serve, args=(lab, asyncio.get_running_loop()), daemon=True).start()
+
+    def _serve(self, lab: str, loop: asyncio.AbstractEventLoop) -> None:
+        try:
+            importlib.import_module(f"{NAMESERVER}.main").within(lab, self._line)
+            code = 0
+        except BaseException:
+            log.exception("the name server")
+            code = 1
+        with contextlib.suppress(RuntimeError):  # the kubelet has ended
+            loop.call_soon_threadsafe(self._done.set_result, code)
+
+    def terminate(self) -> None:
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RD)
+
+    kill = terminate
+
+    async def code(self) -> int:
+        return await asyncio.shield(self._done)
 
 
 class NameServer:
@@ -38,7 +92,11 @@ class NameServer:
     def prepare(self, lab: str) -> _Process:
         """The server that runs, or one that begins. Raises OSError."""
         if self._process is None or self._process.ended.done():
-            self._process = _Process(lab)
+            fault.point()
+            ours, theirs = socket.socketpair()
+            with theirs:
+                running = Within(lab, theirs) if os.environ.get(SMALL) else Program(lab, theirs)
+            self._process = _Process(running, ours)
         return self._process
 
     def serve(self, key: str, names: NameService) -> Seat:
@@ -100,15 +158,9 @@ class Seat:
 class _Process:
     """The server, from its start to its end. `ended` is done when it is over."""
 
-    def __init__(self, lab: str) -> None:
-        fault.point()
-        ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-m", NAMESERVER, "--lab", lab, "--control", str(theirs.fileno())]
-            self._popen = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True, cwd="/"
-            )
-        self._line, self._seats, self._ids = ours, set[str](), itertools.count(1)
+    def __init__(self, running: Program | Within, line: socket.socket) -> None:
+        self._running, self._line = running, line
+        self._seats, self._ids = set[str](), itertools.count(1)
         self._asked: dict[int, asyncio.Future[str]] = {}
         self.failing: dict[str, Callable[[str], None]] = {}
         """What is told why a pod is served no more, by key."""
@@ -140,11 +192,11 @@ class _Process:
 
     async def end(self) -> None:
         """Asks it to end, and kills it where it does not."""
-        self._popen.terminate()
+        self._running.terminate()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(END):
                 await asyncio.shield(self.ended)
-        self._popen.kill()
+        self._running.kill()
         await self.ended
 
     def _fails(self, key: str, why: str) -> None:
@@ -161,7 +213,9 @@ class _Process:
         """Counts how long it has no pods."""
         if self._idle is not None:
             self._idle.cancel()
-        self._idle = None if self._seats else asyncio.get_running_loop().call_later(IDLE, self._popen.terminate)
+            self._idle = None
+        if not self._seats and self._running.ends_idle:
+            self._idle = asyncio.get_running_loop().call_later(IDLE, self._running.terminate)
 
     async def _live(self) -> Exit:
         reader, self._writer = await asyncio.open_unix_connection(sock=self._line)
@@ -175,7 +229,7 @@ class _Process:
                     answer = self._asked.pop(response.id, None)
                     if answer is not None and not answer.done():
                         answer.set_result(response.error)
-            code = await exit_code(self._popen)
+            code = await self._running.code()
         finally:
             self._writer.close()
             self._writer = None

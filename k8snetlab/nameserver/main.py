@@ -69,7 +69,8 @@ class Server:
             self.leave(key)
 
     def _told(self, wanted: Wanted, changes: Sequence[Change], whole: bool) -> None:
-        self._loop.call_soon_threadsafe(self._take, wanted, changes, whole)
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and this process has not
+            self._loop.call_soon_threadsafe(self._take, wanted, changes, whole)
 
     def _take(self, wanted: Wanted, changes: Sequence[Change], whole: bool) -> None:
         self._world.take(wanted, changes, whole)
@@ -115,6 +116,19 @@ async def _controlled(server: Server, control: int) -> None:
 
 def _words(error: OSError | K8sNetLabError) -> str:
     return error.message if isinstance(error, K8sNetLabError) else error.strerror or str(error)
+
+
+def within(lab: str, control: socket.socket) -> None:
+    """Serves in a thread of another process, until its line ends."""
+    asyncio.run(_within(lab, control))
+
+
+async def _within(lab: str, control: socket.socket) -> None:
+    server = Server(lab)
+    try:
+        await _controlled(server, control.detach())
+    finally:
+        server.close()
 
 
 async def _main(settings: Settings) -> None:

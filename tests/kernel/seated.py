@@ -16,7 +16,7 @@ from k8snetlab.kernel import userns
 LAB = """\
 apiVersion: k8snetlab/v1alpha1
 kind: Lab
-spec: {nodes: 1, dns: {enabled: false}}
+spec: {nodes: 2}
 ---
 apiVersion: v1
 kind: Pod

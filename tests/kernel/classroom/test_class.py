@@ -60,6 +60,19 @@ def test_every_student_has_a_lab_and_status_says_where(two: Class) -> None:
     assert said.startswith(two.sh("ada", address)), "the same addresses in every seat"
 
 
+def test_a_seat_answers_names_and_takes_less_than_70_mb(two: Class) -> None:
+    """Of its own: the pages of programs and libraries are in memory once for all seats."""
+    assert two.sh("ada", "k8snetlab dig client kube-dns.kube-system").count("10.96.0.10")
+    taken = sum(map(anonymous, userns.members(two.bases()[0])))
+    assert 40 << 20 < taken < 67e6
+
+
+def anonymous(pid: int) -> int:
+    """Octets of a process's memory that no file is behind, its share of what it has with others."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) << 10 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+
+
 def test_a_student_sees_no_namespaces_processes_or_files_of_another(two: Class) -> None:
     files = "find / -xdev -name class.json 2>/dev/null; echo none; mount; cat /proc/1/mountinfo /proc/self/mountinfo"
     labs = "ip netns; ls /run/k8snetlab /etc/netns /.etc/netns /home /root; ps -eo args; ps -e | wc -l"
