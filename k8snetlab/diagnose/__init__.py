@@ -18,6 +18,7 @@ __all__ = [
     "policy_rules",
     "pools",
     "power",
+    "refused_requests",
     "resolving",
     "routing",
     "rules",

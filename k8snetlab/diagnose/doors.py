@@ -7,6 +7,7 @@ Kernel and objects may agree in all this: no agent mends it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
@@ -15,7 +16,7 @@ from k8snetlab.api.networking import Ingress
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import show
 from k8snetlab.diagnose.finding import Finding
-from k8snetlab.render.ingress import collect
+from k8snetlab.render.ingress import collect, matching
 from k8snetlab.render.ingress.model import CATCH_ALL, Location, Problem, Site
 
 FAULTS: Mapping[str, tuple[str, str]] = {
@@ -38,16 +39,22 @@ ANSWERS = {
     504: ("late", "nginx asked the pod, and had no answer in time"),
 }
 """What the status of an answer tells, where nginx itself gave it."""
+HOPS = 8
+"""Redirects that are followed; browsers follow 20."""
 MOST = 200
 """Requests of one diagnosis."""
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """One request: for which host and path, and the answer's status where nginx gave it itself, 0 where the pod did."""
+class Reply(msgspec.Struct, frozen=True):
+    """An answer: its status, whether nginx gave it itself, and where it sends the client, or ""."""
 
-    host: str
-    path: str
     status: int
+    own: bool
+    to: str = ""
+
+
+Ask = Callable[[str], Reply | None]
+"""Sends a request for a URL, and tells the answer: None where nobody gave one."""
 
 
 def doors(snapshot: Snapshot, site: Site) -> Iterator[Finding]:
@@ -84,26 +91,72 @@ def _empty(site: Site, snapshot: Snapshot) -> Iterator[tuple[Location, str]]:
                 yield location, server.host
 
 
-def tried(snapshot: Snapshot, site: Site, ask: Callable[[str, str], int | None]) -> Iterator[Finding]:
-    """What real requests show that the objects do not: `ask` sends one for a host and a path, and tells the status that
-    nginx gave itself, None where another one answered or nobody did."""
+def tried(snapshot: Snapshot, site: Site, ask: Ask) -> Iterator[Finding]:
+    """What real requests show that the objects do not."""
     asked = 0
     for server in site.servers:
         for location in server.locations:
-            upstream = site.upstreams.get(location.upstream)
-            if upstream is None or not upstream.addresses or location.match == "regex" or asked >= MOST:
-                continue
-            if location.options.auth or location.options.allow or location.options.redirect:
+            upstream, options = site.upstreams.get(location.upstream), location.options
+            answered = bool(upstream and upstream.addresses) or bool(options.redirect)
+            if not answered or location.match == "regex" or options.auth or options.allow or asked >= MOST:
                 continue
             asked += 1
-            host = _url(server.host)
-            status = ask(host, location.path)
-            if status in (502, 504):
-                fault, why = ANSWERS[status]
-                spoken = location.options.protocol
-                message = f"http://{host}{location.path} is answered with {status}: {why} ({spoken})"
-                problem = Problem(Ingress.KIND, location.origin.key, "protocol", message, location.origin.path)
-                yield _found(snapshot, problem, fault, f"all requests for it are answered with {status}")
+            url = f"http://{_url(server.host)}{location.path}"
+            if reply := ask(url):
+                yield from _judged(snapshot, location, url, reply, _Browser(site, ask))
+
+
+def _judged(snapshot: Snapshot, location: Location, url: str, reply: Reply, browser: _Browser) -> Iterator[Finding]:
+    if reply.own and reply.status in (502, 504):
+        fault, why = ANSWERS[reply.status]
+        message = f"{url} is answered with {reply.status}: {why} ({location.options.protocol})"
+        problem = Problem(Ingress.KIND, location.origin.key, "protocol", message, location.origin.path)
+        yield _found(snapshot, problem, fault, f"all requests for it are answered with {reply.status}")
+    elif loop := browser.loop(url, reply):
+        status, again, who = loop
+        message = f"{again} is redirected ({status}) in a circle, {_by(location, again, who)}"
+        problem = Problem(Ingress.KIND, location.origin.key, "loop", message, location.origin.path)
+        yield _found(snapshot, problem, "loop", "a browser gives up: too many redirects")
+
+
+def _by(location: Location, url: str, own: bool) -> str:
+    """Who sends the client on."""
+    if own and location.options.redirect:
+        return f"by annotation permanent-redirect or temporal-redirect, to {location.options.redirect}"
+    if own:
+        return "by nginx itself (ssl-redirect)"
+    seen = url.partition(":")[0]
+    return f"by the Service's own program, which is told X-Forwarded-Proto: {seen}"
+
+
+class _Browser:
+    """Follows redirects as long as they stay in the lab."""
+
+    def __init__(self, site: Site, ask: Ask) -> None:
+        self._site, self._ask = site, ask
+
+    def loop(self, url: str, reply: Reply | None) -> tuple[int, str, bool] | None:
+        """Of a redirect that comes back to where it was: its status, its URL, and whether it is nginx' own."""
+        seen: dict[str, Reply] = {}
+        while reply is not None and reply.to and 300 <= reply.status < 400 and len(seen) < HOPS:
+            seen[url] = reply
+            url = _next(url, reply.to)
+            if url in seen:
+                last = seen[url]
+                return last.status, url, last.own
+            here = url and matching.server(self._site, urlsplit(url).hostname or "") is not None
+            reply = self._ask(url) if here else None
+        return None
+
+
+def _next(url: str, to: str) -> str:
+    """Where a redirect leads, "" for nowhere; without a fragment, and with a path: what is the same request is the same
+    text."""
+    try:
+        parts = urlsplit(urljoin(url, to))
+        return parts._replace(path=parts.path or "/", fragment="").geturl()
+    except ValueError:
+        return ""
 
 
 def _url(host: str) -> str:

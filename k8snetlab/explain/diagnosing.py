@@ -27,6 +27,7 @@ from k8snetlab.diagnose import (
     policed,
     pools,
     power,
+    refused_requests,
     routing,
     sampling,
     shaped,
@@ -38,7 +39,7 @@ from k8snetlab.diagnose.paths import Broken, UsualPath, judge
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, hanging, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import balanced, daemons, drift, listening, matrix, requested
+from k8snetlab.explain import balanced, browsing, daemons, drift, listening, matrix
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
@@ -308,8 +309,9 @@ class _Look:
         """Of Ingresses, by their objects and by real requests."""
         site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate, self.desired.refused)
         yield from doors.doors(snapshot, site)
+        self.notes += refused_requests.notes(browsing.logged(snapshot, self.paths), time.time())
         if not self.question.predictOnly:
-            yield from doors.tried(snapshot, site, requested.Asking(snapshot).status)
+            yield from doors.tried(snapshot, site, browsing.Browsing(snapshot).ask)
 
     def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
         """What namespaces and rules hold; `whole`: no namespace is passed by."""

@@ -34,12 +34,8 @@ from k8snetlab.render.ingress import addon, locations, matching
 from k8snetlab.render.ingress.model import Location, Server, Site
 from k8snetlab.state.paths import LabPaths
 
-TIMEOUT, CONNECT = 20.0, 3.0
-"""Seconds for a request, and for one whose answer is only looked at."""
-OWN = b"<center>nginx</center>"
-"""Stands in the pages that nginx writes itself."""
-ASKING = 5.0
-"""Seconds for all requests of a diagnosis."""
+TIMEOUT = 20.0
+"""Seconds for a request."""
 LOGGED = 2.0
 """Seconds in which nginx writes its line of a request."""
 SHOWN = 2000
@@ -62,13 +58,13 @@ def trace(
     source = within(snapshot, asked.source, asked.namespace)
     if source != names.OUTSIDE and matching.server(site, url.hostname or "") is None:
         raise NotFoundError(f"no Ingress has the host {url.hostname!r}", "`k8snetlab get ingress -A` lists theirs")
-    door = _door(snapshot, url.scheme == "https", url.port)
-    first = tracing.trace(snapshot, paths, TraceQuestion(source, door.target, door.port), remote)
+    entry = door(snapshot, url.scheme == "https", url.port)
+    first = tracing.trace(snapshot, paths, TraceQuestion(source, entry.target, entry.port), remote)
     route = _route(snapshot, site, url)
     answer = HttpAnswer(error="the controller was not reached")
     inner: Trace | None = None
     if first.fate == "answered":
-        answer = _asked(snapshot, paths, source, door, url)
+        answer = _asked(snapshot, paths, source, entry, url)
         if answer.upstream:
             pod = _controller(snapshot, answer.controller)
             address, _, port = answer.upstream.rpartition(":")
@@ -77,38 +73,14 @@ def trace(
     return HttpTrace(
         source=asked.source,
         url=asked.url,
-        address=door.address,
-        port=door.port,
+        address=entry.address,
+        port=entry.port,
         first=first,
         route=route,
         answer=answer,
         second=inner,
         verdict=_verdict(answer, route),
     )
-
-
-class Asking:
-    """Requests from the host outside, one after the other, for a while in all."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot, self._until = snapshot, time.monotonic() + ASKING
-
-    def status(self, host: str, path: str) -> int | None:
-        """Of nginx' own answer, None where another one answered or nobody did, and where the time is over."""
-        if time.monotonic() > self._until:
-            return None
-        try:
-            place, door = find_place(self._snapshot, names.OUTSIDE), _door(self._snapshot, False, None)
-            with netns.inside(place.netns):
-                raw = socket.create_connection((door.address, door.port), timeout=CONNECT)
-            connection = http.client.HTTPConnection(door.address, timeout=CONNECT)
-            connection.sock = raw
-            with contextlib.closing(connection):
-                connection.request("GET", path, headers={"Host": host})
-                response = connection.getresponse()
-                return response.status if OWN in response.read(SHOWN) else None
-        except (OSError, http.client.HTTPException, ValueError, K8sNetLabError):
-            return None
 
 
 def _url(text: str) -> SplitResult:
@@ -127,7 +99,7 @@ def _path(url: SplitResult) -> str:
     return (url.path or "/") + (f"?{url.query}" if url.query else "")
 
 
-def _door(snapshot: Snapshot, secure: bool, port: int | None) -> Door:
+def door(snapshot: Snapshot, secure: bool, port: int | None) -> Door:
     """The first node's port of the controller's Service, or its load balancer's address. Raises NotFoundError."""
     service = snapshot.get(Service, addon.NAME, addon.NAMESPACE)
     if service is None:
@@ -181,14 +153,14 @@ def _expected(server: Server, location: Location, answered: bool, secure: bool) 
     return 0 if answered else 503
 
 
-def _asked(snapshot: Snapshot, paths: LabPaths, source: str, door: Door, url: SplitResult) -> HttpAnswer:
+def _asked(snapshot: Snapshot, paths: LabPaths, source: str, entry: Door, url: SplitResult) -> HttpAnswer:
     place, mark, host = find_place(snapshot, source), secrets.token_hex(16), url.hostname or ""
     secure, path = url.scheme == "https", _path(url)
     try:
         with netns.inside(place.netns):
-            raw = socket.create_connection((door.address, door.port), timeout=TIMEOUT)
-        connection = http.client.HTTPConnection(door.address, timeout=TIMEOUT)
-        connection.sock = _secured(raw, host) if secure else raw
+            raw = socket.create_connection((entry.address, entry.port), timeout=TIMEOUT)
+        connection = http.client.HTTPConnection(entry.address, timeout=TIMEOUT)
+        connection.sock = secured(raw, host) if secure else raw
         with contextlib.closing(connection):
             connection.request("GET", path, headers={"Host": url.netloc.rpartition("@")[2], "X-Request-ID": mark})
             response = connection.getresponse()
@@ -212,7 +184,7 @@ def _asked(snapshot: Snapshot, paths: LabPaths, source: str, door: Door, url: Sp
     )
 
 
-def _secured(raw: socket.socket, host: str) -> socket.socket:
+def secured(raw: socket.socket, host: str) -> socket.socket:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context.wrap_socket(raw, server_hostname=host)
@@ -226,20 +198,20 @@ def _json(body: bytes) -> dict[str, object]:
     return said if isinstance(said, dict) else {}
 
 
-def _controllers(snapshot: Snapshot) -> list[Pod]:
+def controllers(snapshot: Snapshot) -> list[Pod]:
     service = snapshot.get(Service, addon.NAME, addon.NAMESPACE)
     return [pod for pod in pods_of(service, snapshot) if addon.container_of(pod)] if service else []
 
 
 def _controller(snapshot: Snapshot, name: str) -> Pod:
-    return next(pod for pod in _controllers(snapshot) if pod.name == name)
+    return next(pod for pod in controllers(snapshot) if pod.name == name)
 
 
 def _logged(snapshot: Snapshot, paths: LabPaths, mark: str) -> tuple[str, str]:
     """The access log's line of a request, and whose it is; "" twice where it is on another machine."""
     until = time.monotonic() + LOGGED
     while True:
-        for pod in _controllers(snapshot):
+        for pod in controllers(snapshot):
             for file in sorted(paths.logs_of(pod).glob("*/*.log")):
                 with contextlib.suppress(OSError), file.open("rb") as log:
                     log.seek(max(0, file.stat().st_size - (1 << 18)))

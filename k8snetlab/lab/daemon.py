@@ -151,7 +151,7 @@ class Daemon:
                 kubelet=kubelet,
                 leases=leases,
                 supervisor=supervisor,
-                others=lambda now: [*filter(None, [self._inside.problem]), *ingresses.troubles(now)],
+                others=lambda now: [*filter(None, [self._inside.problem]), *ingresses.lacking(now)],
             ),
             Processes(cluster, agents, self._paths, kubelet),
             ControlPlaneState(

@@ -32,7 +32,7 @@ from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import netns
 from k8snetlab.render.ingress import addon, collect, conf, status
-from k8snetlab.render.ingress.model import Problem, Refused
+from k8snetlab.render.ingress.model import REJECTED, Problem, Refused
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running import fake_certificate
 from k8snetlab.running.ingress_refusals import Refusals, Written
@@ -110,6 +110,11 @@ class Ingresses:
         found = [(pod, self._taken.get(pod.metadata.uid, Taken()).trouble) for pod in self._own(snapshot)]
         return [f"pod {pod.namespace}/{pod.name}: {why}" for pod, why in found if why]
 
+    def lacking(self, snapshot: Snapshot) -> list[str]:
+        """What an nginx does not serve by, and which objects nginx has refused."""
+        refused = [one for one in self.written.site.problems if one.reason == REJECTED] if self.written else []
+        return [*self.troubles(snapshot), *dict.fromkeys(map(_told, refused))]
+
     def unserved(self, snapshot: Snapshot, asked: Collection[Key]) -> list[str]:
         """Which of the Ingresses that are `asked` about are not in use as they ask, and why, a sentence each."""
         those = [one for key in asked if (one := snapshot.all(Ingress).get(key))]
@@ -124,9 +129,7 @@ class Ingresses:
             return []
         asked = {one.key for one in mine}
         site = self.written.site if self.written else collect.site(snapshot)
-        found = [
-            f"{one.kind.lower()} {one.key[0]}/{one.key[1]}: {one.message}" for one in site.problems if one.key in asked
-        ]
+        found = [_told(one) for one in site.problems if one.key in asked]
         if not any(pod.ready for pod in _controllers(snapshot)):
             found += [f"ingress {one.namespace}/{one.name}: no pod of ingress-nginx is ready" for one in mine]
         return list(dict.fromkeys([*found, *self.troubles(snapshot)]))
@@ -291,6 +294,10 @@ _SILENT = f"nginx has not taken up its configuration within {nginx.PATIENCE:g} s
 def _controllers(snapshot: Snapshot) -> Iterable[Pod]:
     """Looked up: each pod of a large lab that begins has this asked."""
     return snapshot.select(Pod, addon.controlling, True).values()
+
+
+def _told(problem: Problem) -> str:
+    return f"{problem.kind.lower()} {problem.key[0]}/{problem.key[1]}: {problem.message}"
 
 
 def _other(ingress: Ingress, snapshot: Snapshot) -> str:

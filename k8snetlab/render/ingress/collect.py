@@ -22,6 +22,7 @@ from k8snetlab.render.ingress import annotated, backends
 from k8snetlab.render.ingress.model import (
     CATCH_ALL,
     NOTHING_REFUSED,
+    REJECTED,
     Auth,
     Key,
     Location,
@@ -121,7 +122,7 @@ class Collector:
 
     def add(self, ingress: Ingress) -> None:
         if why := self._refused.objects.get((ingress.KIND, *ingress.key), ""):
-            self._say(ingress, "Rejected", f"nginx refuses what follows from it, so it is left out: {why}", fatal=True)
+            self._say(ingress, REJECTED, f"nginx refuses what follows from it, so it is left out: {why}", fatal=True)
             return
         said = annotated.read(ingress)
         self._problems += said.problems
@@ -159,7 +160,7 @@ class Collector:
             host = rule.host or CATCH_ALL
             where: Path = ("spec", "rules", number)
             if rule.host and not _HOST.fullmatch(rule.host):
-                self._say(ingress, "Rejected", f"{shorten(rule.host)!r} is no host", (*where, "host"), fatal=True)
+                self._say(ingress, REJECTED, f"{shorten(rule.host)!r} is no host", (*where, "host"), fatal=True)
                 continue
             if rule.http is None:
                 self._locations.setdefault(host, {})
@@ -177,7 +178,7 @@ class Collector:
         elif kind != "ImplementationSpecific" and not _STRICT.fullmatch(path.path):
             why = f"path {shorten(path.path)} cannot be used with pathType {kind}"
         if why:
-            self._say(ingress, "Rejected", f"ingress contains invalid paths: {why}", (*where, "path"), fatal=True)
+            self._say(ingress, REJECTED, f"ingress contains invalid paths: {why}", (*where, "path"), fatal=True)
         return not why
 
     def _path(self, ingress: Ingress, host: str, path: HTTPIngressPath, where: Path, said: annotated.Said) -> None:

@@ -20,6 +20,10 @@ CATCH_ALL = "_"
 """The name of the server that answers for hosts that no other has."""
 
 
+REJECTED = "Rejected"
+"""The reason of a problem for which a part of an object, or all of it, is left out."""
+
+
 class Origin(msgspec.Struct, frozen=True):
     """Which object a part was written in, and which field of it."""
 

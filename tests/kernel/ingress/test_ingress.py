@@ -24,6 +24,11 @@ import http.server, json
 class H(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
+        if self.path == "/turn":
+            self.send_response(302)
+            self.send_header("Location", "/turn")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
         body = json.dumps({"echo": f"{self.command} {self.path}", "headers": dict(self.headers)}).encode()
         self.send_response(404 if "missing" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
@@ -264,10 +269,12 @@ def test_an_ingress_that_nginx_refuses_costs_itself_alone(lab: Lab, tmp_path: Pa
     assert ask(lab, "bad.example").told == "two", "no server of its own"
     eventually(lambda: ("bad", "Rejected") in told(lab))
     assert ("default/bad", "refused") in {(one.object, one.fault) for one in lab.diagnose("--predict-only").findings}
+    assert any("ingress default/bad: nginx refuses" in one for one in lab.json("status", code=None)["problems"])
     assert followed(lab, "http://bad.example/", code=None)["route"]["server"] == "_"
     (tmp_path / "two.yaml").write_text(ingress_text("bad", "bad.example", "/a(b)", **{"use-regex": "true"}))
     lab.run("apply", "-f", str(tmp_path / "two.yaml"))
     assert ask(lab, "bad.example", "/ab").told == "one"
+    assert not any("default/bad" in one for one in lab.json("status", code=None)["problems"])
 
 
 def test_the_younger_of_two_with_the_same_host_and_path_is_told(lab: Lab, tmp_path: Path) -> None:
@@ -370,6 +377,24 @@ def test_diagnose_names_what_is_wrong_with_ingresses(lab: Lab) -> None:
     assert (named("speaks TLS"), "protocol") in found
     assert (named("no syntax"), "annotation") in found
     assert not any(one == named("a host rule matches") for one, _ in found)
+
+
+def test_diagnose_names_redirects_in_a_circle_and_notes_what_nginx_answered_itself(lab: Lab, tmp_path: Path) -> None:
+    texts = [
+        ingress_text("round", "round.example", "/", **{"permanent-redirect": "http://round.example/in"}),
+        ingress_text("turn", "turn.example", "/turn", "echo"),
+    ]
+    (tmp_path / "round.yaml").write_text("\n---\n".join(texts))
+    lab.run("apply", "-f", str(tmp_path / "round.yaml"))
+    assert ask(lab, "exact-path", "/carrt").status == 404
+    ask(lab, "small", method="POST", body=b"0123456789a")
+    found = lab.diagnose()
+    loops = {one.object: one.message for one in found.findings if one.fault == "loop"}
+    assert "permanent-redirect" in loops["default/round"] and "own program" in loops["default/turn"], loops
+    assert len(loops) == 2
+    notes = " ".join(found.notes)
+    assert "(the last: GET /carrt) with 404" in notes and "(the last: POST /) with 413" in notes
+    lab.run("delete", "-f", str(tmp_path / "round.yaml"))
 
 
 FAULTS = ("ingress-class", "ingress-service", "ingress-port", "ingress-secret", "ingress-protocol")
