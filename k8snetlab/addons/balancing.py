@@ -9,6 +9,7 @@ from pathlib import Path
 import k8snetlab
 from k8snetlab.addons.program import CONF, Program
 from k8snetlab.api.core import Node
+from k8snetlab.api.machines import interface_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import ETH0, ROUTER
 from k8snetlab.render.lb import haproxy, speaker
@@ -38,8 +39,8 @@ _FILE, _LOADED = "speaker.json", "loaded.json"
 def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     """Those of one node, or of the router."""
     mode = snapshot.lab.spec.loadBalancer.mode
-    if mode == "l2" and snapshot.get(Node, node):
-        return (_speaker(speaker.configuration(snapshot, node), node),)
+    if mode == "l2" and (known := snapshot.get(Node, node)):
+        return (_speaker(speaker.configuration(snapshot, node), node, interface_of(known) or ETH0),)
     if mode == "cloud" and node == ROUTER:
         return (_haproxy(haproxy.configuration(snapshot)),)
     return ()
@@ -59,12 +60,12 @@ def _haproxy(text: str) -> Program:
     )
 
 
-def _speaker(text: str, node: str) -> Program:
+def _speaker(text: str, node: str, device: str) -> Program:
     """It is ready when it has read its file."""
     root = str(Path(k8snetlab.__file__).parents[1])
     return Program(
         SPEAKER,
-        (sys.executable, "-S", "-m", "k8snetlab.speaker", node, ETH0),
+        (sys.executable, "-S", "-m", "k8snetlab.speaker", node, device),
         files={_FILE: text},
         reload=signal.SIGHUP,
         ready=("/usr/bin/cmp", "-s", f"{CONF}/{_FILE}", _LOADED),

@@ -1,4 +1,4 @@
-"""Whether the addresses of load balancers are in use: a part of the router's agent."""
+"""Whether the addresses of load balancers are in use: a part of the router's agent, and of each machine's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.worker import Worker
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.errors import KernelError
 from k8snetlab.render.lb import candidates
 from k8snetlab.render.node import Part
@@ -32,10 +33,9 @@ class LoadBalancers(Manager):
         self._patience = Patience()
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
-        l2 = snapshot.lab.spec.loadBalancer.mode == "l2" and self.around.addons is not None
-        announced = candidates.announced(snapshot) if l2 else {}
-        self._wanted = {address: order for address, order in announced.items() if order}
-        self._nodes = tuple(node.name for node in snapshot.all(Node).values()) if self._wanted else ()
+        self._wanted = self._own(snapshot) if self.around.addons is not None else {}
+        nodes = (node.name for node in snapshot.all(Node).values())
+        self._nodes = () if not self._wanted else (self.node,) if snapshot.lab.spec.machines else tuple(nodes)
         self._look()
         if self._wanted:
             self._worker.poke()
@@ -46,6 +46,19 @@ class LoadBalancers(Manager):
                 f"nobody announces {address}{more}; {self._wanted[address][0]} should",
                 f"the log of its speaker is in {self._log(address)}",
             )
+
+    def _own(self, snapshot: Snapshot) -> dict[str, tuple[str, ...]]:
+        """The addresses that it waits for, with their candidates: the router's agent for all; a machine's, which sees
+        its own speaker alone, for those that this is the first to announce."""
+        lab = snapshot.lab.spec
+        if lab.loadBalancer.mode != "l2" or lab.machines == (self.node == ROUTER):
+            return {}
+        announced = candidates.announced(snapshot)
+        return {
+            address: order
+            for address, order in announced.items()
+            if order and (not lab.machines or order[0] == self.node)
+        }
 
     @property
     def pending(self) -> tuple[str, ...]:

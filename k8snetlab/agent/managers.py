@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from k8snetlab.agent.addons import AddOns
+from k8snetlab.agent.balancing import LoadBalancers
 from k8snetlab.agent.calico import Calico
 from k8snetlab.agent.flannel import Flannel
 from k8snetlab.agent.links import LinkSettings
@@ -26,6 +27,7 @@ MANAGERS: Mapping[str, Make] = {
     "add-ons": AddOns,
     "routing": Routing,
     "links": LinkSettings,
+    "load-balancers": LoadBalancers,
 }
 """Those that do more than their part of the dataplane (`render.node.PARTS`) says, by name. A part without one of these
 is kept by a plain `Manager`; one of these without a part wants nothing of the dataplane, and has its turn last."""

@@ -25,8 +25,8 @@ def load_balancer(report: Report, lab: Lab, underlay: Sequence[IPNetwork], insid
     if wanted.mode == "none":
         if wanted != LoadBalancer():
             report.warn(lab, POOL, "means nothing with mode none")
-    elif lab.spec.machines:
-        report.error(lab, MODE, f"{wanted.mode} is for labs of namespaces: machines stand in a network of others")
+    elif lab.spec.machines and wanted.mode != "l2":
+        report.error(lab, MODE, f"{wanted.mode} needs the lab's own router, which machines do not have; use l2")
     elif wanted.mode == "bgp" and (lab.spec.network.backend not in SPEAKING or lab.spec.daemon == "frr"):
         report.error(lab, MODE, _unspoken(lab))
     else:

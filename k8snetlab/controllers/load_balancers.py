@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.api.addressing import Address
-from k8snetlab.api.core import LoadBalancerIngress, LoadBalancerStatus, Service
+from k8snetlab.api.core import LoadBalancerIngress, LoadBalancerStatus, Node, Service
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load_balancer import (
     ADDRESSES,
@@ -23,7 +23,6 @@ from k8snetlab.api.load_balancer import (
     POOL,
     POOL_NAME,
     SHARING,
-    Range,
     annotation,
     parsed,
 )
@@ -60,8 +59,11 @@ class _Use(msgspec.Struct):
 class _Addresses:
     """Those of the pool, and who has them."""
 
-    def __init__(self, ranges: Iterable[Range]) -> None:
-        self._ranges = tuple(ranges)
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._ranges = tuple(parsed(text) for text in snapshot.lab.spec.loadBalancer.pool)
+        nodes = snapshot.all(Node).values() if snapshot.lab.spec.machines else ()
+        self._nodes = {address: node.name for node in nodes for address in node.addresses}
+        """Machines come with addresses that the lab file does not know."""
         self._uses: dict[str, _Use] = {}
 
     def assign(self, service: Service, addresses: Iterable[str]) -> None:
@@ -109,6 +111,8 @@ class _Addresses:
         return next((one for one in addresses if not self._problem(service, one)), "")
 
     def _problem(self, service: Service, address: str) -> str:
+        if holder := self._nodes.get(address, ""):
+            return f'"{address}" is the address of node {holder}'
         use = self._uses.get(address)
         if use is None:
             return ""
@@ -132,13 +136,14 @@ class _Addresses:
 
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     """Nothing in a lab without load balancers: statuses are then the user's own."""
-    if not any(now.changes(kind, before) for kind in (Lab, Service, Ingress, IngressClass)):
-        return
     lab = now.lab
+    kinds = (Lab, Service, Ingress, IngressClass, *((Node,) if lab.spec.machines else ()))
+    if not any(now.changes(kind, before) for kind in kinds):
+        return
     if lab.spec.loadBalancer.mode == "none" or not now.all(Lab):
         return
     yield from _cleared(now)
-    held = _Addresses(parsed(text) for text in lab.spec.loadBalancer.pool)
+    held = _Addresses(now)
     lacking: list[tuple[Service, str]] = []
     for service in now.select(Service, balanced, True).values():
         lacking += _keep(service, held)
@@ -227,7 +232,7 @@ def failures(snapshot: Snapshot) -> dict[Key, str]:
     """The Services of ours that get no address, and why."""
     if snapshot.lab.spec.loadBalancer.mode == "none":
         return {}
-    held = _Addresses(parsed(text) for text in snapshot.lab.spec.loadBalancer.pool)
+    held = _Addresses(snapshot)
     lacking = [one for service in snapshot.select(Service, balanced, True).values() for one, _ in _keep(service, held)]
     found: dict[Key, str] = {}
     for ingress in alb_ingresses(snapshot):

@@ -85,6 +85,13 @@ def findings(snapshot: Snapshot, paths: LabPaths, known: Iterable[NeighbourEntry
         yield from balancers.unhealthy(snapshot, servers(paths))
 
 
+def of_machines(snapshot: Snapshot) -> Iterator[Finding]:
+    """In a lab of machines, which has no router to ask from. Of an address that nobody announces its agents tell."""
+    if snapshot.lab.spec.loadBalancer.mode != "none":
+        yield from balancers.pending(snapshot)
+        yield from balancers.unannounced(snapshot)
+
+
 def sought(snapshot: Snapshot) -> Iterator[UsualPath]:
     """What the router sends to nodes that should tell it of an address, and do not."""
     if snapshot.lab.spec.loadBalancer.mode == "bgp":

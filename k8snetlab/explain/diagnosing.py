@@ -301,7 +301,9 @@ class _Look:
         return power.laid(found, {name: names.node_netns(snapshot.lab.name, name) for name in kernel.nodes}, self.off)
 
     def _load_balancers(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
-        if snapshot.lab.spec.loadBalancer.mode != "none":
+        if snapshot.lab.spec.machines:
+            yield from balanced.of_machines(snapshot)
+        elif snapshot.lab.spec.loadBalancer.mode != "none":
             router = kernel["ipv4"][names.node_netns(snapshot.lab.name, names.ROUTER)]
             yield from balanced.findings(snapshot, self.paths, router.neighbours, not self.question.predictOnly)
 

@@ -192,7 +192,7 @@ class Daemon:
             "static pods": self._lifecycle.statics.follow,
             "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
-            "announcements": Announcements(cluster, self._paths.addons).follow,
+            "announcements": Announcements(cluster, self._paths.addons, lambda: leases.leader).follow,
             "ingress-nginx": ingresses.run,
         }
         if remote and machine:

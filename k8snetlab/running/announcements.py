@@ -6,6 +6,7 @@ Source: MetalLB speaker/main.go (nodeAssigned), controller/service.go (Allocatio
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from k8snetlab.addons.announcers import announcers
@@ -26,8 +27,9 @@ TICK = 0.5
 class Announcements:
     """What was told of each Service, so that it is told once. A daemon that begins tells again what is so."""
 
-    def __init__(self, cluster: Cluster, files: Path) -> None:
-        self._cluster, self._files = cluster, files
+    def __init__(self, cluster: Cluster, files: Path, leads: Callable[[], bool]) -> None:
+        """Of several machines the one that `leads` tells of failures; each tells of its own speaker."""
+        self._cluster, self._files, self._leads = cluster, files, leads
         self._failed: dict[tuple[Key, str], str] = {}
         self._assigned: dict[tuple[Key, str], tuple[str, ...]] = {}
 
@@ -37,9 +39,10 @@ class Announcements:
         while True:
             snapshot = self._cluster.snapshot
             mode = snapshot.lab.spec.loadBalancer.mode
-            if mode != "none" and (before is None or list(snapshot.changes(Service, before))):
+            leads = self._leads()
+            if mode != "none" and leads and (before is None or list(snapshot.changes(Service, before))):
                 self._tell_failures(snapshot)
-            before = snapshot
+            before = snapshot if leads else None
             if mode in PROTOCOLS:
                 self._tell_announcers(snapshot, mode)
             await asyncio.sleep(TICK)

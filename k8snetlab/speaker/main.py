@@ -7,6 +7,7 @@ writes to `loaded.json`, and what it announces to `state.json`. SIGHUP has it re
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -66,7 +67,7 @@ class Speaker:
     def serve(self, wake: socket.socket) -> None:
         """Until a byte of a signal comes."""
         with selectors.DefaultSelector() as selector:
-            for one in (self._arp, self._beats, self._solicitations, wake):
+            for one in filter(None, (self._arp, self._beats, self._solicitations, wake)):
                 selector.register(one, selectors.EVENT_READ)
             while True:
                 for key, _ in selector.select(TURN):
@@ -81,7 +82,7 @@ class Speaker:
         self._tell(self._election.announced)
 
     def _read(self, one: object) -> None:
-        if one is self._solicitations:
+        if self._solicitations is not None and one is self._solicitations:
             message, sender = self._solicitations.recvfrom(2048)
             address = frames.solicited(message)
             if address in self._election.announced:
@@ -124,6 +125,8 @@ class Speaker:
                     self._arp.send(frame)
 
     def _advertise(self, address: str, to: str, asked: bool) -> None:
+        if self._solicitations is None:
+            return
         index = socket.if_nametoindex(self._device)
         self._solicitations.sendto(frames.advertisement(address, self._own, asked), (to, 0, 0, index))
 
@@ -134,6 +137,8 @@ class Speaker:
 
     def _join(self, addresses: set[str]) -> None:
         """The multicast groups at which an IPv6 address is asked for; one that cannot be had is not asked for."""
+        if self._solicitations is None:
+            return
         groups = {frames.group_of(one) for one in addresses}
         for group, option in [(one, socket.IPV6_JOIN_GROUP) for one in groups - self._groups] + [
             (one, socket.IPV6_LEAVE_GROUP) for one in self._groups - groups
@@ -164,9 +169,14 @@ def _packets(device: str, ethertype: int) -> socket.socket:
     return one
 
 
-def _icmp6(device: str) -> socket.socket:
-    """In a namespace without IPv6 it hears nothing."""
-    one = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+def _icmp6(device: str) -> socket.socket | None:
+    """In a namespace without IPv6 it hears nothing; None where the kernel has no IPv6 at all."""
+    try:
+        one = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    except OSError as error:
+        if error.errno == errno.EAFNOSUPPORT:
+            return None
+        raise
     one.setsockopt(socket.IPPROTO_ICMPV6, ICMP6_FILTER, _PASSED)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
     for option in (socket.IPV6_UNICAST_HOPS, socket.IPV6_MULTICAST_HOPS):

@@ -87,10 +87,10 @@ class Wire:
 
     def __init__(self, namespace: Callable[[str], str], directory: Path) -> None:
         self._namespace, self._directory = namespace, directory
-        self._switch = namespace("switch")
+        self.switch = namespace("switch")
         self.lab = madeup.name()
         self.machines: list[Machine] = []
-        _ip(self._switch, "link add wire type bridge", "link set wire up")
+        _ip(self.switch, "link add wire type bridge", "link set wire up")
 
     def machine(self) -> Machine:
         number = len(self.machines) + 1
@@ -99,7 +99,7 @@ class Wire:
         # Addresses are there at once, instead of after a second in which nobody else claimed them.
         one.here("sysctl", "-qw", "net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
         _ip(
-            self._switch,
+            self.switch,
             f"link add port{number} master wire up type veth peer name eth1 netns {namespace}",
             f"link add nat{number} up type veth peer name eth0 netns {namespace}",
         )
@@ -116,10 +116,10 @@ class Wire:
 
     def cut(self, machine: Machine) -> None:
         """Its cable to the others is pulled out."""
-        _ip(self._switch, f"link set port{self.machines.index(machine) + 1} down")
+        _ip(self.switch, f"link set port{self.machines.index(machine) + 1} down")
 
     def mend(self, machine: Machine) -> None:
-        _ip(self._switch, f"link set port{self.machines.index(machine) + 1} up")
+        _ip(self.switch, f"link set port{self.machines.index(machine) + 1} up")
 
 
 @contextmanager

@@ -46,8 +46,9 @@ def test_modes_that_cannot_be_are_refused_with_their_reasons() -> None:
     ):
         text = said(f"{off_link}\n  network: {network}")
         assert "lab.yaml:5: spec.loadBalancer.mode: " in text and why in text
-    assert "bgp is for labs of namespaces" in said(off_link, machines=True)
-    assert "l2 is for labs of namespaces" in said("{mode: l2, pool: [192.168.0.200-192.168.0.201]}", machines=True)
+    for mode in ("bgp", "cloud"):
+        pool = off_link if mode == "bgp" else "{mode: cloud, pool: [198.51.100.0/28]}"
+        assert f"{mode} needs the lab's own router, which machines do not have; use l2" in said(pool, machines=True)
 
 
 def test_a_mode_needs_a_pool() -> None:

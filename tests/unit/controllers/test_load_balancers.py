@@ -14,6 +14,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import load_balancers
 from k8snetlab.controllers.changes import NOTHING
 from k8snetlab.controllers.reconcile import Write, work_out
+from k8snetlab.testing.services import node
 
 POOL = ("192.168.0.200-192.168.0.201", "fd00:1::c8-fd00:1::c9")
 SHARED = {"metallb.universe.tf/allow-shared-ip": "key"}
@@ -143,3 +144,14 @@ def test_with_a_key_an_address_is_shared_unasked() -> None:
 def test_without_load_balancers_a_status_is_left_alone() -> None:
     assert given(service("a", "10.0.0.1"), mode="none", pool=()) == {"a": ["10.0.0.1"]}
     assert not load_balancers.failures(snapshot(service("a"), mode="none"))
+
+
+def test_a_machine_that_joins_with_an_address_of_the_pool_has_it_and_the_service_gets_another() -> None:
+    lab = Lab(spec=LabSpec(machines=True, loadBalancer=LoadBalancer("l2", POOL)))
+    joined = node("node9", "192.168.0.200")
+    found = written(Snapshot.of([lab, joined, service("web", "192.168.0.200")]))
+    web = found["web"].object
+    assert isinstance(web, Service) and [one.ip for one in web.status.loadBalancer.ingress] == ["192.168.0.201"]
+    asked = service("asks", loadBalancerIP="192.168.0.200")
+    why = load_balancers.failures(Snapshot.of([lab, joined, asked]))
+    assert why == {("default", "asks"): '"192.168.0.200" is the address of node node9'}
