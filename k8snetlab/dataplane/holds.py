@@ -18,7 +18,19 @@ from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleDelta
 
 Kind = Literal[
-    "link", "address", "route", "neighbour", "fdb", "sysctl", "chain", "jump", "misses", "agent", "lease", "controller"
+    "link",
+    "address",
+    "route",
+    "neighbour",
+    "fdb",
+    "sysctl",
+    "chain",
+    "jump",
+    "misses",
+    "agent",
+    "lease",
+    "controller",
+    "process",
 ]
 WHOLE = "*"
 """In the place of a chain's name: every chain of the table."""
@@ -30,8 +42,8 @@ class Hold(msgspec.Struct, frozen=True):
     "flannel.1 10.244.2.0", "net.ipv4.ip_forward", "nat KUBE-SERVICES", "nat PREROUTING" (the jumps in that chain).
 
     `misses` are the answers to what the kernel of a node asks, `agent` is all that a node's agent does: there `object`
-    is the node's name. Two are of no namespace (""): the `lease` of a node's pod subnet, which nobody renews, and a
-    `controller`, by its name, which looks at nothing.
+    is the node's name. Three are of no namespace (""): the `lease` of a node's pod subnet, which nobody renews, a
+    `controller`, by its name, which looks at nothing, and the `process` of an add-on of that name, which hangs.
     """
 
     netns: str

@@ -29,6 +29,7 @@ TIERS = (
     "rule",
     "chain",
     "set",
+    "component",
     "endpoint",
     "conntrack",
     "service",

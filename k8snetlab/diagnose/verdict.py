@@ -12,7 +12,7 @@ from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.paths import Broken, of_stop
 
 _NEVER = {
-    *("agent", "conntrack", "controller", "daemon", "guest", "lease"),
+    *("agent", "component", "conntrack", "controller", "daemon", "guest", "lease"),
     *("policy", "pool", "qdisc", "resolver", "store", "variant"),
 }
 """Kinds that no walk can show as the reason: they concern packets that it does not send."""

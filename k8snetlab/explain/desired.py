@@ -16,6 +16,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.failing import Failing
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.rules import Family
+from k8snetlab.diagnose.components import Plane
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.render.ingress.model import NOTHING_REFUSED, Refused
 from k8snetlab.running.agents import PAUSED
@@ -68,6 +69,8 @@ class Desired(msgspec.Struct, frozen=True):
     overflowed: Mapping[Family, float] = {}
     behind: Mapping[str, float] = {}
     refused: Refused = NOTHING_REFUSED
+    plane: Plane | None = None
+    """A control plane of the lab's own, as it is now."""
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

@@ -18,6 +18,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.diagnose import (
+    components,
     connections,
     doors,
     guests,
@@ -204,7 +205,11 @@ class _Look:
         return f"k8snetlab up {file.rpartition('/')[0] or file}".strip()
 
     def _store(self) -> Iterator[Finding]:
-        yield from store(self.desired.store, self.desired.where, self.desired.problems)
+        plane, trouble = self.desired.plane, self.desired.store
+        if plane is not None:
+            yield from components.findings(plane)
+            trouble = trouble if plane.has_quorum else ""  # that is why
+        yield from store(trouble, self.desired.where, self.desired.problems)
 
     def _agents(self) -> Iterator[Finding]:
         yield from failing(self.desired.failures)

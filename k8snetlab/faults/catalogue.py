@@ -18,6 +18,7 @@ from k8snetlab.faults import (
     namings,
     objects,
     overlay,
+    planes,
     programs,
     routes,
     services,
@@ -41,6 +42,7 @@ ROOMS = (
     limits,
     daemons,
     balancers,
+    planes,
 )
 FAULTS: Mapping[str, Fault] = {fault.name: fault for room in ROOMS for fault in room.faults()}
 

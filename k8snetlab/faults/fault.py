@@ -27,8 +27,9 @@ Class = Literal[
     "programs",
     "routing",
     "balancers",
+    "plane",
 ]
-Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "http", "late"]
+Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "http", "late", "plane"]
 OWN_OPTION = ("ip", "bridge", "tc")
 """Programs with an option -n for the namespace."""
 
@@ -79,7 +80,8 @@ class Seen(msgspec.Struct, frozen=True):
 
     `what`: it fails; it fails `sometimes`; only `large` answers are lost; the endpoints answer `uneven`ly; the pod sees
     another `source` address; an `http` request for the URL that `target` is is not answered well; the `name` that
-    `target` is is not found, or by other queries; or `late`: it is as before until something changes.
+    `target` is is not found, or by other queries; or `late`: it is as before until something changes; or it shows in
+    the state of the control `plane`, with neither source nor target.
     """
 
     source: str
@@ -88,6 +90,8 @@ class Seen(msgspec.Struct, frozen=True):
     what: Symptom = "fails"
 
     def __str__(self) -> str:
+        if self.what == "plane":
+            return "k8snetlab controlplane status"
         if "://" in self.target:
             return f"k8snetlab trace {self.source} {self.target}"
         if self.what == "name":

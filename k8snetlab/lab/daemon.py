@@ -154,7 +154,7 @@ class Daemon:
                 others=lambda now: [*filter(None, [self._inside.problem]), *ingresses.lacking(now)],
             ),
             Processes(cluster, agents, self._paths, kubelet),
-            ControlPlaneState(
+            standing := ControlPlaneState(
                 cluster, agents, self._paths, getattr(store, "members", None), machine.node if machine else ""
             ),
             Scheduling(cluster),
@@ -164,7 +164,11 @@ class Daemon:
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),
         )
-        explaining.refused, faulting.behind = lambda: ingresses.refused, ingresses.behind
+        explaining.refused, faulting.behind, explaining.plane = (
+            lambda: ingresses.refused,
+            ingresses.behind,
+            standing.seen,
+        )
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
         api = reaching.through(
             Api(

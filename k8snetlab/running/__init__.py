@@ -7,6 +7,7 @@ __all__ = [
     "announcements",
     "convergence",
     "followed",
+    "halting",
     "ingress_refusals",
     "ingresses",
     "kubelet_link",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
 from k8snetlab.addons.kubelet import Kubelet
 from k8snetlab.addons.plane import APISERVER, BALANCER, COMPONENTS, ETCD, balanced
 from k8snetlab.api import plane
+from k8snetlab.api.ages import moment
 from k8snetlab.api.coordination import Lease
 from k8snetlab.api.core import Node
 from k8snetlab.api.inside import ADDRESS
@@ -20,6 +22,7 @@ from k8snetlab.api.workload import ADDON, PodState
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers.leaders import MANAGER, SCHEDULER, SYSTEM
 from k8snetlab.dataplane.names import ROUTER
+from k8snetlab.diagnose import components
 from k8snetlab.errors import DaemonError
 from k8snetlab.explain import apiservers
 from k8snetlab.lab.table import answers
@@ -43,6 +46,8 @@ from k8snetlab.store.protocol import Member
 
 Members = Callable[[Collection[str] | None], Awaitable[list[Member]]]
 DARK = "its node has no power"
+PATIENCE = 10.0
+"""Seconds that a diagnosis waits for what members say."""
 
 
 class ControlPlaneState:
@@ -52,13 +57,14 @@ class ControlPlaneState:
         """`members` asks those of an etcd; `here` is the node of this machine, in a lab of machines."""
         self._cluster, self._agents, self._paths, self._members = cluster, agents, paths, members
         self._spec, self._here = read_spec(paths), here
+        self._loop = asyncio.get_running_loop()
 
     @answers(CONTROL_PLANE)
     async def control_plane(self, _: Nothing) -> ControlPlane:
         snapshot, health = self._cluster.snapshot, self._cluster.informer.health()
         own = bool(snapshot.all(Lab)) and bool(snapshot.lab.spec.controlPlane.replicas)
         leaders = tuple(_leaders(snapshot))
-        found, servers, components = await asyncio.gather(
+        found, servers, others = await asyncio.gather(
             self._asked(snapshot, own),
             asyncio.gather(*self._servers(snapshot, own)),
             asyncio.to_thread(self._components, snapshot, leaders) if own else _none(),
@@ -74,9 +80,22 @@ class ControlPlaneState:
             revision=snapshot.revision,
             agents=tuple(_lag(task, snapshot) for task in self._agents.tasks),
             problem=health.problem,
-            components=tuple(components),
+            components=tuple(others),
             machines=(self._machine(snapshot, leaders),) if self._here else (),
         )
+
+    def seen(self) -> components.Plane | None:
+        """For a diagnosis, from another thread than the loop's; None where there is nothing to say."""
+        if not self._paths.plane.exists():
+            return None
+
+        async def said() -> ControlPlane:
+            return await self.control_plane(Nothing())
+
+        asked = asyncio.run_coroutine_threadsafe(said(), self._loop)
+        with contextlib.suppress(TimeoutError):
+            return _seen(asked.result(PATIENCE))
+        return None
 
     async def _asked(self, snapshot: Snapshot, own: bool) -> list[MemberState]:
         """Of the lab's own all that are meant to be there, without asking those that have no power."""
@@ -141,6 +160,19 @@ def _member(one: Member, newest: int, seat: plane.Seat | None = None) -> MemberS
     name, node = (f"{ETCD}-{seat.number}", seat.node) if seat else ("", "")
     return MemberState(
         one.endpoint, one.leads, one.term, one.index, one.revision, behind, one.problem, name=name, node=node
+    )
+
+
+def _seen(found: ControlPlane) -> components.Plane:
+    now = time.time()
+    return components.Plane(
+        tuple(components.Member(one.name, one.node, one.problem) for one in found.servers),
+        tuple(components.Member(one.name, one.node, one.problem) for one in found.etcd),
+        tuple(components.Member(one.name, one.node, one.problem) for one in found.components),
+        tuple(
+            components.Held(one.name, one.holder, now - (moment(one.renewed) or now), one.seconds)
+            for one in found.leaders
+        ),
     )
 
 

@@ -20,6 +20,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.view import View
+from k8snetlab.diagnose.components import Plane
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.errors import NotFoundError
 from k8snetlab.explain.places import all_places, within
@@ -81,6 +82,8 @@ class Explaining:
         self._cluster, self._agents, self._paths, self._remote = cluster, agents, paths, remote
         self.refused: Callable[[], Refused] = Refused
         """What this machine's nginx does not take of Ingresses; the daemon says where that is known."""
+        self.plane: Callable[[], Plane | None] = lambda: None
+        """The control plane of the lab's own, for another thread than the loop's; the daemon says where it has one."""
 
     @answers(PROBE)
     async def probe(self, question: ProbeQuestion) -> ProbeResults:
@@ -277,6 +280,7 @@ class Explaining:
             {family: ago for family in FAMILIES if (ago := self._overflows.ago(family)) is not None},
             self._cluster.behind,
             self.refused(),
+            self.plane(),
         )
 
 

@@ -31,6 +31,7 @@ from k8snetlab.machines.leases import Leases
 from k8snetlab.messages.faults import CLEAR, INJECT, INJECTED, InjectedFault, InjectedFaults, InjectQuestion
 from k8snetlab.messages.verb import Nothing
 from k8snetlab.running.agents import Agents
+from k8snetlab.running.halting import Halting
 from k8snetlab.state.injected import InjectedFaults as Kept
 from k8snetlab.state.paths import LabPaths
 
@@ -49,6 +50,7 @@ class Faulting:
         agents.held = held(self._faults.all)
         cluster.hold(agents.held)
         leases.lost = named(agents.held, "lease")
+        self._halting = Halting(paths, named(agents.held, "process"))
         self.turn = asyncio.Lock()
         """Held while faults come or go."""
         self.behind: Callable[[Snapshot], list[str]] = lambda _: []
@@ -135,6 +137,7 @@ class Faulting:
         holds = held(self._faults.all)
         self._cluster.hold(holds)
         await self._leases.lose(named(holds, "lease"))
+        await self._halting.hold(named(holds, "process"))
         await self._agents.hold(holds)
 
     def _back(self, damage: Damage) -> Iterator[Callable[[], Awaitable[None]]]:

@@ -27,10 +27,12 @@ from k8snetlab.messages.verb import Nothing
 from k8snetlab.testing import Lab, eventually, kill
 
 HERE = Path(__file__).parent
-ELSEWHERE = {"miss-agent-dead", "policy-without-dns"} | {
+OF_PLANES = {name for name, one in FAULTS.items() if one.group == "plane"}
+"""Faults of a control plane of the lab's own: tests/kernel/lab/test_high_availability.py."""
+ELSEWHERE = {"miss-agent-dead", "policy-without-dns", *OF_PLANES} | {
     name for name, one in FAULTS.items() if one.group == "names" or one.name == "dns-without-pods"
 }
-"""Faults of the lab that has DNS, and a kernel that asks."""
+"""Faults of the lab that has DNS, and a kernel that asks; and those of other tests."""
 OF_INGRESSES = {name for name in FAULTS if name.startswith("ingress-")}
 """Faults of a lab with an Ingress controller, in `tests/kernel/ingress`."""
 ROUTED = {

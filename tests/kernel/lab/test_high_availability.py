@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import pytest
 
 from k8snetlab.errors import K8sNetLabError, StoreError
+from k8snetlab.faults.catalogue import FAULTS
 from k8snetlab.kernel import netns
 from k8snetlab.messages.controlplane import CONTROL_PLANE, ControlPlane, MemberState
 from k8snetlab.messages.verb import Nothing
@@ -44,6 +45,7 @@ kind: Pod
 metadata: {name: client}
 spec: {containers: [{name: c, image: c}]}
 """
+LATER = "{apiVersion: v1, kind: Pod, metadata: {name: later}, spec: {containers: [{name: c, image: c}]}}"
 MAPS = "/api/v1/namespaces/default/configmaps"
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
 LEASES = ("kube-scheduler", "kube-controller-manager")
@@ -339,6 +341,38 @@ def addresses(lab: Lab) -> list[str]:
 def names(api: Api) -> set[str]:
     """Of the objects that are there."""
     return {one["metadata"]["name"] for one in read(api, MAPS)["items"]}
+
+
+@pytest.mark.parametrize("name", ["apiserver-hangs", "etcd-without-quorum", "scheduler-hangs"])
+def test_a_fault_of_the_control_plane_is_named_first_mended_by_what_is_said_and_cleared(lab: Lab, name: str) -> None:
+    eventually(lambda: is_whole(lab))
+    eventually(lambda: not lab.diagnose().findings)
+    said = FAULTS[name].said
+
+    def named() -> str:
+        found = lab.diagnose().findings
+        assert found and (found[0].kind, found[0].fault) == (said.kind, said.fault), found
+        return found[0].mend
+
+    lab.run("fault", "inject", name, "--node", "control-plane2")
+    eventually(named)
+    if name == "scheduler-hangs":
+        lab.run("apply", "--wait=false", "-f", "-", stdin=LATER)
+        assert not lab.get("pod", "later")["spec"].get("nodeName")
+    for line in named().splitlines():
+        lab.run(*line.split()[1:])
+    eventually(lambda: not lab.diagnose().findings)
+    assert name in lab.run("fault", "clear")
+    eventually(lambda: is_whole(lab))
+    if name == "scheduler-hangs":
+        eventually(lambda: lab.get("pod", "later")["status"]["phase"] == "Running")
+
+
+def test_a_fault_of_the_control_plane_is_cleared_without_anybodys_help(lab: Lab) -> None:
+    lab.run("fault", "inject", "etcd-without-quorum", "--node", "control-plane2")
+    eventually(lambda: "etcd has no quorum" in lab.run("diagnose", code=1))
+    lab.run("fault", "clear")
+    eventually(lambda: is_whole(lab) and not lab.diagnose().findings)
 
 
 def test_a_daemon_that_comes_back_finds_its_store_where_it_was(lab: Lab, directory: Path) -> None:

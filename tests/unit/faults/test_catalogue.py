@@ -92,6 +92,7 @@ def balancing(mode: str, app: str) -> Snapshot:
     return FakeCluster(f"{text}---\n{service}\n").run().snapshot
 
 
+OF_PLANES = {name for name, one in FAULTS.items() if one.group == "plane"}
 BALANCED = {
     **dict.fromkeys(("source-ranges-narrow", "vip-not-in-pool", "vip-answered-twice"), ("l2", "far")),
     "health-check-dropped": ("cloud", "near"),
@@ -123,7 +124,7 @@ def test_a_fault_is_declared_in_full(name: str) -> None:
     assert one.title and one.symptom and one.touches and len(one.title) < 80
 
 
-@pytest.mark.parametrize("name", FAULTS)
+@pytest.mark.parametrize("name", FAULTS.keys() - OF_PLANES)
 def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     name: str, snapshot: Snapshot, asking: Snapshot, by_ospf: Snapshot, by_bgp: Snapshot, by_calico: Snapshot
 ) -> None:
@@ -143,6 +144,30 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     written = msgspec.json.encode((Injected(name, node, 1.0, made),))
     [read] = msgspec.json.decode(written, type=tuple[Injected, ...])
     assert held((read,)) == frozenset(made.holds)
+
+
+@pytest.mark.parametrize(
+    ("name", "object_", "halted"),
+    [
+        ("apiserver-hangs", "apiserver-2", {"apiserver-2"}),
+        ("etcd-without-quorum", "etcd", {"etcd-1", "etcd-3"}),
+        ("scheduler-hangs", "kube-scheduler", {"kube-scheduler-1", "kube-scheduler-2", "kube-scheduler-3"}),
+    ],
+)
+def test_a_fault_of_a_control_plane_halts_processes_and_needs_one(
+    snapshot: Snapshot, name: str, object_: str, halted: set[str]
+) -> None:
+    own = cluster("controlPlane: {replicas: 3, etcd: 3}")
+    node, made = damage(FAULTS[name], own, "control-plane2", "nft")
+    assert (node, made.object, made.does, made.edits) == ("control-plane2", object_, (), ())
+    assert {(one.netns, one.kind, one.object) for one in made.holds} == {("", "process", one) for one in halted}
+    assert damage(FAULTS[name], own, "", "nft")[0].startswith("control-plane")
+    with pytest.raises(LacksError, match="on node1"):
+        damage(FAULTS[name], own, "node1", "nft")
+    with pytest.raises(LacksError, match="no control plane of its own"):
+        damage(FAULTS[name], snapshot, "node1", "nft")
+    with pytest.raises(LacksError, match="its controllers are processes of their own"):
+        damage(FAULTS["controller-stuck"], own, "node1", "nft")
 
 
 def test_on_a_machine_nothing_is_damaged_but_what_goes_with_the_lab(snapshot: Snapshot) -> None:
