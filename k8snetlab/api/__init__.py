@@ -24,6 +24,7 @@ __all__ = [
     "fields",
     "flannel",
     "former",
+    "gateway",
     "guest",
     "ignored",
     "inside",

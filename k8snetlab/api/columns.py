@@ -5,7 +5,7 @@ Source: Kubernetes pkg/printers/internalversion/printers.go.
 
 from __future__ import annotations
 
-from k8snetlab.api import columns_networking, columns_rbac, columns_workloads
+from k8snetlab.api import columns_gateway, columns_networking, columns_rbac, columns_workloads
 from k8snetlab.api.ages import age
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.cells import (
@@ -242,6 +242,7 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Cluster-CIDR", lambda c: c.clusterCIDR or "<lab>"),
         AGE,
     ),
+    **columns_gateway.COLUMNS,
     **columns_networking.COLUMNS,
     **columns_rbac.COLUMNS,
     **columns_workloads.COLUMNS,

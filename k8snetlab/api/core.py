@@ -29,6 +29,7 @@ class Condition(Value):
     status: str
     reason: str = ""
     message: str = ""
+    observedGeneration: int = 0
     lastTransitionTime: str | None = None
     lastUpdateTime: str | None = None
 

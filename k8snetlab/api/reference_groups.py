@@ -6,6 +6,13 @@ ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("ClusterNetworkPolicySpec", "tier"): ("Admin", "Baseline"),
     ("ClusterNetworkPolicyIngressRule", "action"): ("Accept", "Deny", "Pass"),
     ("ClusterNetworkPolicyEgressRule", "action"): ("Accept", "Deny", "Pass"),
+    ("RouteNamespaces", "from"): ("All", "Selector", "Same"),
+    ("ListenerTLSConfig", "mode"): ("Terminate", "Passthrough"),
+    ("HTTPPathMatch", "type"): ("Exact", "PathPrefix", "RegularExpression"),
+    ("HTTPHeaderMatch", "type"): ("Exact", "RegularExpression"),
+    ("HTTPQueryParamMatch", "type"): ("Exact", "RegularExpression"),
+    ("HTTPPathModifier", "type"): ("ReplaceFullPath", "ReplacePrefixMatch"),
+    ("HTTPRequestRedirectFilter", "scheme"): ("http", "https"),
     ("HTTPIngressPath", "pathType"): ("Exact", "ImplementationSpecific", "Prefix"),
     ("NetworkPolicySpec", "policyTypes"): ("Egress", "Ingress"),
     ("NetworkPolicyPort", "protocol"): ("SCTP", "TCP", "UDP", ""),
@@ -23,6 +30,57 @@ ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 TEXT = """
+AllowedRoutes: kinds=[RouteGroupKind] namespaces=RouteNamespaces
+ExtensionReference: group=!s kind=!s name=!s
+Fraction: denominator=i numerator=!i
+Gateway: apiVersion=s kind=s metadata=ObjectMeta spec=!GatewaySpec status=GatewayStatus
+GatewayClass: apiVersion=s kind=s metadata=ObjectMeta spec=!GatewayClassSpec status=GatewayClassStatus
+GatewayClassSpec: controllerName=!s description=s parametersRef=ParametersReference
+GatewayClassStatus: conditions=[Condition] supportedFeatures=[SupportedFeature]
+GatewayInfrastructure: annotations={s} labels={s} parametersRef=LocalParametersReference
+GatewaySpec: addresses=[GatewaySpecAddress] allowedListeners=o gatewayClassName=!s
+  infrastructure=GatewayInfrastructure listeners=![Listener] tls=o
+GatewaySpecAddress: type=s value=s
+GatewayStatus: addresses=[GatewayStatusAddress] attachedListenerSets=i conditions=[Condition]
+  listeners=[ListenerStatus]
+GatewayStatusAddress: type=s value=!s
+HTTPBackendRef: filters=[HTTPRouteFilter] group=s kind=s name=!s namespace=s port=i weight=i
+HTTPCORSFilter: allowCredentials=b allowHeaders=[s] allowMethods=[s] allowOrigins=[s] exposeHeaders=[s] maxAge=i
+HTTPHeader: name=!s value=!s
+HTTPHeaderFilter: add=[HTTPHeader] remove=[s] set=[HTTPHeader]
+HTTPHeaderMatch: name=!s type=s value=!s
+HTTPPathMatch: type=s value=s
+HTTPPathModifier: replaceFullPath=s replacePrefixMatch=s type=!s
+HTTPQueryParamMatch: name=!s type=s value=!s
+HTTPRequestMirrorFilter: backendRef=!RouteBackendReference fraction=Fraction percent=i
+HTTPRequestRedirectFilter: hostname=s path=HTTPPathModifier port=i scheme=s statusCode=i
+HTTPRoute: apiVersion=s kind=s metadata=ObjectMeta spec=HTTPRouteSpec status=RouteStatus
+HTTPRouteFilter: cors=HTTPCORSFilter extensionRef=ExtensionReference requestHeaderModifier=HTTPHeaderFilter
+  requestMirror=HTTPRequestMirrorFilter requestRedirect=HTTPRequestRedirectFilter
+  responseHeaderModifier=HTTPHeaderFilter type=!s urlRewrite=HTTPURLRewriteFilter
+HTTPRouteMatch: headers=[HTTPHeaderMatch] method=s path=HTTPPathMatch queryParams=[HTTPQueryParamMatch]
+HTTPRouteRule: backendRefs=[HTTPBackendRef] filters=[HTTPRouteFilter] matches=[HTTPRouteMatch] name=s retry=o
+  sessionPersistence=o timeouts=HTTPRouteTimeouts
+HTTPRouteSpec: hostnames=[s] parentRefs=[RouteParentReference] rules=[HTTPRouteRule] useDefaultGateways=s
+HTTPRouteTimeouts: backendRequest=s request=s
+HTTPURLRewriteFilter: hostname=s path=HTTPPathModifier
+Listener: allowedRoutes=AllowedRoutes hostname=s name=!s port=!i protocol=!s tls=ListenerTLSConfig
+ListenerStatus: attachedRoutes=!i conditions=![Condition] name=!s supportedKinds=[RouteGroupKind]
+ListenerTLSConfig: certificateRefs=[SecretObjectReference] mode=s options={s}
+LocalParametersReference: group=!s kind=!s name=!s
+ParametersReference: group=!s kind=!s name=!s namespace=s
+ReferenceGrant: apiVersion=s kind=s metadata=ObjectMeta spec=ReferenceGrantSpec
+ReferenceGrantFrom: group=!s kind=!s namespace=!s
+ReferenceGrantSpec: from=![ReferenceGrantFrom] to=![ReferenceGrantTo]
+ReferenceGrantTo: group=!s kind=!s name=s
+RouteBackendReference: group=s kind=s name=!s namespace=s port=i
+RouteGroupKind: group=s kind=!s
+RouteNamespaces: from=s selector=LabelSelector
+RouteParentReference: group=s kind=s name=!s namespace=s port=i sectionName=s
+RouteParentStatus: conditions=![Condition] controllerName=!s parentRef=!RouteParentReference
+RouteStatus: parents=![RouteParentStatus]
+SecretObjectReference: group=s kind=s name=!s namespace=s
+SupportedFeature: name=!s
 ClusterNetworkPolicy: apiVersion=s kind=s metadata=ObjectMeta spec=!ClusterNetworkPolicySpec
   status=ClusterNetworkPolicyStatus
 ClusterNetworkPolicyEgressPeer: domainNames=[s] namespaces=LabelSelector networks=[s] nodes=LabelSelector

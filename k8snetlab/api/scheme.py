@@ -21,6 +21,8 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
 from k8snetlab.api.extensions import CustomResourceDefinition, DefinedVersion
 from k8snetlab.api.former import FORMER, Former
+from k8snetlab.api.gateway import GROUP as GATEWAY
+from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute, ReferenceGrant
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -89,7 +91,7 @@ class Resource(msgspec.Struct, frozen=True, eq=False):
         return f"/registry/{self.registry or self.plural}/"
 
 
-ALL = ("all",)
+ALL, GATEWAYS = ("all",), ("gateway-api",)
 RESOURCES: tuple[Resource, ...] = (
     Resource(Namespace, "namespaces", ("ns",), singly=True),
     Resource(Node, "nodes", ("no",), "minions"),
@@ -121,6 +123,10 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         ClusterNetworkPolicy, "clusternetworkpolicies", ("cnp",), "policy.networking.k8s.io/clusternetworkpolicies"
     ),
+    Resource(GatewayClass, "gatewayclasses", ("gc",), f"{GATEWAY}/gatewayclasses", GATEWAYS),
+    Resource(Gateway, "gateways", ("gtw",), f"{GATEWAY}/gateways", GATEWAYS),
+    Resource(HTTPRoute, "httproutes", (), f"{GATEWAY}/httproutes", GATEWAYS),
+    Resource(ReferenceGrant, "referencegrants", ("refgrant",), f"{GATEWAY}/referencegrants", GATEWAYS),
     Resource(ServiceCIDR, "servicecidrs"),
     Resource(IPAddress, "ipaddresses", ("ip",)),
     Resource(Lease, "leases"),

@@ -10,6 +10,7 @@ from k8snetlab.api import (
     valid_config,
     valid_definition,
     valid_endpoints,
+    valid_gateway,
     valid_guest,
     valid_ingress,
     valid_lab,
@@ -29,6 +30,7 @@ from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
+from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute, ReferenceGrant
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
@@ -99,6 +101,10 @@ _CHECKS: Mapping[type[Object], Check] = {
     ControllerRevision: lambda report, obj, _: valid_workloads.controller_revision(report, obj),
     Ingress: lambda report, obj, _: valid_ingress.ingress(report, obj),
     IngressClass: lambda report, obj, _: valid_ingress.ingress_class(report, obj),
+    GatewayClass: valid_gateway.gateway_class,
+    Gateway: valid_gateway.gateway,
+    HTTPRoute: valid_gateway.http_route,
+    ReferenceGrant: valid_gateway.reference_grant,
     NetworkPolicy: valid_policy.network_policy,
     ClusterNetworkPolicy: valid_cluster_policy.cluster_network_policy,
     ServiceCIDR: lambda report, obj, _: valid_ranges.service_cidr(report, obj),

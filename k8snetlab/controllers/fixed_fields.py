@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Pod, PodSpec
+from k8snetlab.api.gateway import GatewayClass
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import IngressClass, IPAddress, ServiceCIDR
 from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding
@@ -60,6 +61,11 @@ def _fixed(spec: PodSpec, other_node: str) -> PodSpec:
 def _ingress_class(new: IngressClass, old: IngressClass) -> Iterator[str]:
     if new.spec.controller != old.spec.controller:
         yield f'spec.controller: Invalid value: "{shorten(new.spec.controller)}": {IMMUTABLE}'
+
+
+def _gateway_class(new: GatewayClass, old: GatewayClass) -> Iterator[str]:
+    if new.spec.controllerName != old.spec.controllerName:
+        yield f'spec.controllerName: Invalid value: "{shorten(new.spec.controllerName)}": {IMMUTABLE}'
 
 
 def _priority_class(new: PriorityClass, old: PriorityClass) -> Iterator[str]:
@@ -135,6 +141,7 @@ def _controller_revision(new: ControllerRevision, old: ControllerRevision) -> It
 _KINDS: Mapping[type[Object], Callable[[Any, Any], Iterator[str]]] = {
     Pod: _pod,
     IngressClass: _ingress_class,
+    GatewayClass: _gateway_class,
     PriorityClass: _priority_class,
     ServiceCIDR: _service_cidr,
     IPAddress: _ip_address,
