@@ -1,4 +1,4 @@
-"""Requests from the host outside to a lab's Ingress controller, as a browser there would send them."""
+"""Requests from the host outside to a lab's nginx, as a browser there would send them, and certificates for it."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ def ask(
     body: bytes | None = None,
     tls: bool = False,
     node: str = NODE,
+    port: int = 0,
 ) -> Answer:
-    """Raises OSError."""
+    """At a node's `port`, by default one of the Ingress controller's. Raises OSError."""
     with netns.inside(lab.netns("outside")):
-        raw = socket.create_connection((node, HTTPS if tls else HTTP), timeout=20)
+        raw = socket.create_connection((node, port or (HTTPS if tls else HTTP)), timeout=20)
     connection = http.client.HTTPConnection(node)
     certificate = None
     if tls:
@@ -61,3 +62,30 @@ def ask(
         return Answer(connection.getresponse(), certificate)
     finally:
         connection.close()
+
+
+def certificate(host: str) -> tuple[str, str, bytes]:
+    """Certificate and key as PEM, and the certificate as DER."""
+    from datetime import UTC, datetime, timedelta
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.x509.oid import NameOID
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    return made.public_bytes(Encoding.PEM).decode(), private, made.public_bytes(Encoding.DER)

@@ -224,6 +224,15 @@ class IngressSettings(Value):
     defaultClass: bool = always(True)
 
 
+class GatewaySettings(Value):
+    """`controller` is who serves Gateways: nginx as nginx-gateway-fabric runs it, or nobody. Each Gateway has pods and
+    a Service of its own, beside it; the GatewayClass is nginx."""
+
+    controller: Literal["none", "nginx"] = always("none")
+    replicas: Annotated[int, Meta(ge=1, le=100)] = always(1)
+    serviceType: Literal["NodePort", "LoadBalancer"] = always("NodePort")
+
+
 class StoreSpec(Value):
     """`endpoints` are URLs of etcd's members, `ca`, `cert` and `key` PEM files. `insecure` admits plain http: whoever
     reaches such a store can write to the lab, and a Pod's command runs as root.
@@ -289,6 +298,7 @@ class LabSpec(Value):
     controlPlane: ControlPlane = ControlPlane()
     loadBalancer: LoadBalancer = LoadBalancer()
     ingress: IngressSettings = IngressSettings()
+    gateway: GatewaySettings = GatewaySettings()
     hostPath: Literal["ReadOnly", "ReadWrite"] = "ReadOnly"
     pause: Literal["commands", "always"] = "commands"
     images: Mapping[str, str] = {}

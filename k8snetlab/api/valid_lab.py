@@ -9,7 +9,7 @@ from k8snetlab.api import addressing, pools, valid_calico, valid_dns, valid_load
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import NODE_PORTS, Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
-from k8snetlab.api.lab import ROUTED, IngressSettings, Lab, LabNode, Routing
+from k8snetlab.api.lab import ROUTED, GatewaySettings, IngressSettings, Lab, LabNode, Routing
 from k8snetlab.api.meta import Object
 from k8snetlab.api.plane import seats
 from k8snetlab.api.problems import Report, dns_label, labels, node_name, place
@@ -56,6 +56,7 @@ def lab(report: Report, lab: Lab) -> None:
     valid_dns.dns(report, lab, services)
     valid_load_balancer.load_balancer(report, lab, underlay, (*pods, *services))
     _ingress(report, lab, services)
+    _gateway(report, lab)
 
 
 def next_hops(report: Report, lab: Lab, others: Iterable[Node]) -> None:
@@ -279,6 +280,14 @@ def _ingress(report: Report, lab: Lab, services: list[IPNetwork]) -> None:
     if spec == IngressSettings(controller=spec.controller) or spec.controller != "none":
         return
     report.warn(lab, path, "means nothing without `controller: nginx`")
+
+
+def _gateway(report: Report, lab: Lab) -> None:
+    spec, path = lab.spec.gateway, ("spec", "gateway")
+    if spec.controller == "none" and spec != GatewaySettings():
+        report.warn(lab, path, "means nothing without `controller: nginx`")
+    if spec.controller == "nginx" and spec.serviceType == "LoadBalancer" and lab.spec.loadBalancer.mode == "none":
+        report.warn(lab, (*path, "serviceType"), "LoadBalancer gives no address without `loadBalancer.mode`")
 
 
 def _backend(report: Report, lab: Lab) -> None:

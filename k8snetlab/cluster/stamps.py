@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from k8snetlab.api.apps import Deployment
 from k8snetlab.api.core import Namespace
 from k8snetlab.api.extensions import CustomResourceDefinition
+from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import ServiceCIDR
 from k8snetlab.api.workloads import MAKERS, Job
@@ -16,11 +17,16 @@ from k8snetlab.controllers import MOMENT
 
 T = TypeVar("T", bound=Object)
 _KINDS: tuple[type[Object], ...] = (*MAKERS, ServiceCIDR, CustomResourceDefinition, Namespace)
+_NESTED = (GatewayClass, Gateway, HTTPRoute)
 
 
 def stamped(obj: T, old: Object | None, now: str) -> T:
     """The object, with `now` (RFC 3339) where its status has no time yet."""
     status: Any = getattr(obj, "status", None)
+    if isinstance(obj, _NESTED) and status != getattr(old, "status", None):
+        filled: Any = obj
+        nested: T = replace(filled, status=_filled(status, now))
+        return nested
     if not isinstance(obj, _KINDS) or status == getattr(old, "status", None):
         return obj
     before = {one.type: one for one in old.status.conditions} if old is not None else {}  # type: ignore[attr-defined]
@@ -31,8 +37,19 @@ def stamped(obj: T, old: Object | None, now: str) -> T:
         for field in ("startTime", "completionTime"):
             if getattr(status, field) == MOMENT:
                 changes[field] = now
-    changed: Any = obj
-    return replace(changed, status=replace(status, **changes)) if changes else obj
+    whole: Any = obj
+    return replace(whole, status=replace(status, **changes)) if changes else obj
+
+
+def _filled(part: Any, now: str) -> Any:
+    """A status that has conditions in its parts, too; since when they are so the controller says of those that stay."""
+    changes: dict[str, Any] = {}
+    for field in ("conditions", "listeners", "parents"):
+        held = getattr(part, field, ())
+        new = tuple(_condition(one, None, now, False) if field == "conditions" else _filled(one, now) for one in held)
+        if new != held:
+            changes[field] = new
+    return replace(part, **changes) if changes else part
 
 
 def _condition(one: Any, old: Any, now: str, updated: bool) -> Any:

@@ -18,6 +18,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.intended import Intent
 from k8snetlab.explain.places import Place
 from k8snetlab.explain.targets import Target
+from k8snetlab.gateways import names
 from k8snetlab.kernel import listeners
 from k8snetlab.messages.probe import ProbeResult, Seen
 from k8snetlab.render.ingress import addon
@@ -72,7 +73,7 @@ def _wrong_pod(snapshot: Snapshot, target: Target, result: ProbeResult, intent: 
 def _is(pod: Pod, result: ProbeResult) -> bool:
     """Whether this pod answered, as far as who answered has said who it is: an Ingress controller passes on what
     another one says."""
-    if addon.container_of(pod) is not None:
+    if addon.container_of(pod) or names.container_of(pod):
         return True
     return pod.name == result.answeredBy and result.answeredNamespace in ("", pod.namespace)
 

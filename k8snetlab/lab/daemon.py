@@ -68,7 +68,7 @@ from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.announcements import Announcements
-from k8snetlab.running.ingresses import Ingresses
+from k8snetlab.running.doors import Doors
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.lifecycle import PodLifecycle
 from k8snetlab.running.overflows import Overflows
@@ -119,13 +119,13 @@ class Daemon:
         remote = Remote(store, machine.node, supervisor) if machine else None
         group = self._cgroup()
         accounts = Accounts(cluster, self._paths, keys)
-        self._ingresses = ingresses = Ingresses(cluster, self._paths, kubelet)
-        works = Works(cluster, self._paths, accounts, ingresses, group)
+        self._doors = doors = Doors(cluster, self._paths, kubelet)
+        works = Works(cluster, self._paths, accounts, doors, group)
         self._lifecycle = PodLifecycle(cluster, agents, kubelet, self._paths, supervisor, works=works, remote=remote)
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
         table = Table(
             reaching := Reaching(cluster, Listener(keys), self._paths),
-            changing := Changing(cluster, agents, leases, remote, ingresses),
+            changing := Changing(cluster, agents, leases, remote, doors),
             Snapshotting(cluster, agents, self._paths, changing.writing),
             Pausing(cluster, agents),
             Powering(cluster, agents, switching := Switching(cluster, agents, self._lifecycle, self._paths)),
@@ -151,22 +151,22 @@ class Daemon:
                 kubelet=kubelet,
                 leases=leases,
                 supervisor=supervisor,
-                others=lambda now: [*filter(None, [self._inside.problem]), *ingresses.lacking(now)],
+                others=lambda now: [*filter(None, [self._inside.problem]), *doors.lacking(now)],
             ),
             Processes(cluster, agents, self._paths, kubelet),
             standing := ControlPlaneState(
                 cluster, agents, self._paths, getattr(store, "members", None), machine.node if machine else ""
             ),
             Scheduling(cluster),
-            IngressesShown(cluster, ingresses),
+            IngressesShown(cluster, doors.ingresses),
             Following(cluster, agents),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),
         )
         explaining.refused, faulting.behind, explaining.plane = (
-            lambda: ingresses.refused,
-            ingresses.behind,
+            lambda: doors.ingresses.refused,
+            doors.behind,
             standing.seen,
         )
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
@@ -197,7 +197,8 @@ class Daemon:
             "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
             "announcements": Announcements(cluster, self._paths.addons, lambda: leases.leader).follow,
-            "ingress-nginx": ingresses.run,
+            "ingress-nginx": doors.ingresses.run,
+            "nginx of Gateways": doors.gateways.run,
         }
         if remote and machine:
             tasks["end of the lab"] = partial(leave_when_ended, self._lab, cluster, machine)
@@ -261,7 +262,7 @@ class Daemon:
 
     def _states_changed(self, states: tuple[PodState, ...]) -> None:
         self._lifecycle.states_changed(states)
-        self._ingresses.look()
+        self._doors.look()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ __all__ = [
     "agents",
     "announcements",
     "convergence",
+    "doors",
     "followed",
     "halting",
     "ingress_refusals",

@@ -26,8 +26,8 @@ from k8snetlab.peers.pace import Pace
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
+from k8snetlab.running.doors import Doors
 from k8snetlab.running.followed import Followed
-from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.running.stands import DONE, Stand, Stands, doing, why
 from k8snetlab.running.unserved import unserved, unserved_ingresses
 
@@ -54,7 +54,7 @@ async def converge(
     *,
     since: float | None = None,
     timeout: float = CHANGE_TIMEOUT,
-    ingresses: Ingresses | None = None,
+    doors: Doors | None = None,
 ) -> AsyncGenerator[ChangeEvent, None]:
     """Yields events until the request's own objects are in every kernel they concern, and its pods run, have failed (a
     `Failed` for each) or have gone. `since` (seconds, monotonic) is when the request came: agents must have looked at
@@ -68,7 +68,7 @@ async def converge(
     async with contextlib.AsyncExitStack() as stack:
         pace = await stack.enter_async_context(Pace(cluster, remote)) if remote else None
         asked = began if since is None else since
-        waiting = _Waiting(cluster, agents, pace, followed, asked, ingresses=ingresses)
+        waiting = _Waiting(cluster, agents, pace, followed, asked, doors=doors)
         shown: set[Progress] = set()
         said = began
         while True:
@@ -135,9 +135,9 @@ class _Waiting:
         followed: Followed,
         since: float,
         *,
-        ingresses: Ingresses | None = None,
+        doors: Doors | None = None,
     ) -> None:
-        self._ingresses = ingresses
+        self._doors = doors
         self._cluster, self._agents, self._pace, self._followed, self._since = cluster, agents, pace, followed, since
         self._reached: tuple[Snapshot, float] | None = None
         """The snapshot in which the pods are as they should be, and when it was seen first."""
@@ -172,8 +172,8 @@ class _Waiting:
         elif self._reached is None:
             self._reached = snapshot, now
         rules = self._look_at_kernels(look)
-        if self._ingresses and not look.reasons:
-            look.reasons += self._ingresses.behind(snapshot)
+        if self._doors and not look.reasons:
+            look.reasons += self._doors.coming(snapshot)
         known = len([t for t in self._agents.tasks if t.state.snapshot])
         undone = ", ".join(f"{pod.namespace}/{pod.name}" for pod in islice(stands.undone, LINES))
         done = sum(len(stands[stand]) for stand in DONE)
@@ -199,7 +199,7 @@ class _Waiting:
         """All that a look depends on, by identity; nothing where other machines have their part in it."""
         if self._pace:
             return []
-        doors = [self._ingresses.state] if self._ingresses else []
+        doors = self._doors.state if self._doors else ()
         return [self._cluster.snapshot.objects, *(task.state for task in self._agents.tasks), *doors]
 
     def _look_at_misfits(self, look: _Look, settled: bool, now: float) -> None:
@@ -236,8 +236,8 @@ class _Waiting:
         silent = self._silent().values()
         events: list[ChangeEvent] = [Warning(f"{why}; it was not waited for") for why in silent]
         events += self._of_paused_nodes(look)
-        if self._ingresses:
-            events += map(Warning, self._ingresses.unserved(look.snapshot, self._followed.ingresses))
+        if self._doors:
+            events += map(Warning, self._doors.unserved(look.snapshot, self._followed))
         events += [
             Warning(f"pod {pod.namespace}/{pod.name} {never_ready(pod) or f'has failed: {why(pod)}'}")
             for pod in self._ordered("over")

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from k8snetlab.api.apps import ReplicaSet
 from k8snetlab.api.core import Namespace, Pod, Service
+from k8snetlab.api.gateway import Gateway, HTTPRoute
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress
@@ -39,6 +40,8 @@ class Followed:
         self._guests: list[Guest] = []
         self.services: dict[Key, None] = {}
         self.ingresses: set[Key] = set()
+        self.routed: dict[tuple[str, Key], None] = {}
+        """Gateways and routes, by kind and key."""
         """Those of the request that are to come."""
         self._seen: dict[Key, Pod] = {}
         self._selected = _Selected()
@@ -55,6 +58,8 @@ class Followed:
             self.services[obj.key] = None
         elif isinstance(obj, Ingress):
             self.ingresses.add(obj.key)
+        elif isinstance(obj, Gateway | HTTPRoute):
+            self.routed[obj.KIND, obj.key] = None
         elif isinstance(obj, Pod):
             self._pods[obj.key] = ""
         elif isinstance(obj, MAKERS):

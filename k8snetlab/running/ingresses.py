@@ -11,13 +11,8 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Collection, Iterable, Iterator
-from pathlib import Path
-
-import msgspec
 
 from k8snetlab.addons import nginx
-from k8snetlab.addons.kubelet import Kubelet
-from k8snetlab.addons.program import Place
 from k8snetlab.api.config import Secret
 from k8snetlab.api.core import Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -30,13 +25,12 @@ from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.unserved import NO_DOOR
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import netns
 from k8snetlab.render.ingress import addon, collect, conf, status
 from k8snetlab.render.ingress.model import REJECTED, Problem, Refused
-from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running import fake_certificate
 from k8snetlab.running.ingress_refusals import Refusals, Written
 from k8snetlab.running.kubelet_link import KubeletLink
+from k8snetlab.running.taking import SILENT, Taking
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
@@ -49,20 +43,13 @@ TRIES = 50
 _KINDS: tuple[type[Object], ...] = (Lab, Ingress, IngressClass, Service, EndpointSlice, Secret)
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """How a pod's nginx is: the checksum of what it serves by, and what keeps it from serving by another, or ""."""
-
-    checksum: str = ""
-    trouble: str = ""
-
-
 class Ingresses:
     """Of one lab on this machine; to be used in the loop's thread."""
 
     def __init__(self, cluster: Cluster, paths: LabPaths, kubelet: KubeletLink) -> None:
-        self._cluster, self._paths, self._kubelet = cluster, paths, kubelet
+        self._cluster, self._paths = cluster, paths
+        self._taking = Taking(paths, kubelet)
         self._refusals = Refusals()
-        self._taken: dict[str, Taken] = {}
         self._marks: tuple[object, ...] = ()
         self._revision = -1
         """Of the objects that the last turn was for."""
@@ -72,15 +59,12 @@ class Ingresses:
 
     # --- before a pod runs ---
 
-    def directory(self, pod: Pod) -> Path:
-        return self._paths.ingress / (pod.metadata.uid or "-")
-
     async def prepare(self, pod: Pod, snapshot: Snapshot) -> None:
         """Has the nginx of a pod, where it is a controller, find its files when it starts. Raises OSError."""
         if addon.container_of(pod) is not None:
             if (written := self.written) is None:
                 written = await asyncio.to_thread(self.wanted, snapshot)
-            await asyncio.to_thread(nginx.put, self.directory(pod), written.files)
+            await asyncio.to_thread(nginx.put, self._taking.directory(pod), written.files)
 
     def wanted(self, snapshot: Snapshot) -> Written:
         """What the objects ask for. Blocking: of 1,000 hosts it takes a while."""
@@ -107,8 +91,7 @@ class Ingresses:
 
     def troubles(self, snapshot: Snapshot) -> list[str]:
         """What keeps an nginx from what the objects ask for."""
-        found = [(pod, self._taken.get(pod.metadata.uid, Taken()).trouble) for pod in self._own(snapshot)]
-        return [f"pod {pod.namespace}/{pod.name}: {why}" for pod, why in found if why]
+        return self._taking.troubles(self._own(snapshot))
 
     def lacking(self, snapshot: Snapshot) -> list[str]:
         """What an nginx does not serve by, and which objects nginx has refused."""
@@ -142,24 +125,15 @@ class Ingresses:
     @property
     def state(self) -> object:
         """Another one when something of what others ask may have changed."""
-        return self._taken
+        return self._taking.taken
 
     def _late(self, pods: list[Pod]) -> Iterator[Pod]:
         number = self.written.checksum if self.written else ""
-        for pod in pods:
-            taken = self._taken.get(pod.metadata.uid, Taken())
-            if taken.checksum != number and not taken.trouble:
-                yield pod
+        return self._taking.late(pods, number)
 
     def _own(self, snapshot: Snapshot) -> list[Pod]:
         """The controller's pods that run on this machine."""
-        states = self._kubelet.states
-        found = [pod for pod in _controllers(snapshot) if pod.metadata.uid in states]
-        return [
-            pod
-            for pod in found
-            if not pod.ended and any(one.state.running for one in states[pod.metadata.uid].containers)
-        ]
+        return self._taking.running(_controllers(snapshot))
 
     # --- the work ---
 
@@ -206,7 +180,7 @@ class Ingresses:
             self.written = await asyncio.to_thread(self.wanted, snapshot)
         problems = await self._bring(pods, snapshot)
         self._marks, self._revision = marks, snapshot.revision
-        self._taken = {**self._taken}
+        self._taking.taken = {**self._taking.taken}
         await self._report(snapshot, pods)
         return AGAIN if problems or list(self._late(pods)) else None
 
@@ -216,48 +190,27 @@ class Ingresses:
         first, *others = pods
         for _ in range(TRIES):
             assert self.written is not None
-            problem = await self._taken_up(first, snapshot, self.written, tried=False)
-            if not problem or problem == _SILENT or not self._refusals.blame(problem, self.written, snapshot):
+            problem = await self._taken_up(first, snapshot)
+            if not problem or problem == SILENT or not self._refusals.blame(problem, self.written, snapshot):
                 break
             self.written = await asyncio.to_thread(self.wanted, snapshot)
         assert self.written is not None
         troubled = bool(problem)
-        tried = not problem or problem == _SILENT
+        tried = not problem or problem == SILENT
         for pod in others:
-            troubled = bool(await self._taken_up(pod, snapshot, self.written, tried)) or troubled
+            troubled = bool(await self._taken_up(pod, snapshot, tried)) or troubled
         return troubled
 
-    async def _taken_up(self, pod: Pod, snapshot: Snapshot, written: Written, tried: bool) -> str:
-        """What nginx says against the configuration; "" where it serves by it. `tried`: nginx has taken it in another
-        pod of this machine."""
-        uid = pod.metadata.uid
-        if self._taken.get(uid, Taken()).checksum == written.checksum:
-            self._taken[uid] = Taken(written.checksum)
-            return ""
-        place = self._place(pod, snapshot)
-        if problem := "" if tried else await asyncio.to_thread(nginx.refusal, place, written.files):
-            held = self._taken.get(uid, Taken())
-            why = f"nginx refuses its configuration, and goes on with the one before: {problem}"
-            self._taken[uid] = Taken(held.checksum, why)
-            return problem
-        if tried:
-            await asyncio.to_thread(nginx.put, self.directory(pod), written.files)
-        kubelet = Kubelet(self._paths.kubelet_socket)
-        serves = await asyncio.to_thread(nginx.reloaded, kubelet, uid, place.netns, written.checksum)
-        self._taken[uid] = Taken(written.checksum) if serves else Taken("", _SILENT)
-        return "" if serves else _SILENT
-
-    def _place(self, pod: Pod, snapshot: Snapshot) -> Place:
-        name = sandbox_name(snapshot.lab, pod)
-        return Place(pod.spec.nodeName, name, netns.number(name) or 0, str(self.directory(pod)))
+    async def _taken_up(self, pod: Pod, snapshot: Snapshot, tried: bool = False) -> str:
+        assert self.written is not None
+        return await self._taking.take(pod, snapshot, (self.written.files, self.written.checksum), tried)
 
     def _sweep(self, snapshot: Snapshot) -> None:
         """Forgets pods that are no more, with their files."""
         if not self._paths.ingress.is_dir():
             return
         living = {pod.metadata.uid for pod in snapshot.all(Pod).values()}
-        for uid in self._taken.keys() - living:
-            del self._taken[uid]
+        self._taking.forget(living)
         for entry in self._paths.ingress.iterdir():
             if entry.is_dir() and entry.name not in living:
                 shutil.rmtree(entry, ignore_errors=True)
@@ -288,7 +241,6 @@ class Ingresses:
 
 
 COMPONENT = "nginx-ingress-controller"
-_SILENT = f"nginx has not taken up its configuration within {nginx.PATIENCE:g} s; `k8snetlab logs` of the pod says more"
 
 
 def _controllers(snapshot: Snapshot) -> Iterable[Pod]:

@@ -66,7 +66,7 @@ class PodLifecycle:
         works: Works,
         remote: Remote | None = None,
     ) -> None:
-        self._ingresses = works.ingresses
+        self._doors = works.doors
         self._supervisor, self._works = supervisor, works
         self.statics = StaticPods(cluster, paths, lambda: agents.nodes)
         self._cluster, self._agents, self._kubelet, self._paths = cluster, agents, kubelet, paths
@@ -259,7 +259,7 @@ class PodLifecycle:
 
     def _forgotten(self, snapshot: Snapshot, since: float) -> bool:
         """Whether no rule and no nginx leads to pods that are going in this snapshot."""
-        return not self._ingresses.behind(snapshot) and self._agents.all_synced(snapshot, since)
+        return not self._doors.behind(snapshot) and self._agents.all_synced(snapshot, since)
 
     async def _end(self, pod: Pod) -> None:
         """Waits until no node's rules lead to the pod any more, then stops and deletes it."""

@@ -18,6 +18,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import NAMESERVER, ContainerWork, NameService, PodWork
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import nodelocal
+from k8snetlab.gateways import names
 from k8snetlab.render.ingress import addon, conf
 from k8snetlab.running.kubelet_link import KubeletLink
 
@@ -72,9 +73,9 @@ def _with_names(work: ContainerWork, container: Container, pod: Pod, lab: str) -
 
 
 def with_nginx(work: PodWork, pod: Pod, directory: Path) -> PodWork:
-    """The work of a pod of the Ingress controller: nginx by the configuration in `directory`, ready when it answers for
-    its health. It ends as ingress-nginx does: what is under way is answered first."""
-    controller = addon.container_of(pod)
+    """The work of a pod of the Ingress controller or of a Gateway: nginx by the configuration in `directory`, ready
+    when it answers for its health. It ends as ingress-nginx does: what is under way is answered first."""
+    controller = addon.container_of(pod) or names.container_of(pod)
     if controller is None:
         return work
     containers = tuple(

@@ -25,8 +25,8 @@ from k8snetlab.errors import InputError
 from k8snetlab.render.pods import sandbox_name
 from k8snetlab.running import etcs, images, standins
 from k8snetlab.running.accounts import Accounts
+from k8snetlab.running.doors import Doors
 from k8snetlab.running.images import Image
-from k8snetlab.running.ingresses import Ingresses
 from k8snetlab.running.volumes import Mounted, Volumes
 from k8snetlab.state.paths import LabPaths
 
@@ -68,11 +68,11 @@ _CREATING = ContainerStateWaiting(reason="ContainerCreating")
 
 class Works:
     def __init__(
-        self, cluster: Cluster, paths: LabPaths, accounts: Accounts, ingresses: Ingresses, group: Path | None = None
+        self, cluster: Cluster, paths: LabPaths, accounts: Accounts, doors: Doors, group: Path | None = None
     ) -> None:
         """`group` is the control group of the lab, None where there is none."""
         self._cluster, self._paths, self._accounts, self._group = cluster, paths, accounts, group
-        self.ingresses = ingresses
+        self.doors = doors
         self.volumes = Volumes(cluster, paths, self._token, self._warn)
         self._nodes: dict[str, object] = {}
         self.lacking: dict[str, Lacking] = {}
@@ -97,7 +97,7 @@ class Works:
         for pod in pods:
             uid = pod.run_uid
             with self.apart(pod):
-                await self.ingresses.prepare(pod, self._cluster.snapshot)
+                await self.doors.prepare(pod, self._cluster.snapshot)
                 work = self._one(pod, lab, node, directories.get(uid, ""), mounted.get(uid, Mounted()))
                 if work is not None and (rooted := self._rooted(work, pod, roots.get(uid, {}))) is not None:
                     works.append(replace(rooted, anew=uid in anew))
@@ -153,7 +153,7 @@ class Works:
             scratch=str(self._paths.sandbox_of(pod)) if own_commands or lab.spec.pause == "always" else "",
             pause=lab.spec.pause == "always",
         )
-        work = standins.with_nginx(work, pod, self.ingresses.directory(pod))
+        work = standins.with_nginx(work, pod, self.doors.directory(pod))
         return standins.with_names(work, pod, lab.name)
 
     def _images(self, pods: list[Pod], lab: Lab) -> dict[str, dict[str, Image | str]]:

@@ -44,8 +44,8 @@ from k8snetlab.messages.progress import Waiting, Warning
 from k8snetlab.peers.requests import Remote
 from k8snetlab.running.agents import Agents
 from k8snetlab.running.convergence import BEAT, converge
+from k8snetlab.running.doors import Doors
 from k8snetlab.running.followed import Followed
-from k8snetlab.running.ingresses import Ingresses
 
 LEASED = 5.0
 """Seconds for which leases of subnets are waited for, after all else: no packet needs them."""
@@ -55,10 +55,8 @@ class Changing:
     """Each yields events and ends when the kernel has caught up. What is checked and written is so by one request after
     the other; nobody waits for another one's kernel."""
 
-    def __init__(
-        self, cluster: Cluster, agents: Agents, leases: Leases, remote: Remote | None, ingresses: Ingresses
-    ) -> None:
-        self._ingresses = ingresses
+    def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, remote: Remote | None, doors: Doors) -> None:
+        self._doors = doors
         self._cluster, self._agents, self._leases, self._remote = cluster, agents, leases, remote
         self.writing = Writing(cluster)
 
@@ -195,7 +193,7 @@ class Changing:
                 followed,
                 since=since,
                 timeout=asked.timeout,
-                ingresses=self._ingresses,
+                doors=self._doors,
             )
             async with aclosing(waiting) as events:
                 async for event in events:

@@ -15,6 +15,7 @@ from k8snetlab.api.pod_state import trouble
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dns import addon, nodelocal
+from k8snetlab.gateways import objects as gateway
 from k8snetlab.messages.progress import Waiting
 from k8snetlab.render.ingress import addon as ingress
 from k8snetlab.running.agents import is_paused
@@ -34,7 +35,7 @@ def with_addons(objects: list[Object]) -> list[Object]:
     left as somebody wrote them."""
     there = {(type(obj), obj.key) for obj in objects}
     labs = [obj for obj in objects if isinstance(obj, Lab)]
-    makers = (ingress.objects, addon.objects, nodelocal.objects)
+    makers = (ingress.objects, gateway.objects, addon.objects, nodelocal.objects)
     added = [obj for lab in labs for make in makers for obj in make(lab)]
     return [*objects, *(with_defaults(obj) for obj in added if (type(obj), obj.key) not in there)]
 

@@ -14,6 +14,7 @@ from k8snetlab.api.workload import ADDON, PAUSE, PodState
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import ConflictError, InputError
 from k8snetlab.explain.places import find_pod, within
+from k8snetlab.gateways import names
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import remote_nodes
 from k8snetlab.messages.processes import KILL, Killed, KillQuestion
@@ -95,7 +96,7 @@ def _why_none(pod: Pod, container: str) -> str:
 
 
 def _has_process(pod: Pod, container: str) -> bool:
-    controller = addon.container_of(pod)  # nginx runs in the place of its image
+    controller = addon.container_of(pod) or names.container_of(pod)  # nginx runs in the place of its image
     if controller is not None and controller.name == container:
         return True
     return any(one.name == container and one.argv for one in (*pod.spec.containers, *pod.spec.initContainers))

@@ -1,3 +1,3 @@
 """The door for HTTP: Ingresses as nginx.conf, and the objects of the controller that has it."""
 
-__all__ = ["addon", "collect", "conf", "locations", "matching", "model", "status"]
+__all__ = ["addon", "backends", "collect", "conf", "locations", "matching", "model", "status", "syntax", "upstreams"]

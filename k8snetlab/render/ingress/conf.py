@@ -24,7 +24,7 @@ _LOG = (
     "$upstream_addr $upstream_response_length $upstream_response_time $upstream_status $req_id'"
 )
 _EVENTS = ("multi_accept on;", "worker_connections 16384;", "use epoll;")
-_HTTP = (
+HTTP_LINES = (
     "aio threads;",
     "tcp_nopush on;",
     "tcp_nodelay on;",
@@ -72,14 +72,10 @@ _HTTP = (
 def render(site: Site) -> Writer:
     """The whole file, but for its first line; `with_checksum` puts that before it."""
     out = Writer()
-    out.put("pid nginx.pid;", "user root;", "daemon off;", "worker_processes 1;", "worker_shutdown_timeout 240s;", "")
-    out.open("events")
-    out.put(*_EVENTS)
-    out.close()
-    out.put("")
+    head(out)
     out.open("http")
-    out.put(*_HTTP, "")
-    _maps(out)
+    out.put(*HTTP_LINES, "")
+    maps(out)
     for upstream in site.upstreams.values():
         upstreams.upstream(out, upstream)
     shared = [one for server in site.servers for one in server.locations]
@@ -90,9 +86,18 @@ def render(site: Site) -> Writer:
         servers.insert(0, Server(CATCH_ALL))
     for server in servers:
         _server(out, server, site)
-    _own_servers(out)
+    own_servers(out)
     out.close()
     return out
+
+
+def head(out: Writer) -> None:
+    """What stands before `http`."""
+    out.put("pid nginx.pid;", "user root;", "daemon off;", "worker_processes 1;", "worker_shutdown_timeout 240s;", "")
+    out.open("events")
+    out.put(*_EVENTS)
+    out.close()
+    out.put("")
 
 
 def checksum(text: str, files: Iterable[tuple[str, str]]) -> str:
@@ -108,10 +113,11 @@ def with_checksum(text: str, number: str) -> str:
     return f"\n# Configuration checksum: {number}\n\n{text.replace(_NUMBER, number, 1)}"
 
 
-_NUMBER = "CHECKSUM"
+_NUMBER = "\x01checksum\x01"
+"""Stands for it in the text; no word of an object holds a control character."""
 
 
-def _maps(out: Writer) -> None:
+def maps(out: Writer) -> None:
     out.comes_from(None)
     out.open("geo $literal_dollar")
     out.put('default "$";')
@@ -184,7 +190,7 @@ def _nowhere(out: Writer) -> None:
     out.close()
 
 
-def _own_servers(out: Writer) -> None:
+def own_servers(out: Writer) -> None:
     """The default backend, its health, and its status, which only the pod itself reaches."""
     out.comes_from(None)
     out.put("# backend for when default-backend-service is not configured or it does not have endpoints")

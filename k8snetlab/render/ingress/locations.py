@@ -25,7 +25,7 @@ _HEADERS = (
     "# mitigate HTTPoxy Vulnerability",
     'proxy_set_header Proxy                  "";',
 )
-_PASSING = (
+PASSING = (
     "proxy_buffering                         off;",
     "proxy_buffer_size                       4k;",
     "proxy_buffers                           4 4k;",
@@ -157,7 +157,7 @@ def _passes(out: Writer, location: Location, site: Site, named: list[str]) -> No
         f"proxy_send_timeout                      {options.send_timeout}s;",
         f"proxy_read_timeout                      {options.read_timeout}s;",
     ]
-    lines += [] if grpc else _PASSING
+    lines += [] if grpc else PASSING
     if grpc:
         lines = [line.replace("proxy_", "grpc_", 1) for line in lines if "$connection_upgrade" not in line]
         lines = [line for line in lines if "Upgrade" not in line]

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from doors import ask
+from doors import ask, certificate
 
 from k8snetlab.messages.faults import CLEAR, INJECT, InjectQuestion
 from k8snetlab.messages.verb import Nothing
@@ -93,33 +93,6 @@ def pod(name: str, app: str, command: list[str] | None = None) -> dict[str, Any]
 def secret(name: str, **entries: str) -> dict[str, Any]:
     data = {key: base64.b64encode(text.encode()).decode() for key, text in entries.items()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
-
-
-def certificate(host: str) -> tuple[str, str, bytes]:
-    """Certificate and key as PEM, and the certificate as DER."""
-    from datetime import UTC, datetime, timedelta
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-    from cryptography.x509.oid import NameOID
-
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=2))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return made.public_bytes(Encoding.PEM).decode(), private, made.public_bytes(Encoding.DER)
 
 
 SECURE = certificate("secure.example")

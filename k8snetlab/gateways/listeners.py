@@ -1,0 +1,110 @@
+"""The listeners of a Gateway: which of them can be served, and what keeps the others from it.
+
+Source: kubernetes-sigs/gateway-api, apis/v1/gateway_types.go (listeners, their conditions and reasons).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from k8snetlab.api.core import Namespace
+from k8snetlab.api.gateway import GROUP, Gateway, Listener, RouteGroupKind
+from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.gateways.references import Certificate, Trouble, certificate
+
+ROUTES: Mapping[str, tuple[str, ...]] = {"HTTP": ("HTTPRoute",), "HTTPS": ("HTTPRoute",)}
+"""Which kinds of routes a protocol takes; another protocol is not served."""
+RESERVED = (10246, 10254)
+"""Ports that nginx' own status and health have in the pod."""
+
+
+class ListenerState(msgspec.Struct, frozen=True):
+    """One listener. `conflict`, `refused` and `unresolved` are what keeps it from being served, as far as something
+    does; with `unresolved` InvalidRouteKinds the kinds that there are are served."""
+
+    listener: Listener
+    kinds: tuple[RouteGroupKind, ...] = ()
+    conflict: Trouble | None = None
+    refused: Trouble | None = None
+    unresolved: Trouble | None = None
+    certificate: Certificate = Certificate()
+
+    @property
+    def accepted(self) -> bool:
+        return self.conflict is None and self.refused is None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is in nginx' configuration."""
+        if self.listener.protocol == "HTTPS" and not self.certificate.text:
+            return False
+        return self.accepted and bool(self.kinds or self.unresolved is None)
+
+    @property
+    def secure(self) -> bool:
+        return self.listener.protocol == "HTTPS"
+
+
+def states(gateway: Gateway, snapshot: Snapshot) -> tuple[ListenerState, ...]:
+    """In the order in which they are written."""
+    listeners = gateway.spec.listeners
+    return tuple(_state(one, listeners, gateway, snapshot) for one in listeners)
+
+
+def _state(listener: Listener, all_: tuple[Listener, ...], gateway: Gateway, snapshot: Snapshot) -> ListenerState:
+    known = ROUTES.get(listener.protocol, ())
+    refused = None
+    if not known:
+        said = f"protocol {listener.protocol} is not served here; {' and '.join(ROUTES)} are"
+        refused = Trouble("UnsupportedProtocol", said)
+    elif listener.port in RESERVED:
+        refused = Trouble("PortUnavailable", f"port {listener.port} is nginx' own; take another one")
+    others = sorted({one.protocol for one in all_ if one.port == listener.port} - {listener.protocol})
+    conflict = None
+    if others:
+        said = f"port {listener.port} is listened on by {' and '.join(others)}, too: one port has one protocol"
+        conflict = Trouble("ProtocolConflict", said)
+    kinds, unresolved = _kinds(listener, known)
+    held = Certificate()
+    if listener.protocol == "HTTPS":
+        held = _certificate(listener, gateway, snapshot)
+        unresolved = held.trouble or unresolved
+    return ListenerState(listener, kinds, conflict, refused, unresolved, held)
+
+
+def _kinds(listener: Listener, known: tuple[str, ...]) -> tuple[tuple[RouteGroupKind, ...], Trouble | None]:
+    supported = tuple(RouteGroupKind(kind=one) for one in known)
+    asked = listener.allowedRoutes.kinds
+    if not asked:
+        return supported, None
+    wrong = [one for one in asked if one not in supported]
+    kinds = tuple(one for one in supported if one in asked)
+    if not wrong:
+        return kinds, None
+    shown = ", ".join(f"{one.group}/{one.kind}" for one in wrong)
+    return kinds, Trouble("InvalidRouteKinds", f"{shown} cannot attach to a listener of protocol {listener.protocol}")
+
+
+def _certificate(listener: Listener, gateway: Gateway, snapshot: Snapshot) -> Certificate:
+    """The first that is written: a name has one certificate here."""
+    references = listener.tls.certificateRefs if listener.tls else ()
+    if not references:
+        said = f"listener {listener.name} has no certificateRefs"
+        return Certificate(trouble=Trouble("InvalidCertificateRef", said))
+    found = [certificate(snapshot, gateway.namespace, one) for one in references]
+    return next((one for one in found if one.trouble), found[0])
+
+
+def lets_in(state: ListenerState, kind: str, namespace: str, gateway: Gateway, snapshot: Snapshot) -> bool:
+    """Whether routes of a kind and a namespace may attach."""
+    if RouteGroupKind(group=GROUP, kind=kind) not in state.kinds:
+        return False
+    allowed = state.listener.allowedRoutes.namespaces
+    if allowed.from_ == "All":
+        return True
+    if allowed.from_ == "Same":
+        return namespace == gateway.namespace
+    held = snapshot.get(Namespace, namespace)
+    return held is not None and allowed.selector is not None and allowed.selector.matches(held.metadata.labels)

@@ -1,0 +1,33 @@
+"""Which server and which match a request comes to, as the written configuration has it chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import unquote
+
+from k8snetlab.gateways.attaching import ANY, covers
+from k8snetlab.render.gateway.model import Candidate, Server, Site
+from k8snetlab.render.gateway.places import places
+
+
+def server(site: Site, port: int, host: str) -> Server | None:
+    """None where no listener of the port is for the host."""
+    name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and ":" in host else host.lower()
+    those = [one for one in site.servers if one.port == port and (one.host == ANY or covers(one.host, name))]
+    return min(those, key=lambda one: (one.host == ANY, one.host.startswith("*"), -len(one.host)), default=None)
+
+
+def candidate(found: Server, method: str, target: str, headers: Mapping[str, str]) -> Candidate | None:
+    """Of a request's target (path and parameters); None where no match fits: 404."""
+    path, _, args = target.partition("?")
+    uri = re.sub("//+", "/", unquote(path)) or "/"
+    held = {"request_method": method, "args": args}
+    held |= {"http_" + name.lower().replace("-", "_"): text for name, text in headers.items()}
+    known = places(found)
+    spots = [("exact", uri), *(("prefix", uri[:end]) for end in range(len(uri), 0, -1))]
+    here = next((known[spot] for spot in spots if spot in known), ())
+    for one in here:
+        if all(re.search(test.pattern, held.get(test.variable, "")) for test in one.tests):
+            return one
+    return None

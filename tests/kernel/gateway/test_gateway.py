@@ -1,0 +1,184 @@
+"""Gateways in a lab, with real requests from outside: the Gateway API's conformance, and what changes while it runs."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from doors import Answer, ask, certificate
+
+from k8snetlab.testing import Lab
+from k8snetlab.testing.lab import running
+
+CASES: list[dict[str, Any]] = msgspec.yaml.decode((Path(__file__).parent / "conformance.yaml").read_bytes())
+GROUP = "gateway.networking.k8s.io"
+ECHO = """
+import http.server, json, sys, time
+class H(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        if "slow" in self.path: time.sleep(1)
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.dumps({"pod": sys.argv[1], "path": self.path, "headers": dict(self.headers)}).encode()
+        self.send_response(200)
+        self.send_header("X-From", "the backend")
+        self.send_header("X-Gone", "x")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    do_POST = do_GET
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("", 8080), H).serve_forever()
+"""
+SECURE, WILD = certificate("secure.example"), certificate("*.secure.org")
+
+
+def made(kind: str, name: str, spec: Any, namespace: str = "default", version: str = "v1") -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def pod(name: str, namespace: str = "default") -> dict[str, Any]:
+    container: dict[str, Any] = {"name": "c", "image": "x", "command": ["python3", "-c", ECHO, name]}
+    container["ports"] = [{"containerPort": 8080}]
+    container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
+    value = made("Pod", name, {"containers": [container]}, namespace)
+    value["metadata"]["labels"] = {"app": name}
+    return value
+
+
+def service(name: str, app: str, namespace: str = "default", **more: Any) -> dict[str, Any]:
+    ports = [{"port": 8080 if more else 80, "targetPort": 8080}]
+    return made("Service", name, {"selector": {"app": app}, "ports": ports, **more}, namespace)
+
+
+def secret(name: str, pair: tuple[str, str, bytes]) -> dict[str, Any]:
+    texts = {"tls.crt": pair[0], "tls.key": pair[1]}
+    data = {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
+
+
+def gateway(name: str, *listeners: dict[str, Any]) -> dict[str, Any]:
+    said = [{"protocol": "HTTP", "port": 80, **one} for one in listeners]
+    return made("Gateway", name, {"gatewayClassName": "nginx", "listeners": said}, version=f"{GROUP}/v1")
+
+
+def routes_from(where: str, **more: Any) -> dict[str, Any]:
+    return {"allowedRoutes": {"namespaces": {"from": where, **more}}}
+
+
+def host_of(case: dict[str, Any]) -> str:
+    return f"case-{CASES.index(case)}.example"
+
+
+def route(case: dict[str, Any]) -> dict[str, Any]:
+    spec = {
+        "parentRefs": [case.get("parent", {"name": "all"})],
+        "hostnames": case.get("hostnames", [host_of(case)]),
+        "rules": case["rules"],
+    }
+    version = f"{GROUP}/{'v1beta1' if CASES.index(case) % 5 == 0 else 'v1'}"
+    return made("HTTPRoute", f"case-{CASES.index(case)}", spec, case.get("namespace", "default"), version)
+
+
+def objects() -> list[dict[str, Any]]:
+    lab = made("Lab", "lab", {"nodes": 2, "dns": {"enabled": False}, "gateway": {"controller": "nginx"}})
+    lab = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "spec": lab["spec"]}
+    other = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other", "labels": {"door": "open"}}}
+    tls = {"protocol": "HTTPS", "port": 443}
+    gateways = [
+        gateway("all", {"name": "http", **routes_from("All")}),
+        gateway(
+            "same",
+            {"name": "http"},
+            {"name": "selected", "port": 81, **routes_from("Selector", selector={"matchLabels": {"door": "open"}})},
+        ),
+        gateway(
+            "hosts",
+            {"name": "exact", "hostname": "very.specific.com"},
+            {"name": "wildcard", "hostname": "*.wildcard.io"},
+            {"name": "short", "hostname": "*.isolated.io"},
+            {"name": "deep", "hostname": "deep.isolated.io"},
+        ),
+        gateway(
+            "secure",
+            {"name": "a", **tls, "hostname": "secure.example", "tls": {"certificateRefs": [{"name": "secure"}]}},
+            {"name": "b", **tls, "hostname": "*.secure.org", "tls": {"certificateRefs": [{"name": "wild"}]}},
+        ),
+    ]
+    grant = made(
+        "ReferenceGrant",
+        "granted",
+        {
+            "from": [{"group": GROUP, "kind": "HTTPRoute", "namespace": "default"}],
+            "to": [{"group": "", "kind": "Service", "name": "granted"}],
+        },
+        "other",
+        f"{GROUP}/v1beta1",
+    )
+    pods = [*(pod(name) for name in ("v1", "v2", "v3")), pod("v4", "other")]
+    services = [*(service(name, name) for name in ("v1", "v2", "v3", "empty")), service("v4", "v4", "other")]
+    services += [service("granted", "v4", "other"), service("headless", "v2", clusterIP="None")]
+    secrets = [secret("secure", SECURE), secret("wild", WILD)]
+    return [lab, other, *gateways, grant, *pods, *services, *secrets, *map(route, CASES)]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    directory = tmp_path_factory.mktemp("gateway")
+    texts = [msgspec.json.encode(one).decode() for one in objects()]
+    (directory / "lab.yaml").write_text("\n---\n".join(texts))
+    with running(directory) as lab:
+        yield lab
+
+
+def node_port(lab: Lab, name: str) -> int:
+    """Of a Gateway's first listener, and of the second one of `same`."""
+    gateway, number = ("same", 1) if name == "selected" else (name, 0)
+    ports = lab.json("get", "service", f"{gateway}-nginx")["spec"]["ports"]
+    return int(ports[number]["nodePort"])
+
+
+@pytest.fixture(scope="module")
+def ports(lab: Lab) -> dict[str, int]:
+    return {name: node_port(lab, name) for name in ("all", "same", "selected", "hosts", "secure")}
+
+
+def asked(lab: Lab, ports: dict[str, int], path: str, host: str, more: dict[str, Any]) -> Answer:
+    return ask(
+        lab,
+        more.get("host", host),
+        path,
+        method=more.get("method", "GET"),
+        headers=more.get("headers", {}),
+        tls="tls" in more,
+        port=ports[more.get("port", "all")],
+    )
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case["feature"]))
+def test_a_route_answers_as_the_gateway_apis_conformance_asks(
+    lab: Lab, ports: dict[str, int], case: dict[str, Any]
+) -> None:
+    held = lab.json("get", "httproute", f"case-{CASES.index(case)}", "-n", case.get("namespace", "default"))
+    (parent,) = held["status"]["parents"]
+    reasons = {one["type"]: one["reason"] for one in parent["conditions"]}
+    assert case.get("status", {}).items() <= reasons.items(), parent
+    assert {one["observedGeneration"] for one in parent["conditions"]} == {held["metadata"]["generation"]}
+    for path, wanted, *rest in case["asked"]:
+        more = rest[0] if rest else {}
+        answer = asked(lab, ports, path, host_of(case), more)
+        assert answer.told == wanted, (path, more, answer.status)
+        if "path" in more:
+            assert answer.said["path"] == more["path"]
+        seen = {name.lower(): text for name, text in answer.said.get("headers", {}).items()}
+        for name, text in more.get("seen", {}).items():
+            assert seen.get(name.lower()) == text, (path, name)
+        for name, text in more.get("told", {}).items():
+            assert answer.headers[name] == text, (path, name)
+        if "tls" in more:
+            assert answer.certificate == {"secure.example": SECURE, "*.secure.org": WILD}[more["tls"]][2]
