@@ -65,11 +65,12 @@ class Within:
 
     def _serve(self, lab: str, loop: asyncio.AbstractEventLoop) -> None:
         try:
-            importlib.import_module(f"{NAMESERVER}.main").within(lab, self._line)
+            importlib.import_module(f"{NAMESERVER}.main").within(lab, self._line.dup())
             code = 0
         except BaseException:
             log.exception("the name server")
             code = 1
+        self._line.close()
         with contextlib.suppress(RuntimeError):  # the kubelet has ended
             loop.call_soon_threadsafe(self._done.set_result, code)
 

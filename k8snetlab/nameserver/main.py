@@ -98,20 +98,23 @@ async def _controlled(server: Server, control: int) -> None:
         writer.write(msgspec.json.encode(response) + b"\n")
 
     server.failed = lambda key, why: send(NamesResponse(0, why, key))
-    with contextlib.suppress(ConnectionError):
-        while line := await reader.readline():
-            request, error = decode(line), ""
-            try:
-                if request.names:
-                    await server.serve(request.key, request.names)
-                else:
-                    server.leave(request.key)
-            except (OSError, K8sNetLabError) as problem:
-                error = _words(problem)
-            except Exception as problem:  # one pod's trouble is none of the others'
-                log.exception("%s", request.key)
-                error = f"{type(problem).__name__}: {problem}"
-            send(NamesResponse(request.id, error))
+    try:
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                request, error = decode(line), ""
+                try:
+                    if request.names:
+                        await server.serve(request.key, request.names)
+                    else:
+                        server.leave(request.key)
+                except (OSError, K8sNetLabError) as problem:
+                    error = _words(problem)
+                except Exception as problem:  # one pod's trouble is none of the others'
+                    log.exception("%s", request.key)
+                    error = f"{type(problem).__name__}: {problem}"
+                send(NamesResponse(request.id, error))
+    finally:
+        writer.close()
 
 
 def _words(error: OSError | K8sNetLabError) -> str:
