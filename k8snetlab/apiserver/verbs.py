@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -17,6 +18,12 @@ from k8snetlab.errors import NotFoundError, RequestError
 from k8snetlab.messages.verb import BASE, Verb
 
 AnyVerb = Verb[Any]
+
+
+@cache
+def _type_info(type_: Any) -> inspect.Type:
+    """Of a verb's type: to make it out takes longer than to read a question."""
+    return inspect.type_info(type_)
 
 
 class Meant(msgspec.Struct, frozen=True):
@@ -48,7 +55,7 @@ def check(verb: AnyVerb, values: Query, accept: str = "", body_type: str | None 
     """Raises RequestError for query words that the verb does not know, and for forms of a body or an answer that are
     not spoken; `body_type` is the Content-Type, None where there is no body."""
     words = {field.encode_name: field for field in verb.words}
-    repeated = [name for name, field in words.items() if _is_list(inspect.type_info(field.type))]
+    repeated = [name for name, field in words.items() if _is_list(_type_info(field.type))]
     refuse_unknown(values, (*words, "pretty"), repeated)
     check_accepted(accept, (JSON, TEXT))
     if body_type is not None:
@@ -63,12 +70,13 @@ def asked(meant: Meant, values: Query, body: Any = None) -> msgspec.Struct:
     verb = meant.verb
     if body is not None and not isinstance(body, dict):
         raise RequestError(f"the body of the request is to be an object, got {describe(body)}")
-    said: dict[str, Any] = {} if verb.has_query else without_nulls(body or {}, inspect.type_info(verb.request))
+    kind: Any = verb.request
+    said: dict[str, Any] = {} if verb.has_query else without_nulls(body or {}, _type_info(kind))
     for field in verb.words:
-        value = _read(values, field.encode_name, inspect.type_info(field.type))
+        value = _read(values, field.encode_name, _type_info(field.type))
         if value is not None:
             said[field.encode_name] = value
-    request: msgspec.Struct = msgspec.convert(said | meant.parameters, verb.request)
+    request: msgspec.Struct = msgspec.convert(said | meant.parameters, kind)
     return request
 
 

@@ -20,4 +20,5 @@ __all__ = [
     "steps",
     "targets",
     "tracing",
+    "walks",
 ]

@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 from msgspec.structs import replace
 
@@ -17,6 +18,7 @@ from k8snetlab.api.selection import pods_by_node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
+from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose import (
     components,
     connections,
@@ -47,6 +49,7 @@ from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.naming import Names
 from k8snetlab.explain.observing import observed
 from k8snetlab.explain.settling import SETTLE, Resting, stand, unsettled
+from k8snetlab.explain.walks import Walker, Walks
 from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.kernel import sysctl
 from k8snetlab.kernel.limits import NEIGHBOURS_OF_A_POD
@@ -57,8 +60,9 @@ from k8snetlab.policies.world import without_effect
 from k8snetlab.render.ingress import collect
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.power import Power
+from k8snetlab.trace.owners import Owners
 from k8snetlab.trace.path import predict
-from k8snetlab.trace.tracer import Followed, all_of
+from k8snetlab.trace.tracer import ALL, Followed, all_of
 
 _TURNS = itertools.count(int(time.time()))
 """Each diagnosis of a large lab looks at other parts of it than the one before."""
@@ -72,10 +76,12 @@ def diagnose(
     remote: RemoteKernels | None = None,
     *,
     resting: Resting = dict,
+    walks: Walks | None = None,
 ) -> Diagnosis:
     """`desired` is asked again for a second look, which a lab under repair gets, as far as `resting` does not tell that
     it is under none; and for a third one where the second has found what the first had not: of that, what has to do
-    with the same things stands. `remote` reads the kernels of other machines, in a lab that has them.
+    with the same things stands. `remote` reads the kernels of other machines, in a lab that has them. `walks` are
+    those of the diagnoses before.
     """
     began, turn, before = time.monotonic(), next(_TURNS), resting()
     now = desired()
@@ -83,7 +89,7 @@ def diagnose(
         now.snapshot.node(question.node)
 
     def looked(now: Desired) -> _Look:
-        return _Look(now, paths, question, tell, remote, turn=turn).done()
+        return _Look(now, paths, question, tell, remote, turn=turn, walks=walks).done()
 
     look = looked(now)
     hurried = any(unsettled(finding, now) for finding in look.findings)
@@ -147,9 +153,10 @@ class _Look:
         remote: RemoteKernels | None = None,
         *,
         turn: int = 0,
+        walks: Walks | None = None,
     ) -> None:
         """`turn` chooses what is looked at where that is a part."""
-        self.turn = turn
+        self.turn, self.walks = turn, walks or Walks()
         self.desired, self.paths, self.question, self.tell, self.remote = desired, paths, question, tell, remote
         self.machines: list[str] = []
         self.off = Power(paths.power).off
@@ -372,16 +379,19 @@ class _Look:
         broken: list[Broken] = []
         usual = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family, self.turn)]
         usual = [(family, path) for family, path in usual if path.flow.dst not in self._unanswered(snapshot)]
+        walker = Walker({family: kernel[family] for family in kernel.families}, self.walks.of(snapshot))
         for number, (family, path) in enumerate(usual):
             self.tell("usual paths", number, len(usual))
             with contextlib.suppress(K8sNetLabError, KeyError):  # a namespace that has gone is a finding already
                 choose = sampling.some(path.endpoints, self.turn + number)
                 followed = Followed(choose if early else all_of, choose)
-                ways = predict(kernel[family], kernel.owners, path.origin, path.flow, followed)
-                wrong = [*judge(path, ways, kernel[family])]
+                walk = partial(_followed, path, kernel.owners, followed)
+                all_ends = len(path.endpoints) <= sampling.ENDPOINTS
+                wrong = walker.wrong(family, (path.origin, path.flow, path.words), walk, keep=all_ends)
                 broken += wrong
                 self.walked += 1
                 self.promising += [] if wrong or path.denied else [path]
+        self.walks.learn(snapshot, walker.whole)
         self.passed_by += sampling.of_pods(*untried(snapshot, [path for _, path in usual]))
         self.passed_by += sampling.of_endpoints((path.service, len(path.endpoints)) for _, path in usual)
         return broken
@@ -390,7 +400,7 @@ class _Look:
         """What is wrong with a way that was found to be of no use."""
         with contextlib.suppress(K8sNetLabError, KeyError):
             views = kernel[family_of(path.flow.dst)]
-            return [*judge(path, predict(views, kernel.owners, path.origin, path.flow), views)]
+            return _followed(path, kernel.owners, ALL, views)
         return []
 
     def _note_unmanaged(self, kernel: Kernels, met: set[tuple[str, str]]) -> None:
@@ -424,6 +434,10 @@ class _Look:
         found, self.tried, notes = observed(snapshot, self.paths, paths, places, tell=self.tell, remote=self.remote)
         self.notes += notes
         return found
+
+
+def _followed(path: UsualPath, owners: Owners, followed: Followed, views: Views) -> list[Broken]:
+    return [*judge(path, predict(views, owners, path.origin, path.flow, followed), views)]
 
 
 def _blamed(snapshot: Snapshot, broken: Broken) -> Finding | None:

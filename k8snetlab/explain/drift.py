@@ -192,8 +192,7 @@ def _connections(where: Where, netns: str, proxy: ProxyRules, view: View) -> Ite
     serving = stale_udp(replace(proxy, services={}), proxy)
     for connection in conntrack.udp(netns, proxy.settings.family) if serving else ():
         address, port = connection.destination
-        known = (address, port) in serving or view.owns(address)
-        if not known or not conntrack.stale(connection, serving):
+        if not conntrack.stale(connection, serving) or not ((address, port) in serving or view.owns(address)):
             continue
         asked = end(address, port)
         tool = f"ip netns exec {where.netns} conntrack"

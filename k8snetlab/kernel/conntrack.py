@@ -10,6 +10,7 @@ import errno
 import socket
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
@@ -41,12 +42,12 @@ Destination = tuple[str, int]
 
 
 class Connection(NamedTuple):
-    """`destination` is what the client sent to, `answers` the "ip:port" that replies come from; `identity` names the
-    entry to the kernel."""
+    """`destination` is what the client sent to, `answers` the "ip:port" that replies come from; `entry` is as the
+    kernel tells of it."""
 
     destination: Destination
     answers: str
-    identity: bytes
+    entry: Mapping[int, bytes]
 
 
 class Flow(NamedTuple):
@@ -73,7 +74,7 @@ def forget_udp(namespace: str, family: Family, serving: Mapping[Destination, Col
     """
     with Nfnetlink(namespace) as netfilter:
         old = [c for c in _udp(netfilter, family) if stale(c, serving)]
-        outcomes = [netfilter.request(_DELETE, c.identity, FAMILIES[family]) for c in old]
+        outcomes = [netfilter.request(_DELETE, _identity(c.entry), FAMILIES[family]) for c in old]
     return sum(outcome != errno.ENOENT for outcome in outcomes)
 
 
@@ -139,12 +140,22 @@ def _udp(netfilter: Nfnetlink, family: Family) -> Iterator[Connection]:
         if protocol[_NUMBER][0] != socket.IPPROTO_UDP:
             continue
         reply = attributes(entry[_REPLY])
-        destination = _end(attributes(original[_IP])[_DESTINATION[family]], protocol[_DESTINATION_PORT], family)
-        source = _end(attributes(reply[_IP])[_SOURCE[family]], attributes(reply[_PROTOCOL])[_SOURCE_PORT], family)
-        yield Connection(
-            destination, "[{}]:{}".format(*source) if family == "ipv6" else "{}:{}".format(*source), _identity(entry)
-        )
+        destination = _end(_addresses(original[_IP])[_DESTINATION[family]], protocol[_DESTINATION_PORT], family)
+        source = _end(_addresses(reply[_IP])[_SOURCE[family]], attributes(reply[_PROTOCOL])[_SOURCE_PORT], family)
+        yield Connection(destination, _text(source), entry)
 
 
+@lru_cache(1024)
+def _addresses(pair: bytes) -> Mapping[int, bytes]:
+    """Of a client and a server, which may have thousands of connections."""
+    return attributes(pair)
+
+
+@lru_cache(1024)
+def _text(end: Destination) -> str:
+    return "[{}]:{}".format(*end) if ":" in end[0] else "{}:{}".format(*end)
+
+
+@lru_cache(1024)
 def _end(address: bytes, port: bytes, family: Family) -> Destination:
     return socket.inet_ntop(FAMILIES[family], address), int(struct.unpack("!H", port)[0])

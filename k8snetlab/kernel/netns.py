@@ -40,6 +40,11 @@ def path(name: str) -> Path:
     return DIRECTORY / name
 
 
+@functools.lru_cache(4096)
+def _file(name: str) -> str:
+    return str(path(name))
+
+
 def names() -> list[str]:
     """Every name that `ip netns list` shows, sorted."""
     with contextlib.suppress(FileNotFoundError):
@@ -278,7 +283,7 @@ def remove_directory() -> bool:
 
 def _open(name: str) -> int:
     try:
-        return os.open(path(name), os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(_file(name), os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise _missing(name) from None
     except OSError as error:

@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from k8snetlab.dataplane.names import is_host
@@ -19,7 +20,12 @@ from k8snetlab.kernel import netns, syscalls
 
 def path(key: str) -> Path:
     """The file of a key; a dot inside a part is written as a slash, as in sysctl(8): net.ipv4.conf.flannel/1.x."""
-    return Path("/proc/sys", *(part.replace("/", ".") for part in key.split(".")))
+    return Path("/proc", _below_proc(key))
+
+
+@lru_cache(4096)
+def _below_proc(key: str) -> str:
+    return "/".join(("sys", *(part.replace("/", ".") for part in key.split("."))))
 
 
 def read(namespace: str, keys: Iterable[str]) -> dict[str, str]:
@@ -80,12 +86,12 @@ class _Procfs:
 
     def open(self, key: str, flags: int) -> int:
         """In the calling thread's namespace. Raises OSError."""
-        file = path(key)
+        file = _below_proc(key)
         with self._lock:
             if self._uses % self._USES == 0:
                 self._renew()
             self._uses += 1
-            return os.open(file.relative_to("/proc"), flags | os.O_CLOEXEC, dir_fd=self._root)
+            return os.open(file, flags | os.O_CLOEXEC, dir_fd=self._root)
 
     def _renew(self) -> None:
         """The machine's own where no other can be had, or where that one is not to be written: in containers."""

@@ -57,6 +57,7 @@ from k8snetlab.supervision import Supervisor
 if TYPE_CHECKING:
     from k8snetlab.explain.desired import Desired
     from k8snetlab.explain.settling import Rest
+    from k8snetlab.explain.walks import Walks
 
 T = TypeVar("T")
 PACE = 0.1
@@ -80,6 +81,7 @@ class Explaining:
         """`troubles` are what leases and the kubelet fail at, by name."""
         self._supervisor, self._troubles, self._overflows = supervisor, troubles, overflows
         self._cluster, self._agents, self._paths, self._remote = cluster, agents, paths, remote
+        self._walks: Walks | None = None
         self.refused: Callable[[], Refused] = Refused
         """What this machine's nginx does not take of Ingresses; the daemon says where that is known."""
         self.plane: Callable[[], Plane | None] = lambda: None
@@ -214,9 +216,13 @@ class Explaining:
         self, question: DiagnosisQuestion, tell: Callable[[str, int, int], None], beyond: RemoteKernels | None
     ) -> Diagnosis:
         from k8snetlab.explain import diagnosing
+        from k8snetlab.explain.walks import Walks
 
+        walks = self._walks = self._walks or Walks()
         try:
-            return diagnosing.diagnose(self._desired, self._paths, question, tell, beyond, resting=self._resting)
+            return diagnosing.diagnose(
+                self._desired, self._paths, question, tell, beyond, resting=self._resting, walks=walks
+            )
         finally:
             syscalls.give_back()  # 3 MB of 9 that it takes in a small lab
 
