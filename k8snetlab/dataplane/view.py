@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Protocol
 
 import msgspec
@@ -124,7 +125,7 @@ class Forwarding(msgspec.Struct, frozen=True):
         return text + (" permanent" if self.permanent else "")
 
 
-class View(msgspec.Struct, frozen=True):
+class View(msgspec.Struct, frozen=True, dict=True):
     """One namespace. `place` is what people call it; `kind` pod, node, router or outside.
 
     `addresses` maps a device to its addresses. `chains` holds the rules of the family that was asked for, `policies`
@@ -155,7 +156,7 @@ class View(msgspec.Struct, frozen=True):
     sets: Mapping[str, IPSet] = {}
     announced: frozenset[str] = frozenset()
 
-    @property
+    @cached_property
     def own(self) -> tuple[str, ...]:
         """Every address of the namespace but loopback's."""
         return tuple(address for held in self.addresses.values() for address in held)
@@ -182,9 +183,16 @@ class View(msgspec.Struct, frozen=True):
         """The route that the kernel takes, and those that match as well but lose: a longer prefix, a lower metric or
         an earlier table wins."""
         address = parsed(dst)
-        matching = [r for r in self.routes if address in network(r.dst) and r.table in TABLES]
-        matching.sort(key=lambda r: (TABLES.index(r.table), -network(r.dst).prefixlen, r.metric))
+        version, number = address.version, int(address)
+        matching = [r for six, net, mask, r in self._ranked if six == version and number & mask == net]
         return (matching[0], tuple(matching[1:])) if matching else (None, ())
+
+    @cached_property
+    def _ranked(self) -> list[tuple[int, int, int, RouteEntry]]:
+        """The routes that the kernel looks at, the first that it would take first: version, network, mask."""
+        held = [(network(r.dst), r) for r in self.routes if r.table in TABLES]
+        held.sort(key=lambda one: (TABLES.index(one[1].table), -one[0].prefixlen, one[1].metric))
+        return [(net.version, int(net.network_address), int(net.netmask), r) for net, r in held]
 
     def source(self, route: RouteEntry, dst: str) -> str:
         """The address that a process's packet to `dst` gets by this route, "" for none."""
@@ -194,10 +202,18 @@ class View(msgspec.Struct, frozen=True):
         return route.src or next(iter([*held, *(a for a in self.own if same_family(a, dst))]), "")
 
     def neighbour(self, dev: str, address: str) -> NeighbourEntry | None:
-        return next((n for n in self.neighbours if (n.dev, n.dst) == (dev, address)), None)
+        return self._neighbours.get((dev, address))
 
     def port(self, bridge: str, mac: str) -> Forwarding | None:
-        return next((f for f in self.forwarding if (f.master, f.lladdr) == (bridge, mac)), None)
+        return self._ports.get((bridge, mac))
+
+    @cached_property
+    def _neighbours(self) -> dict[tuple[str, str], NeighbourEntry]:
+        return {(n.dev, n.dst): n for n in reversed(self.neighbours)}
+
+    @cached_property
+    def _ports(self) -> dict[tuple[str, str], Forwarding]:
+        return {(f.master, f.lladdr): f for f in reversed(self.forwarding)}
 
     def tunnel(self, dev: str, mac: str) -> Forwarding | None:
         return next((f for f in self.forwarding if (f.dev, f.lladdr) == (dev, mac) and f.dst), None)

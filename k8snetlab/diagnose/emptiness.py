@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import SequenceMatcher
+from functools import lru_cache
 
 import msgspec
 
@@ -15,7 +16,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.pod_state import shown_status
 from k8snetlab.api.problems import title
 from k8snetlab.api.selection import pods_of, selects, services_of, slices_by_service
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import MAKERS, Replicated, ReplicationController, StatefulSet
 from k8snetlab.diagnose.pods import latest
 
@@ -138,18 +139,36 @@ def near(snapshot: Snapshot, service: Service) -> list[Pod]:
 
 
 def _near(snapshot: Snapshot, service: Service) -> Iterator[Pod]:
-    for (namespace, _), pod in snapshot.all(Pod).items():
-        if namespace != service.namespace or pod.ended or not any(has_port(pod, port) for port in service.spec.ports):
+    for (namespace, labels), pods in snapshot.derived(Pod, _by_labels).items():
+        if namespace != service.namespace:
             continue
-        others = [s for s in services_of(pod, snapshot) if s.key != service.key]
-        if not others or _alike(service, pod):
-            yield pod
+        others = [s for s in services_of(pods[0], snapshot) if s.key != service.key]
+        if not others or _alike(service, labels):
+            yield from (pod for pod in pods if any(has_port(pod, port) for port in service.spec.ports))
 
 
-def _alike(service: Service, pod: Pod) -> bool:
+_Labels = tuple[tuple[str, str], ...]
+
+
+def _by_labels(pods: Mapping[Key, Pod]) -> Mapping[tuple[str, _Labels], list[Pod]]:
+    """Those that have not ended, by namespace and labels: of a Deployment's thousand pods these are the same."""
+    found: dict[tuple[str, _Labels], list[Pod]] = {}
+    for pod in pods.values():
+        if not pod.ended:
+            found.setdefault((pod.namespace, tuple(sorted(pod.metadata.labels.items()))), []).append(pod)
+    return found
+
+
+def _alike(service: Service, labels: _Labels) -> bool:
     wanted = (service.spec.selector or {}).items()
-    pairs = [f"{key}={value}" for key, value in pod.metadata.labels.items()]
-    return all(any(SequenceMatcher(None, f"{k}={v}", p).ratio() >= ALIKE for p in pairs) for k, v in wanted)
+    return all(any(_is_alike(f"{k}={v}", f"{key}={value}") for key, value in labels) for k, v in wanted)
+
+
+@lru_cache(4096)
+def _is_alike(one: str, other: str) -> bool:
+    """Two labels."""
+    compared = SequenceMatcher(None, one, other)
+    return min(compared.real_quick_ratio(), compared.quick_ratio()) >= ALIKE and compared.ratio() >= ALIKE
 
 
 def would_select(snapshot: Snapshot, service: Service) -> Iterator[Replicated]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -10,8 +11,9 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Condition, LoadBalancerIngress, LoadBalancerStatus, Pod, Service
 from k8snetlab.api.ignored import Ignored
 from k8snetlab.api.load import load
+from k8snetlab.api.selection import services_of
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.diagnose import objects, pods
+from k8snetlab.diagnose import emptiness, objects, pods
 from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.diagnose.usual import usual_paths
 from k8snetlab.testing import fake_cluster
@@ -252,3 +254,22 @@ def test_a_load_balancer_without_an_address_is_closed_to_nobody() -> None:
     announced = replace(service, status=replace(service.status, loadBalancer=given))
     (told,) = objects.closed(snapshot_of(text).changed([(Service, service.key, announced)], 99))
     assert "closed to all but 10.0.0.0/8" in told.message
+
+
+# --- large labs -------------------------------------------------------------------------------------------------------
+
+
+def test_who_may_have_been_meant_is_compared_once_for_all_pods_of_a_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    pod = "\n---\n{apiVersion: v1, kind: Pod, metadata: {name: web-%d, labels: {app: web, hash: x1}}, spec: {%s}}"
+    container = "containers: [{name: c, ports: [{containerPort: 8080}]}]"
+    pods_of_it = "".join(pod % (number, container) for number in range(120))
+    lonely = "".join(fake_cluster.service(f"nobody-{number}") for number in range(7))
+    snapshot, asked = snapshot_of(f"{pods_of_it}\n{fake_cluster.service('web')}{lonely}"), Counter[str]()
+
+    def counted(pod: Pod, held: Snapshot) -> list[Service]:
+        asked[pod.name] += 1
+        return services_of(pod, held)
+
+    monkeypatch.setattr(emptiness, "services_of", counted)
+    assert (said(snapshot), len([*objects.lonely(snapshot)])) == ([], 7)
+    assert 7 <= asked.total() <= 7 * 3, "one at each look at a Service without endpoints, not one for each pod"
