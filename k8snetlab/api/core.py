@@ -389,7 +389,10 @@ class Pod(Object):
 
     @property
     def ready(self) -> bool:
-        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+        for condition in self.status.conditions:  # noqa: SIM110 (asked of all pods, all the time: any() takes thrice as long)
+            if condition.type == "Ready" and condition.status == "True":
+                return True
+        return False
 
     @property
     def ended(self) -> bool:

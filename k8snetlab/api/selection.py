@@ -5,7 +5,7 @@ Each function ending in `by_…` names the groups of one object, for `Snapshot.s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from k8snetlab.api.core import Endpoints, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -15,7 +15,8 @@ from k8snetlab.api.load_balancer import ALB, CLASS
 from k8snetlab.api.meta import Labels, Object
 from k8snetlab.api.networking import CLASS as INGRESS_CLASS
 from k8snetlab.api.networking import Ingress
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.versions import NONE
 from k8snetlab.api.workloads import Workload
 
 Pair = tuple[str, str, str]
@@ -153,12 +154,12 @@ def pods_of(service: Service, snapshot: Snapshot) -> list[Pod]:
     return pods
 
 
-def addressed_pods_of(service: Service, snapshot: Snapshot) -> list[Pod]:
-    """Those of `pods_of` that can be endpoints. Pods that still wait for an address cost nothing, however many."""
-    pods: list[Pod] = []
+def near_pods_of(service: Service, snapshot: Snapshot) -> Mapping[Key, Pod]:
+    """Those that can be endpoints and have one of the labels that a Service asks for. Pods that still wait for an
+    address cost nothing, however many."""
+    pods: Mapping[Key, Pod] = NONE
     for group in services_by_label(service):
-        found = snapshot.select(Pod, addressed_by_label, group).values()
-        pods = sorted((p for p in found if selects(service, p.metadata.labels)), key=lambda p: p.name)
+        pods = snapshot.select(Pod, addressed_by_label, group)
     return pods
 
 

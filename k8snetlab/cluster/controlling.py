@@ -25,7 +25,7 @@ from k8snetlab.cluster import failing
 from k8snetlab.cluster.failing import Concerned, Failing
 from k8snetlab.cluster.node_status import ALLOCATABLE, architecture, capacity
 from k8snetlab.cluster.resting import Rests
-from k8snetlab.controllers import ENOUGH, Bug, Context, EndpointMemory, Outcome, Write, work_out
+from k8snetlab.controllers import ENOUGH, Bug, Context, EndpointMemory, Outcome, ReplicaMemory, Write, work_out
 from k8snetlab.controllers.components import ALL
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.errors import K8sNetLabError
@@ -96,6 +96,7 @@ class ControllerLoop:
         self._context = Context(
             architecture(),
             memory=EndpointMemory(),
+            replicas=ReplicaMemory(),
             capacity=capacity(),
             allocatable=ALLOCATABLE,
             identity=identity,

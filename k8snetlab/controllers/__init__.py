@@ -4,6 +4,7 @@ randomness, no I/O."""
 from k8snetlab.controllers.changes import MOMENT, Context
 from k8snetlab.controllers.endpoint_memory import EndpointMemory
 from k8snetlab.controllers.reconcile import ENOUGH, Bug, Outcome, Write, reconcile, work_out
+from k8snetlab.controllers.replica_memory import ReplicaMemory
 
 __all__ = [
     "ENOUGH",
@@ -12,6 +13,7 @@ __all__ = [
     "Context",
     "EndpointMemory",
     "Outcome",
+    "ReplicaMemory",
     "Write",
     "admission",
     "components",

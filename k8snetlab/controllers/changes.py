@@ -16,6 +16,7 @@ from k8snetlab.api.snapshot import Change, Key, Snapshot
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.endpoint_memory import EndpointMemory
 from k8snetlab.controllers.identity import controller_of
+from k8snetlab.controllers.replica_memory import ReplicaMemory
 
 T = TypeVar("T")
 DELETED = "deleted"
@@ -51,13 +52,14 @@ Failures = Mapping[tuple[str, str, str], str]
 
 
 class Context(msgspec.Struct, frozen=True):
-    """What controllers need to know and no object says. `architecture` is the machine's, in Go's words; `memory` may
-    spare them work, and changes nothing of what they answer; `time` is now, in seconds since 1970; `stored` is what the
-    store has, where the snapshot that they are shown has the changes of this turn as well."""
+    """What controllers need to know and no object says. `architecture` is the machine's, in Go's words; `memory` and
+    `replicas` may spare them work, and change nothing of what they answer; `time` is now, in seconds since 1970;
+    `stored` is what the store has, where the snapshot that they are shown has the changes of this turn as well."""
 
     architecture: str = "amd64"
     failures: Failures = {}
     memory: EndpointMemory | None = None
+    replicas: ReplicaMemory | None = None
     time: float = 0.0
     stored: Snapshot | None = None
     capacity: Mapping[str, str] = {}

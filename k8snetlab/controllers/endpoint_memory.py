@@ -6,13 +6,14 @@ others are as endpoints is the same as before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 from msgspec import Struct
 
 from k8snetlab.api.core import EndpointAddress, EndpointPort, IPFamily, Pod, Service
 from k8snetlab.api.discovery import Endpoint, EndpointSlicePort
+from k8snetlab.api.selection import selects
 from k8snetlab.api.snapshot import Key
 
 Ports = tuple[EndpointSlicePort, ...]
@@ -32,37 +33,61 @@ class Member(Struct, frozen=True):
     ready: bool = False
 
 
+class _Looked(Struct, frozen=True):
+    """The last look at a Service: `near` are the pods that it might have selected, `members` those that it did, by
+    name; `zones` the nodes'."""
+
+    service: Service
+    near: Mapping[Key, Pod] = {}
+    zones: Mapping[str, str | None] = {}
+    members: Mapping[Key, Member] = {}
+
+
 class EndpointMemory:
     """Members by Service and pod. Each is good for the very objects that it was made from."""
 
     def __init__(self) -> None:
-        self._known: dict[Key, tuple[Service, dict[Key, Member]]] = {}
+        self._known: dict[Key, _Looked] = {}
         self.made = 0
         """How many times a pod was worked out as an endpoint."""
 
     def members(
         self,
         service: Service,
-        pods: Iterable[Pod],
-        zone_of: Callable[[Pod], str | None],
+        near: Mapping[Key, Pod],
+        zones: Mapping[str, str | None],
         make: Callable[[Service, Pod, str | None], Member],
     ) -> list[Member]:
-        """The pods, in order."""
-        before, known = self._known.get(service.key, (service, {}))
-        if before is not service:
-            known = {}
-        members: dict[Key, Member] = {}
-        for pod in pods:
-            member, zone = known.get(pod.key), zone_of(pod)
-            if member is None or member.pod is not pod or member.zone != zone:
-                member = make(service, pod, zone)
-                self.made += 1
-            members[pod.key] = member
-        self._known[service.key] = service, members
+        """Of the `near` pods those that the Service selects, by name."""
+        known = self._known.get(service.key)
+        if known is None or known.service is not service:
+            known = _Looked(service)
+        before, members = known.near, dict(known.members)
+        for key in before.keys() - near.keys():
+            members.pop(key, None)
+        changed = [pod for key, pod in near.items() if before.get(key) is not pod]
+        if zones != known.zones:
+            changed += [pod for pod in near.values() if _moved(pod, zones, known.zones)]
+        more = False
+        for pod in changed:
+            key = pod.key
+            if not selects(service, pod.metadata.labels):
+                members.pop(key, None)
+                continue
+            more = more or key not in members
+            members[key] = make(service, pod, zones.get(pod.spec.nodeName))
+            self.made += 1
+        if more:
+            members = dict(sorted(members.items(), key=lambda one: one[1].pod.name))
+        self._known[service.key] = _Looked(service, near, zones, members)
         return [*members.values()]
 
     def forget(self, service: Key) -> None:
         self._known.pop(service, None)
+
+
+def _moved(pod: Pod, zones: Mapping[str, str | None], before: Mapping[str, str | None]) -> bool:
+    return zones.get(pod.spec.nodeName) != before.get(pod.spec.nodeName)
 
 
 def order(ip: str) -> bytes:

@@ -34,7 +34,7 @@ from k8snetlab.api.discovery import (
     ForZone,
 )
 from k8snetlab.api.meta import Labels, Object, ObjectMeta
-from k8snetlab.api.selection import addressed_pods_of, slices_by_service
+from k8snetlab.api.selection import near_pods_of, slices_by_service
 from k8snetlab.api.snapshot import Change, Snapshot
 from k8snetlab.controllers.changes import put, remove
 from k8snetlab.controllers.endpoint_memory import EndpointMemory, Member, Ports, order
@@ -59,8 +59,7 @@ _CONDITIONS = {
 def sync(service: Service, now: Snapshot, memory: EndpointMemory | None = None) -> Iterator[Change]:
     """`memory`, where it is given, knows the pods that are as they were."""
     zones = {name: node.metadata.labels.get(ZONE) for (_, name), node in now.all(Node).items()}
-    pods = addressed_pods_of(service, now)
-    members = (memory or EndpointMemory()).members(service, pods, lambda pod: zones.get(pod.spec.nodeName), _member)
+    members = (memory or EndpointMemory()).members(service, near_pods_of(service, now), zones, _member)
     yield from _slices(service, members, now)
     yield from _endpoints(service, members, now)
 

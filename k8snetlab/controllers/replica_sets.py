@@ -10,7 +10,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Generator, Iterator
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -38,6 +39,7 @@ from k8snetlab.controllers.changes import (
 from k8snetlab.controllers.correlation import Note
 from k8snetlab.controllers.identity import controller_of, names, owned_by
 from k8snetlab.controllers.rejection import rejected
+from k8snetlab.controllers.replica_memory import ReplicaMemory, Standing
 
 Set = ReplicaSet | ReplicationController
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -63,6 +65,9 @@ def _reconciled(type_: type[Set], now: Snapshot, before: Snapshot | None, contex
         return _replicas(rs, orphans, now, context)
 
     keys = dict.fromkeys((*owners_changed(type_, Pod, now, before), *_fitting(type_, now, before)))
+    for key in keys:
+        if context.replicas is not None and key not in now.all(type_):
+            context.replicas.forget((type_.KIND, *key))
     yield from each(
         [rs for key in keys if (rs := now.all(type_).get(key)) and not rs.metadata.deletionTimestamp],
         work,
@@ -99,13 +104,28 @@ def _orphans(rs: Set, now: Snapshot) -> list[Pod]:
     return [pod for pod in candidates if active(pod) and selects(rs, pod.metadata.labels)]
 
 
+class _Numbers(NamedTuple):
+    """Of a set's pods; `next` is when (seconds since 1970) another may become available."""
+
+    pods: int
+    labelled: int
+    ready: int
+    available: int
+    next: float | None = None
+
+
 def _replicas(rs: Set, orphans: list[Pod], now: Snapshot, context: Context) -> Iterator[Answer]:
     """Makes and removes pods until there are as many as wanted; none while one was refused a moment ago."""
     failure = context.failures.get((rs.KIND, *rs.key), "")
-    pods = yield from _adopted(rs, orphans, now)
-    missing = rs.spec.replicas - len(pods)
-    if missing < 0:
-        pods = yield from _fewer(rs, pods, -missing, now)
+    numbers = _as_they_are(rs, now, context) if not orphans else None
+    if numbers is None:
+        pods = yield from _adopted(rs, orphans, now)
+        if len(pods) > rs.spec.replicas:
+            pods = yield from _fewer(rs, pods, len(pods) - rs.spec.replicas, now)
+        lasting = available(pods, rs.spec.minReadySeconds, context.time)
+        ready = sum(pod.ready for pod in pods)
+        numbers = _Numbers(len(pods), _labelled(rs, pods), ready, len(lasting.names), lasting.next)
+    missing = rs.spec.replicas - numbers.pods
     conditions = without_condition(rs.status.conditions, FAILURE)
     made = 0
     if failure and missing > 0:
@@ -119,20 +139,39 @@ def _replicas(rs: Set, orphans: list[Pod], now: Snapshot, context: Context) -> I
             made += 1
             yield put(pod)
             yield record(pod, Note(rs, "Normal", "SuccessfulCreate", f"Created pod: {name}", component(rs)))
-    lasting = available(pods, rs.spec.minReadySeconds, context.time)
-    yield from due(rs, lasting.next)
+    yield from due(rs, numbers.next)
     kind = ReplicaSetStatus if isinstance(rs, ReplicaSet) else ReplicationControllerStatus
     status = kind(
-        replicas=len(pods) + made,
-        fullyLabeledReplicas=_labelled(rs, pods) + made,
-        readyReplicas=sum(pod.ready for pod in pods),
-        availableReplicas=len(lasting.names),
+        replicas=numbers.pods + made,
+        fullyLabeledReplicas=numbers.labelled + made,
+        readyReplicas=numbers.ready,
+        availableReplicas=numbers.available,
         observedGeneration=rs.metadata.generation,
         conditions=conditions,
     )
     if status != rs.status:
         changed: Any = rs
         yield put(replace(changed, status=status))
+
+
+def _as_they_are(rs: Set, now: Snapshot, context: Context) -> _Numbers | None:
+    """The numbers of its pods where none is to go or to be let go of, and no moment counts; None: they are to be looked
+    at one by one."""
+    memory, labels = context.replicas or ReplicaMemory(), rs.spec.template.metadata.labels
+    own = now.select(Pod, by_owner, (rs.KIND, *rs.key))
+    tally = memory.tally((rs.KIND, *rs.key), (rs.spec.selector, labels), own, partial(_standing, rs))
+    pods, labelled, ready = (
+        sum(number for standing, number in tally.items() if standing.counts and of(standing))
+        for of in (lambda _: True, lambda standing: standing.labelled, lambda standing: standing.ready)
+    )
+    if pods > rs.spec.replicas or rs.spec.minReadySeconds or any(standing.strays for standing in tally):
+        return None
+    return _Numbers(pods, labelled, ready, ready)
+
+
+def _standing(rs: Set, pod: Pod) -> Standing:
+    labels = pod.metadata.labels
+    return Standing(active(pod), _kept(pod), selects(rs, labels), pod.ready, bool(_labelled(rs, [pod])))
 
 
 def _labelled(rs: Set, pods: list[Pod]) -> int:
