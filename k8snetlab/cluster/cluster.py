@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Literal, TypeVar, cast
 
 from k8snetlab.api.core import Pod
@@ -85,10 +85,13 @@ class Cluster:
 
     # --- reading ---
 
-    async def changes(self, reports: bool = False, revisions: bool = False) -> AsyncIterator[Snapshot]:
-        """The snapshot now, and again whenever it has changed; changes in between are folded into one. An Event changes
-        nothing, so it wakes only those who ask for `reports`; nor does what is known already, but for `revisions`."""
-        async for snapshot, _ in self._informer.changes(reports, revisions):
+    async def changes(
+        self, reports: bool = False, revisions: bool = False, *, kinds: Collection[type[Object]] = ()
+    ) -> AsyncIterator[Snapshot]:
+        """The snapshot now, and again whenever it has changed, with `kinds` whenever one of these has; changes in
+        between are folded into one. An Event changes nothing, so it wakes only those who ask for `reports`; nor does
+        what is known already, but for `revisions`."""
+        async for snapshot, _ in self._informer.changes(reports, revisions, kinds=kinds):
             yield snapshot
 
     async def whole(self) -> Snapshot:

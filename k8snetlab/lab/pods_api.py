@@ -15,6 +15,7 @@ from k8snetlab.api import addressing
 from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.core import Namespace, Node
 from k8snetlab.api.inside import ADDRESS, CLIENT_CA, CLIENT_CA_FILE
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.apiserver.inside import InsideListener
@@ -61,7 +62,7 @@ class PodsApi:
         """Says in a ConfigMap which CA is the lab's, once there are nodes; every namespace gets it from that one."""
         await self._synced.wait()  # to make it takes as long as to make a small lab
         pem = (await asyncio.to_thread(lambda: self._keys.authority.pem)).decode()
-        async for snapshot in self._cluster.changes():
+        async for snapshot in self._cluster.changes(kinds=(Node, Namespace, ConfigMap)):
             namespace, name = CLIENT_CA
             if not snapshot.all(Node) or snapshot.get(Namespace, namespace) is None:
                 continue
@@ -74,7 +75,7 @@ class PodsApi:
                     await self._cluster.edit(held, partial(_with_authority, pem))
 
     async def _watch(self) -> None:
-        async for _ in self._cluster.changes():
+        async for _ in self._cluster.changes(kinds=(Lab, Node)):
             self._look.set()
 
     async def _keep(self, snapshot: Snapshot) -> None:

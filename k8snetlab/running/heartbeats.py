@@ -63,11 +63,8 @@ class Heartbeats:
             listening.cancel()
 
     async def _listen(self) -> None:
-        before: Snapshot | None = None
-        async for snapshot in self._cluster.changes():
-            if before is None or any(snapshot.all(kind) is not before.all(kind) for kind in (Lab, Node, Lease)):
-                self._wake.set()
-            before = snapshot
+        async for _ in self._cluster.changes(kinds=(Lab, Node, Lease)):
+            self._wake.set()
 
     async def _once(self, snapshot: Snapshot) -> float | None:
         """Seconds until it is to look again, None where something must change before."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -93,9 +93,11 @@ class Informer:
         health = self._store.health()
         return msgspec.structs.replace(health, healthy=False, problem=problem) if problem else health
 
-    async def changes(self, reports: bool = False, revisions: bool = False) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
-        """(the snapshot, that of the turn before) whenever objects changed, with `reports` also when only Events did,
-        with `revisions` also when only the watch has come further.
+    async def changes(
+        self, reports: bool = False, revisions: bool = False, *, kinds: Collection[type[Object]] = ()
+    ) -> AsyncIterator[tuple[Snapshot, Snapshot]]:
+        """(the snapshot, that of the turn before) whenever objects changed, with `kinds` only when one of these did,
+        with `reports` also when only Events did, with `revisions` also when only the watch has come further.
 
         The first turn is against an empty snapshot. Changes that come while the consumer is busy are one turn. It ends
         when the informer is closed.
@@ -104,7 +106,7 @@ class Informer:
         while self._runs():
             current = self.snapshot
             if (
-                current.objects is not previous.objects
+                _differ(current, previous, kinds)
                 or (reports and current.reports is not previous.reports)
                 or (revisions and current.revision != previous.revision)
             ):
@@ -219,13 +221,18 @@ class Informer:
                     else:
                         self._last[type_] = order
             self._held[key] = _Held(created, modified, shown, type_)
-        self._gone = {key: gone for key, gone in self._gone.items() if gone > revision}
+        self._forget_gone(revision)
         changes += following(changes, self.snapshot)
         snapshot = self.snapshot.changed(changes, revision)
         for type_ in unordered:
             snapshot = self._in_order(snapshot, type_)
         self.snapshot = snapshot
         self._wake()
+
+    def _forget_gone(self, revision: int) -> None:
+        """Once the watch has come so far. Who deletes a thousand objects one after the other has it come no further."""
+        if revision > self.snapshot.revision:
+            self._gone = {key: gone for key, gone in self._gone.items() if gone > revision}
 
     def _note_fence(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -269,6 +276,13 @@ class Informer:
     def _wake(self) -> None:
         tick, self._tick = self._tick, asyncio.Event()
         tick.set()
+
+
+def _differ(one: Snapshot, other: Snapshot, kinds: Collection[type[Object]]) -> bool:
+    """Whether there are others of any of the kinds, of all where none is named."""
+    if one.objects is other.objects:
+        return False
+    return not kinds or any(one.all(kind) is not other.all(kind) for kind in kinds)
 
 
 class _Held(msgspec.Struct, frozen=True):

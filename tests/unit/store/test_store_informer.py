@@ -123,6 +123,27 @@ async def test_changes_yields_each_turn_with_the_one_before(store: Store, inform
         await informer.reached(third.revision + 1)
 
 
+async def test_who_follows_some_kinds_is_woken_for_these_alone(store: Store, informer: Informer) -> None:
+    turns: list[list[str]] = []
+
+    async def follow() -> None:
+        async for now, _ in informer.changes(kinds=(Node, Lab)):
+            turns.append([name for _, name in now.all(Node)])
+
+    following = asyncio.create_task(follow())
+    for number in range(20):
+        await put(store, pod(f"p-{number}"))
+        await agree(informer, store)
+    assert turns == [], "there is neither a Node nor a Lab"
+    await put(store, node("n1"))
+    await agree(informer, store)
+    await put(store, pod("last"))
+    await agree(informer, store)
+    await asyncio.sleep(0)
+    assert turns == [["n1"]]
+    following.cancel()
+
+
 async def test_values_that_are_no_objects_are_kept_out(
     store: Store, informer: Informer, caplog: pytest.LogCaptureFixture
 ) -> None:
