@@ -263,6 +263,11 @@ def _numbered(action: A | None, container: Container) -> A | None:
     return action
 
 
+SANDBOX_CHANGED = "SandboxChanged"
+CHANGED = "Pod sandbox changed, it will be killed and re-created."
+"""The Event of a pod whose network namespace is made again, in kubelet's words."""
+
+
 class Happening(msgspec.Struct, frozen=True):
     """What an Event is to tell of a container, in kubelet's words; of the pod itself where `container` is ""."""
 

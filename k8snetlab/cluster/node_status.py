@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from k8snetlab import __version__
 from k8snetlab.api.core import Condition, Node, NodeSystemInfo
+from k8snetlab.api.machines import is_machine
 
 VERSION = "v1.36.0-k8snetlab"
 """The release of Kubernetes whose behaviour a lab has."""
@@ -56,9 +57,10 @@ def architecture() -> str:
     return _ARCHITECTURES.get(machine, machine)
 
 
-def posted(node: Node, now: str) -> Node:
+def posted(node: Node, now: str, boot: str = "") -> Node:
     """The node with what this machine's kubelet says of it; the same one where that is said already. `now` is an
-    RFC 3339 timestamp. Nodes that are namespaces all have the one machine's processors and memory; pods may request
+    RFC 3339 timestamp. With `boot` it has just been booted; a namespace keeps the boot id that it has, and has the
+    machine's first. Nodes that are namespaces all have the one machine's processors and memory; pods may request
     ALLOCATABLE."""
     had = {condition.type: condition for condition in node.status.conditions}
     conditions = {**had}
@@ -71,9 +73,15 @@ def posted(node: Node, now: str) -> Node:
         conditions=tuple(conditions.values()),
         capacity={**node.status.capacity, **capacity()},
         allocatable={**node.status.allocatable, **ALLOCATABLE},
-        nodeInfo=info(),
+        nodeInfo=_booted(node, boot),
     )
     return node if status == node.status else replace(node, status=status)
+
+
+def _booted(node: Node, boot: str) -> NodeSystemInfo:
+    found = info()
+    known = "" if is_machine(node) else node.status.nodeInfo.bootID
+    return replace(found, bootID=boot or known or found.bootID)
 
 
 @functools.cache

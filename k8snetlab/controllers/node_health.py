@@ -29,6 +29,10 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context) -> Itera
     changed = (now.all(Pod).get(key) for key in now.changes(Pod, before))
     names = {*(name for _, name in now.changes(Node, before)), *(pod.spec.nodeName for pod in changed if pod)}
     nodes = [node for name in sorted(names) if (node := now.get(Node, name)) is not None]
+    for node in nodes:
+        if _is_new(node, before):
+            text = f"Node {node.name} event: Registered Node {node.name} in Controller"
+            yield record(node, Note(node, "Normal", "RegisteredNode", text, COMPONENT))
     yield from each(nodes, lambda node: _followed(node, now, context), lambda node: node)
 
 
@@ -44,6 +48,11 @@ def _followed(node: Node, now: Snapshot, context: Context) -> Iterator[Answer]:
             if pod.ready and not pod.ended:
                 yield put(_unready(pod, _stamp(context)))
                 yield record(pod, Note(pod, "Warning", "NodeNotReady", "Node is not ready", COMPONENT))
+
+
+def _is_new(node: Node, before: Snapshot | None) -> bool:
+    old = before.get(Node, node.name) if before else None
+    return not _ready(node) if before is None else old is None or old.metadata.uid != node.metadata.uid
 
 
 def _tainted(node: Node, context: Context) -> Node:

@@ -165,13 +165,14 @@ class Container:
             grace = await self._before_its_end(at_least(grace))
         self._silence()
         if self._instance is not None:
-            if hasty and isinstance(self._instance, Instance) and self._instance.is_deaf:
-                grace = -1.0
-            ended = self._ended(await self._instance.stop(grace))
+            in_vain = hasty and isinstance(self._instance, Instance) and self._instance.is_deaf
+            ended = self._ended(await self._instance.stop(-1.0 if in_vain else grace))
             self._instance = None
             self._logs.forget(self._log)
         elif running is not None:
             ended = telling.terminated(0, "Completed", running.startedAt)
+        if ended is not None and grace < 0:
+            ended = telling.cut_off(ended)
         if ended is not None:
             self.status = replace(self.status, state=ContainerState(terminated=ended), ready=False, started=False)
         self._conclude()

@@ -15,9 +15,10 @@ from pathlib import Path
 import msgspec
 
 from k8snetlab.api.core import ContainerStatus
-from k8snetlab.api.workload import PAUSE, ContainerWork, Happening, PodState, PodWork
+from k8snetlab.api.workload import CHANGED, PAUSE, SANDBOX_CHANGED, ContainerWork, Happening, PodState, PodWork
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import bounds, cgroups, fault
+from k8snetlab.kubelet import telling
 from k8snetlab.kubelet.container import Container
 from k8snetlab.kubelet.ending import LEAST, at_least
 from k8snetlab.kubelet.nameserver import NameServer
@@ -39,11 +40,14 @@ class PodRunner:
         self, pod: PodWork, logs: LogKeeper, changed: Callable[[PodRunner], None], nameserver: NameServer
     ) -> None:
         self._file = Path(pod.log_directory) / STATUSES
-        pod = msgspec.structs.replace(pod, statuses=_read(self._file) or pod.statuses)
+        known = _read(self._file)
+        self._remembers = bool(known) or any(work.command for work in pod.containers)
+        cut = any(telling.was_cut_off(one) for one in known)
+        pod = msgspec.structs.replace(pod, statuses=known or pod.statuses, anew=pod.anew or cut)
         if pod.anew:
             pod = msgspec.structs.replace(pod, anew=_begins_again(pod))
         self._pod, self._notify = pod, changed
-        self._happened: list[Happening] = []
+        self._happened = [Happening("", SANDBOX_CHANGED, CHANGED)] if cut and pod.anew else []
         self._sandbox = Sandbox(pod, self._lost_sandbox) if pod.has_pause else None
         self._adrift = False
         self._containers = [
@@ -118,8 +122,7 @@ class PodRunner:
 
     def _lost_sandbox(self) -> None:
         """The pause process has ended: who asked for this pod is told, and has it run anew in another sandbox."""
-        message = "Pod sandbox changed, it will be killed and re-created."
-        self._happened.append(Happening("", "SandboxChanged", message))
+        self._happened.append(Happening("", SANDBOX_CHANGED, CHANGED))
         self._adrift = True
         self._changed()
 
@@ -148,7 +151,7 @@ class PodRunner:
         await self._stop_sidecars(grace, began, hasty)
         await self._end_all()
         if keep:
-            self._save()
+            self._save(cut=grace < 0)
         elif self._file.parent.is_dir():
             await asyncio.to_thread(forget_logs, self._file.parent)
 
@@ -221,9 +224,10 @@ class PodRunner:
         self._save()
         self._notify(self)
 
-    def _save(self) -> None:
-        """Of pods with a command: what ran once must not be run twice because a kubelet forgot it."""
-        if any(work.command for work in self._pod.containers):
+    def _save(self, cut: bool = False) -> None:
+        """Of pods with a command: what ran once must not be run twice because a kubelet forgot it; of all that were
+        `cut` off, whose end nobody else knows."""
+        if cut or self._remembers:
             with contextlib.suppress(OSError):
                 self._file.parent.mkdir(parents=True, exist_ok=True)
                 draft = self._file.with_suffix(".new")

@@ -5,13 +5,30 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
-from k8snetlab.api.core import ContainerStateTerminated
+from msgspec.structs import replace
+
+from k8snetlab.api.core import ContainerStateTerminated, ContainerStatus
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import launch
+
+UNKNOWN = "Unknown"
 
 
 def terminated(code: int, reason: str, started: str | None, message: str = "") -> ContainerStateTerminated:
     return ContainerStateTerminated(exitCode=code, reason=reason, message=message, startedAt=started, finishedAt=now())
+
+
+def cut_off(ended: ContainerStateTerminated) -> ContainerStateTerminated:
+    """As a runtime tells, when it comes back after a power cut, of a container that ran: it knows nothing of its end.
+
+    Source: containerd internal/cri/server/restart.go (unknownExitCode, unknownExitReason).
+    """
+    return replace(ended, exitCode=255, signal=0, reason=UNKNOWN, message="")
+
+
+def was_cut_off(status: ContainerStatus) -> bool:
+    ended = status.state.terminated
+    return ended is not None and ended.reason == UNKNOWN
 
 
 def explained(hindrance: launch.Hindrance, program: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
@@ -15,7 +16,8 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.pod_state import observed, stopped
 from k8snetlab.api.selection import pods_by_node, pods_by_uid
 from k8snetlab.api.snapshot import Key, Snapshot
-from k8snetlab.api.workload import PodState
+from k8snetlab.api.workload import CHANGED, SANDBOX_CHANGED, PodState
+from k8snetlab.cluster import node_events
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.cluster.node_status import posted
@@ -81,6 +83,8 @@ class PodLifecycle:
         self._due: dict[str, set[str]] = {}
         """Nodes whose pods are to be looked at, with the namespaces that had to be made again."""
         self._advancing: set[str] = set()
+        self._boots: dict[str, str] = {}
+        """Of each node without power the boot id that it is to have."""
         self._anew: set[str] = set()
         """Uids of pods whose sandbox is to be another one."""
         self._remounts: dict[str, float] = {}
@@ -114,6 +118,7 @@ class PodLifecycle:
                 ending.cancel()
         async with self._busy:
             self._seen.pop(node, None)
+            self._boots[node] = str(uuid.uuid4())
             if running := [uid for uid in uids if uid in self._kubelet.states]:
                 await self._kubelet.request("stop", uids=running, keep=True, grace=AT_ONCE)
 
@@ -162,6 +167,7 @@ class PodLifecycle:
                 if before.get(key) is not p and p.run_uid in states and _homeless(p)
             ]
             if again:
+                self._tell_changed(p for p in pods if p.run_uid in again)
                 await self._kubelet.request("stop", uids=again, keep=True, most=LEAST)
                 self._anew.update(again)
                 self._unmade.difference_update(again)
@@ -171,6 +177,10 @@ class PodLifecycle:
         await self._write_statuses([(pod, state) for pod in pods if (state := latest.get(pod.run_uid))])
         seen[node] = mine, addresses, states
         await self._answer_health(node, recreated)
+
+    def _tell_changed(self, pods: Iterable[Pod]) -> None:
+        for pod in pods:
+            self._cluster.record(pod, "Normal", SANDBOX_CHANGED, CHANGED, component="kubelet", host=pod.spec.nodeName)
 
     async def _run_new(self, pods: list[Pod], lab: Lab, node: str) -> None:
         known = self._kubelet.states
@@ -374,8 +384,12 @@ class PodLifecycle:
 
     async def _node_ready(self, name: str) -> None:
         node = self._cluster.snapshot.get(Node, name)
-        if node is not None and posted(node, now()) is not node:
-            await self._cluster.edit(node, lambda stored: posted(stored, now()))
+        boot = self._boots.get(name, "")
+        if node is not None and (new := posted(node, now(), boot)) is not node:
+            await self._cluster.edit(node, lambda stored: posted(stored, now(), boot))
+            for note in node_events.told(node, new):
+                self._cluster.tell(note)
+        self._boots.pop(name, None)
         if node is not None:
             await self._works.node(node)
 

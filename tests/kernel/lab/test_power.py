@@ -50,6 +50,11 @@ apiVersion: v1
 kind: Pod
 metadata: {name: client}
 spec: {nodeName: node1, containers: [{name: c, image: c}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: once}
+spec: {nodeName: node2, restartPolicy: Never, containers: [{name: c, image: c}]}
 """
 
 
@@ -81,8 +86,23 @@ def reasons(lab: Lab) -> set[tuple[str, str, str]]:
     return {(e["involvedObject"]["name"], e["reason"], e["message"]) for e in lab.list("events")}
 
 
+def booted(lab: Lab, boot: str) -> None:
+    """What a node tells that had another boot id before."""
+    (status,) = lab.get("pod", "loyal")["status"]["containerStatuses"]
+    ended = status["lastState"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (255, "Unknown"), "nobody saw how it ended"
+    eventually(lambda: lab.get("pod", "once")["status"]["phase"] == "Failed")
+    (status,) = lab.get("pod", "once")["status"]["containerStatuses"]
+    assert status["state"]["terminated"]["exitCode"] == 255
+    fresh = lab.get("node", "node2")["status"]["nodeInfo"]["bootID"]
+    assert fresh != boot
+    eventually(lambda: ("node2", "Rebooted", f"Node node2 has been rebooted, boot id: {fresh}") in reasons(lab))
+    changed = "Pod sandbox changed, it will be killed and re-created."
+    eventually(lambda: ("loyal", "SandboxChanged", changed) in reasons(lab))
+
+
 def test_a_node_without_power_is_lost_as_a_real_one_and_comes_back_as_one_that_boots(lab: Lab, goodbye: Path) -> None:
-    (moved,) = [one["metadata"]["name"] for one in pods(lab)["node2"] if one["metadata"]["name"] != "loyal"]
+    (moved,) = [one["metadata"]["name"] for one in pods(lab)["node2"] if one["metadata"]["name"].startswith("web")]
     renewed = lab.get("lease", "node2", "kube-node-lease")["spec"]["renewTime"]
     lab.run("node", "stop", "node2")
     assert not netns.exists(lab.netns("node2")) and not netns.exists(lab.netns("default", "loyal"))
@@ -101,7 +121,8 @@ def test_a_node_without_power_is_lost_as_a_real_one_and_comes_back_as_one_that_b
     eventually(lambda: sum(pod["metadata"]["name"].startswith("web") for pod in pods(lab)["node1"]) == 2)
     assert {one["metadata"]["name"]: "deletionTimestamp" in one["metadata"] for one in pods(lab)["node2"]} == {
         moved: True,  # nobody is there who could say that it has ended
-        "loyal": False,  # which tolerates it for 300 s
+        "loyal": False,  # which tolerates it for 300 s, as does
+        "once": False,
     }
     eventually(lambda: lab.probe("client", "web:80").reached)
     (finding,) = lab.diagnose().findings
@@ -112,14 +133,19 @@ def test_a_node_without_power_is_lost_as_a_real_one_and_comes_back_as_one_that_b
     (node,) = [one for one in lab.json("status")["nodes"] if one["name"] == "node2"]
     assert node["off"] and not node["ready"] and not netns.exists(lab.netns("node2"))
 
+    boot = lab.get("node", "node2")["status"]["nodeInfo"]["bootID"]
+    told = {(name, reason) for name, reason, _ in reasons(lab)}
+    assert {("node2", "RegisteredNode"), ("node2", "Starting"), ("node2", "NodeReady")} <= told
+    assert ("node2", "Rebooted") not in told
     lab.run("node", "start", "node2")
     eventually(
         lambda: (
             ready_of(lab, "node2") == ("True", "KubeletReady") and not lab.get("node", "node2")["spec"].get("taints")
         )
     )
-    eventually(lambda: [one["metadata"]["name"] for one in pods(lab)["node2"]] == ["loyal"])
+    eventually(lambda: [one["metadata"]["name"] for one in pods(lab)["node2"]] == ["loyal", "once"])
     eventually(lambda: lab.get("pod", "loyal")["status"]["containerStatuses"][0]["restartCount"] == 1)
+    booted(lab, boot)
     eventually(lambda: lab.probe("client", "node2", "-p", "icmp").reached)
     eventually(lambda: lab.diagnose().findings == ())
     assert "on already" in lab.run("node", "start", "node2")
