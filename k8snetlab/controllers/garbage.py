@@ -58,15 +58,31 @@ def _waiting(gone: Object, now: Snapshot) -> Iterator[tuple[str, Object]]:
 
 
 def _in_foreground(owner: Object, now: Snapshot) -> Iterator[Answer]:
-    """Of an object that goes after what it owns."""
+    """Of an object that goes after what it owns. Who owns itself, or waits in a circle, does not wait for ever."""
     if not owner.metadata.deletionTimestamp:
         return
-    there = list(owned(owner, now))
-    for obj in there:
-        yield from remove_after(obj, now)
+    there = list[Object]()
+    for obj in owned(owner, now):
+        if obj.metadata.uid != owner.metadata.uid:
+            there.append(free := _unblocked(obj, now))
+            yield from () if free is obj else (put(free),)
+            yield from remove_after(free, now)
     if not any(_blocks(obj, owner) for obj in there):
         finalizers = tuple(name for name in owner.metadata.finalizers if name != FOREGROUND)
         yield put(replace(owner, metadata=replace(owner.metadata, finalizers=finalizers)))
+
+
+def _unblocked(obj: Object, now: Snapshot) -> Object:
+    """What it owns may wait for it, while that waits for what it owns itself: then nobody has to wait for it.
+
+    Source: Kubernetes pkg/controller/garbagecollector (attemptToDeleteItem, "to prevent potential cycle").
+    """
+    if not any(FOREGROUND in one.metadata.finalizers and one.metadata.deletionTimestamp for one in owned(obj, now)):
+        return obj
+    if not any(one.blockOwnerDeletion for one in obj.metadata.ownerReferences):
+        return obj
+    free = tuple(replace(one, blockOwnerDeletion=False) for one in obj.metadata.ownerReferences)
+    return replace(obj, metadata=replace(obj.metadata, ownerReferences=free))
 
 
 def _blocks(obj: Object, owner: Object) -> bool:

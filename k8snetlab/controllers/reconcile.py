@@ -212,7 +212,8 @@ def _write(snapshot: Snapshot, now: Snapshot, type_: type[Object], key: Key) -> 
         # What was made and given up again on the way was never there.
         return (Write("create", new),) if new and new.metadata.deletionTimestamp != DELETED else ()
     if new is None:
-        return (Write("delete", old, force=True),)
+        waited = (FOREGROUND,) if FOREGROUND in old.metadata.finalizers else ()  # and waits no more
+        return (Write("delete", old, force=True, released=waited),)
     if new.metadata.deletionTimestamp == DELETED:
         foreground = FOREGROUND in new.metadata.finalizers and FOREGROUND not in old.metadata.finalizers
         released = tuple(name for name in old.metadata.finalizers if name not in new.metadata.finalizers)

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.load import load
-from k8snetlab.api.meta import Object
+from k8snetlab.api.meta import FOREGROUND, Object
 from k8snetlab.api.pod_state import stopped
 from k8snetlab.api.scheme import RESOURCES, decode, encode
 from k8snetlab.api.snapshot import Key, Snapshot
@@ -61,10 +61,13 @@ class FakeCluster:
         metadata = replace(stored.metadata, creationTimestamp=stored.metadata.creationTimestamp or self._now)
         self.snapshot = self.snapshot.changed([(type(obj), obj.key, replace(stored, metadata=metadata))], revision)
 
-    def delete(self, obj: Object, force: bool = False, released: tuple[str, ...] = ()) -> None:
-        finalizers = tuple(name for name in obj.metadata.finalizers if name not in released)
+    def delete(
+        self, obj: Object, force: bool = False, released: tuple[str, ...] = (), foreground: bool = False
+    ) -> None:
+        kept = (*obj.metadata.finalizers, *((FOREGROUND,) if foreground else ()))
+        finalizers = tuple(name for name in kept if name not in released)
         running = isinstance(obj, Pod) and bool(obj.spec.nodeName) and not force
-        if isinstance(obj, Pod) and (running or finalizers):
+        if running or finalizers:
             metadata = replace(
                 obj.metadata,
                 finalizers=finalizers,
@@ -85,7 +88,7 @@ class FakeCluster:
         writes = list(outcome.writes)
         for write in writes:
             if write.action == "delete":
-                self.delete(write.object, write.force, write.released)
+                self.delete(write.object, write.force, write.released, write.foreground)
             else:
                 self.store(write.object)
         self.history += writes
