@@ -10,6 +10,7 @@ __all__ = [
     "events",
     "finding",
     "guests",
+    "leaving",
     "links",
     "neighbours",
     "objects",

@@ -38,6 +38,7 @@ TIERS = (
     "resolver",
     "pool",
     "pod",
+    "object",
     "path",
     "kubelet",
     "guest",

@@ -24,6 +24,7 @@ from k8snetlab.diagnose import (
     connections,
     doors,
     guests,
+    leaving,
     neighbours,
     objects,
     pods,
@@ -285,6 +286,7 @@ class _Look:
         self.notes += guests.notes(snapshot)
         found += self._elsewhere(kernel)
         found += self._load_balancers(snapshot, kernel)
+        found += leaving.kept(snapshot, time.time())
         found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot), *self._doors(snapshot)]
         found += [*unmeant.unmeant(snapshot), *pools.leaked(snapshot), *pools.unleased(snapshot)]
         self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
