@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import k8snetlab
@@ -12,7 +13,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.machines import interface_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import ETH0, ROUTER
-from k8snetlab.render.lb import haproxy, speaker
+from k8snetlab.render.lb import alb, haproxy, speaker
 
 SPEAKER = "speaker"
 STATE = "state.json"
@@ -42,17 +43,17 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     if mode == "l2" and (known := snapshot.get(Node, node)):
         return (_speaker(speaker.configuration(snapshot, node), node, interface_of(known) or ETH0),)
     if mode == "cloud" and node == ROUTER:
-        return (_haproxy(haproxy.configuration(snapshot)),)
+        return (_haproxy(haproxy.configuration(snapshot), alb.files(snapshot)),)
     return ()
 
 
-def _haproxy(text: str) -> Program:
+def _haproxy(text: str, certificates: Mapping[str, str]) -> Program:
     """On SIGUSR2 its master begins workers with the new file, and the old ones end when their connections have."""
     file = f"{CONF}/haproxy.cfg"
     return Program(
         HAPROXY,
         (HAPROXY, "-W", "-f", file),
-        files={"haproxy.cfg": text},
+        files={"haproxy.cfg": text, **certificates},
         check=(HAPROXY, "-c", "-f", file),
         reload=signal.SIGUSR2,
         ready=(sys.executable, "-S", "-c", _SAYS, SOCKET, haproxy.description(text)),

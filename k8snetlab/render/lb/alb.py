@@ -18,8 +18,11 @@ from k8snetlab.api.networking import HTTPIngressPath, Ingress, IngressBackend
 from k8snetlab.api.selection import alb_ingresses
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of, pick
+from k8snetlab.render.lb.certificates import certificates
 from k8snetlab.render.lb.text import checked, endpoint, targets
 
+CONF = "conf"
+"""Where haproxy finds what is beside its file."""
 _PLAIN = re.compile(r"[A-Za-z0-9/*][A-Za-z0-9/._~*-]*")
 NOTHING = """\
 backend alb-404
@@ -58,8 +61,9 @@ def sections(snapshot: Snapshot) -> Iterator[str]:
 
 def problems(ingress: Ingress, snapshot: Snapshot) -> Iterator[str]:
     """What of an Ingress the balancer does not do, a sentence each."""
-    if ingress.spec.tls:
-        yield "tls is not served by class alb: port 80 alone"
+    found = list(certificates(ingress, snapshot))
+    closed = "" if any(one.file for one in found) else ", so port 443 is closed"
+    yield from (f"{one.why}{closed}" for one in found if one.why)
     known: set[str] = set()
     for backend in _backends(ingress):
         if backend.service is None:
@@ -82,9 +86,10 @@ def _frontend(ingress: Ingress, snapshot: Snapshot, backends: dict[str, str]) ->
         "    mode http",
         "    option httplog",
         "    option forwardfor",
-        *(f"    bind {endpoint(one.ip, 80)}" for one in ingress.status.loadBalancer.ingress if one.ip),
+        *_binds(ingress, snapshot),
         "    http-request set-header X-Forwarded-Proto http",
-        "    http-request set-header X-Forwarded-Port 80",
+        "    http-request set-header X-Forwarded-Proto https if { ssl_fc }",
+        "    http-request set-header X-Forwarded-Port %[dst_port]",
         "    http-request set-var(txn.host) req.hdr(host),host_only,lower",
         "    http-request set-var(txn.wild) var(txn.host),regsub(^[^.]+,*)",
     ]
@@ -103,6 +108,22 @@ def _frontend(ingress: Ingress, snapshot: Snapshot, backends: dict[str, str]) ->
         if host:
             lines.append(f"    use_backend {default}{_if(host, '')}")
     return "\n".join([*lines, f"    default_backend {default}"]) + "\n"
+
+
+def _binds(ingress: Ingress, snapshot: Snapshot) -> Iterator[str]:
+    """Port 80, and 443 where there is a certificate; the first one is shown to who asks for a name of none."""
+    shown = " ".join(f"crt {CONF}/{one.file}" for one in certificates(ingress, snapshot) if one.file)
+    for one in ingress.status.loadBalancer.ingress:
+        if one.ip:
+            yield f"    bind {endpoint(one.ip, 80)}"
+            if shown:
+                yield f"    bind {endpoint(one.ip, 443)} ssl {shown} alpn h2,http/1.1 ssl-min-ver TLSv1.2"
+
+
+def files(snapshot: Snapshot) -> dict[str, str]:
+    """The certificates beside haproxy.cfg, by name."""
+    found = (one for ingress in alb_ingresses(snapshot) for one in certificates(ingress, snapshot) if one.file)
+    return {one.file: one.text for one in found}
 
 
 def _if(host: str, test: str) -> str:

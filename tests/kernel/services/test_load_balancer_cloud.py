@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import shutil
+import socket
+import ssl
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+from doors import certificate
 
+from k8snetlab.kernel import netns
 from k8snetlab.messages.trace import Trace
 from k8snetlab.testing import Lab, eventually, running
 
@@ -80,6 +87,57 @@ def test_layer_7_chooses_by_host_and_path_and_says_who_asked(lab: Lab) -> None:
     eventually(lambda: '"pod": "shop' in asked(lab, "shop.example", "/cartoon"))
     assert asked(lab, "else.example", "/cart") == "No rule of the Ingress matches"
     assert re.search(r"shop +alb +shop.example +192.168.0.202 +80 ", lab.run("get", "ingress"))
+
+
+def test_layer_7_ends_tls_by_the_name_that_is_asked_for(lab: Lab) -> None:
+    """What came encrypted goes on in the clear, and a header says so."""
+    hosts = {"a.example": certificate("a.example"), "b.example": certificate("b.example")}
+    objects: list[Any] = [secret(host, *pair[:2]) for host, pair in hosts.items()]
+    backend = {"service": {"name": "cart", "port": {"number": 80}}}
+    rule = {"http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    tls = [{"hosts": [host], "secretName": host} for host in hosts]
+    spec = {"ingressClassName": "alb", "rules": [rule], "tls": tls}
+    kind = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"}
+    objects.append({**kind, "metadata": {"name": "safe"}, "spec": spec})
+    lab.apply("\n---\n".join(map(json.dumps, objects)))
+    (address,) = [one["ip"] for one in lab.get("ingress", "safe")["status"]["loadBalancer"]["ingress"]]
+    eventually(lambda: "x-forwarded-proto: https" in asked_safely(lab, address, "a.example")[1].lower())
+    shown = {host: asked_safely(lab, address, host)[0] for host in (*hosts, "unknown.example")}
+    assert shown == {host: hosts.get(host, hosts["a.example"])[2] for host in shown}
+    lab.run("delete", "secret", "b.example", "a.example")
+    assert "secret default/a.example does not exist, so port 443 is closed" in unserved(lab, objects[-1])
+    lab.run("delete", "ingress", "safe")
+
+
+def secret(name: str, certificate: str, key: str) -> dict[str, Any]:
+    pair = {"tls.crt": certificate, "tls.key": key}
+    data = {entry: base64.b64encode(text.encode()).decode() for entry, text in pair.items()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "type": "kubernetes.io/tls", "data": data}
+
+
+def unserved(lab: Lab, manifest: Any) -> str:
+    """What `apply` says of it."""
+    file = lab.run_directory / "again.json"
+    file.write_text(json.dumps(manifest))
+    _, said = lab.start("apply", "-f", str(file)).communicate()
+    return " ".join(said.split())
+
+
+def asked_safely(lab: Lab, address: str, host: str) -> tuple[bytes, str]:
+    """The certificate that was shown, and the answer; "" where there was none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with netns.inside(lab.netns("outside")):
+            raw = socket.create_connection((address, 443), timeout=10)
+        with context.wrap_socket(raw, server_hostname=host) as line:
+            line.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
+            answer = b""
+            while piece := line.recv(4096):
+                answer += piece
+            return line.getpeercert(True) or b"", answer.decode()
+    except OSError:
+        return b"", ""
 
 
 def test_trace_follows_the_connection_of_the_client_and_that_of_the_balancer(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import shutil
 import subprocess
@@ -10,10 +11,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from doors import certificate
+from msgspec.structs import replace
 
+from k8snetlab.api.config import Secret
 from k8snetlab.api.lab import Lab, LabSpec
 from k8snetlab.api.load_balancer import LoadBalancer
-from k8snetlab.api.networking import Ingress, IngressClass
+from k8snetlab.api.networking import Ingress, IngressClass, IngressTLS
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers.changes import NOTHING
 from k8snetlab.controllers.reconcile import work_out
@@ -41,7 +45,7 @@ def ingress(name: str, hosts: dict[str, list[Path_]], ip: str = "192.168.0.201",
     return msgspec.convert(body, Ingress)
 
 
-def cluster(*ingresses: Ingress, mode: Any = "cloud") -> Snapshot:
+def cluster(*ingresses: Ingress | Secret, mode: Any = "cloud") -> Snapshot:
     lab = Lab(spec=LabSpec(loadBalancer=LoadBalancer(mode, ("192.168.0.200-192.168.0.202",))))
     services = [
         service(name, [{"port": 80, "nodePort": 30080 + number}], type="NodePort") for number, name in enumerate("abc")
@@ -91,6 +95,60 @@ def test_each_ingress_gets_an_address_of_its_own_and_the_class_is_there() -> Non
     assert given == {"one": "192.168.0.201", "three": "192.168.0.202"}
     assert isinstance(made["alb"], IngressClass) and made["alb"].spec.controller == "k8snetlab/alb"
     assert "frontend" not in haproxy.configuration(cluster(ingress("i", rules), mode="l2"))
+
+
+def secret(name: str, certificate: str, key: str) -> Secret:
+    data = {"tls.crt": certificate, "tls.key": key}
+    encoded = {entry: base64.b64encode(text.encode()).decode() for entry, text in data.items()}
+    return msgspec.convert({"metadata": {"name": name, "namespace": "default"}, "data": encoded}, Secret)
+
+
+def with_tls(*names: str) -> Ingress:
+    made = ingress("i", {"": [("/", "Prefix", "a")]})
+    return replace(made, spec=replace(made.spec, tls=tuple(IngressTLS(secretName=name) for name in names)))
+
+
+ONE, OTHER = certificate("one.example"), certificate("other.example")
+
+
+@needs_haproxy
+def test_certificates_of_secrets_open_port_443_and_a_new_one_is_another_file(tmp_path: Path) -> None:
+    made = with_tls("one", "other")
+    secrets = [secret("one", *ONE[:2]), secret("other", *OTHER[:2])]
+    before = cluster(made, *secrets)
+    assert not list(alb.problems(made, before)) and len(alb.files(before)) == 2
+    (tmp_path / "conf").mkdir()
+    for name, text in {**alb.files(before), "haproxy.cfg": haproxy.configuration(before)}.items():
+        (tmp_path / "conf" / name).write_text(text)
+    command = ["haproxy", "-c", "-f", "conf/haproxy.cfg"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "bind 192.168.0.201:443 ssl" in haproxy.configuration(before), done.stderr
+    after = cluster(made, secrets[0], secret("other", *ONE[:2]))
+    assert haproxy.configuration(after) != haproxy.configuration(before)
+
+
+@pytest.mark.parametrize(
+    ("pair", "why"),
+    [
+        (None, "secret default/one does not exist"),
+        (("", ""), "it has no tls.crt and tls.key"),
+        (("x", ONE[1]), "its tls.crt is no certificate"),
+        ((ONE[0], "x"), "its tls.key is no key"),
+        ((ONE[0], OTHER[1]), "its tls.key is not that of its tls.crt"),
+    ],
+)
+def test_a_secret_that_is_no_certificate_is_named_and_harms_no_other(pair: tuple[str, str] | None, why: str) -> None:
+    secrets = [secret("one", *pair)] if pair else []
+    alone, both = with_tls("one"), with_tls("one", "other")
+    (problem,) = alb.problems(alone, cluster(alone, *secrets))
+    assert why in problem and "port 443 is closed" in problem
+    assert ":443" not in haproxy.configuration(cluster(alone, *secrets))
+    beside = cluster(both, *secrets, secret("other", *OTHER[:2]))
+    (problem,) = alb.problems(both, beside)
+    assert why in problem and "closed" not in problem and ":443 ssl" in haproxy.configuration(beside)
+    assert list(alb.problems(with_tls(""), cluster())) == [
+        "an entry of spec.tls names no Secret, so port 443 is closed"
+    ]
 
 
 HOSTILE = (
