@@ -18,14 +18,17 @@ def register(app: typer.Typer) -> None:
 
 
 def nginx_conf(
-    host: Annotated[str | None, typer.Argument(metavar="HOST", help="A host of an Ingress; all if left out.")] = None,
+    host: Annotated[
+        str | None, typer.Argument(metavar="HOST", help="A host of an Ingress or a route; all if left out.")
+    ] = None,
+    gateway: Annotated[str | None, typer.Option(metavar="NAME", help="Of this Gateway, [NAMESPACE/]NAME.")] = None,
     lab: LabOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Show the nginx.conf that follows from Ingresses, and which line of which manifest each part is of."""
+    """Show the nginx.conf that follows from Ingresses or a Gateway, and which manifest's line each part is of."""
     from k8snetlab.messages.ingress import NGINX_CONF, NginxQuestion
 
-    found = client_of(lab).call(NGINX_CONF, NginxQuestion(host or ""))
+    found = client_of(lab).call(NGINX_CONF, NginxQuestion(host or "", gateway or ""))
     if output:
         print_json(found)
         return

@@ -27,13 +27,17 @@ def tell(found: HttpTrace, verbose: bool) -> None:
 def _parts(found: HttpTrace) -> Iterator[tuple[str, Trace | None]]:
     route, answer = found.route, found.answer
     yield f"1. {found.source} connects to nginx, by {found.address} port {found.port}", found.first
-    yield f"2. nginx: server {route.server}", None
+    listener = f", listener {route.listener}" if route.listener else ""
+    where = f" of gateway {route.gateway}{listener}" if route.gateway else ""
+    yield f"2. nginx{where}: server {route.server}", None
     if route.location:
-        yield f"   location {route.location}   (ingress {route.ingress}, {route.written})", None
+        owner = f"httproute {route.route}" if route.gateway else f"ingress {route.ingress}"
+        yield f"   location {route.location}   ({owner}, {route.written})", None
         if route.service:
             yield f"   service {route.service}, endpoints {', '.join(route.endpoints) or 'none'}", None
     else:
-        yield "   no location for that path: the default backend", None
+        nobody = "no match of a route is for that request" if route.listener else "no listener is for that host"
+        yield f"   {nobody if route.gateway else 'no location for that path: the default backend'}", None
     if found.second is not None:
         where = f"{answer.pod} at {answer.upstream}" if answer.pod else answer.upstream
         yield f"3. {answer.controller} connects to {where}, and tells it", None

@@ -39,10 +39,8 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
         if timed != known.status:
             yield put(replace(known, status=timed))
     gateways = [one for one in names.own(now).values() if not one.metadata.deletionTimestamp]
-    doors: list[Doors] = []
-    for gateway in gateways:
-        yield from each([gateway], lambda one: _served(one, now), lambda one: one)
-        doors.append(attaching.doors(gateway, now))
+    doors = [attaching.doors(gateway, now) for gateway in gateways]
+    yield from each(doors, lambda one: _served(one, now), lambda one: one.gateway)
     yield from each(doors, lambda one: _told(one, now), lambda one: one.gateway)
     yield from _routes(now, doors)
 
@@ -50,9 +48,12 @@ def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
 # --- what serves a Gateway ------------------------------------------------------------------------------------------
 
 
-def _served(gateway: Gateway, now: Snapshot) -> Iterator[Answer]:
-    """An object of somebody else's that has the name is left alone, and the Gateway is not programmed."""
-    if status.is_refused(gateway):
+def _served(doors: Doors, now: Snapshot) -> Iterator[Answer]:
+    """An object of somebody else's that has the name is left alone, and the Gateway is not programmed. One without a
+    listener that can be served gets nothing new."""
+    gateway = doors.gateway
+    numbers = tuple(dict.fromkeys(one.listener.port for one in doors.listeners if one.serves))
+    if status.is_refused(gateway) or not numbers:
         return
     owner = owned_by(gateway)
     key = names.name_of(gateway), gateway.namespace
@@ -61,7 +62,7 @@ def _served(gateway: Gateway, now: Snapshot) -> Iterator[Answer]:
     if deployment is None:
         yield put(wanted)
     service = now.get(Service, *key)
-    door = objects.service(gateway, owner, now.lab)
+    door = objects.service(gateway, owner, now.lab, numbers)
     if service is None:
         yield put(door)
     elif _is_own(service, gateway) and (changed := _with_ports(service, door)) != service:

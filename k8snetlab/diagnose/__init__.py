@@ -9,6 +9,7 @@ __all__ = [
     "emptiness",
     "events",
     "finding",
+    "gateways",
     "guests",
     "leaving",
     "links",

@@ -34,6 +34,8 @@ TIERS = (
     "conntrack",
     "service",
     "ingress",
+    "gateway",
+    "httproute",
     "networkpolicy",
     "resolver",
     "pool",

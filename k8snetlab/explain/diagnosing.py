@@ -23,6 +23,7 @@ from k8snetlab.diagnose import (
     components,
     connections,
     doors,
+    gateways,
     guests,
     leaving,
     neighbours,
@@ -322,7 +323,8 @@ class _Look:
             yield from balanced.findings(snapshot, self.paths, router.neighbours, not self.question.predictOnly)
 
     def _doors(self, snapshot: Snapshot) -> Iterator[Finding]:
-        """Of Ingresses, by their objects and by real requests."""
+        """Of Gateways, by their objects; of Ingresses, by real requests, too."""
+        yield from gateways.gateways(snapshot)
         site = collect.site(snapshot, snapshot.lab.spec.ingress.defaultCertificate, self.desired.refused)
         yield from doors.doors(snapshot, site)
         self.notes += refused_requests.notes(browsing.logged(snapshot, self.paths), time.time())

@@ -12,6 +12,7 @@ import secrets
 import socket
 import ssl
 import time
+from collections.abc import Mapping
 from urllib.parse import SplitResult, urlsplit
 
 import msgspec
@@ -24,7 +25,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import show
 from k8snetlab.dataplane import names
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
-from k8snetlab.explain import tracing
+from k8snetlab.explain import gated, tracing
 from k8snetlab.explain.places import find_place, within
 from k8snetlab.kernel import netns
 from k8snetlab.messages.ingress import HttpAnswer, HttpQuestion, HttpRoute, HttpTrace
@@ -56,17 +57,21 @@ def trace(
     """Raises InputError, NotFoundError, KernelError."""
     url = _url(asked.url)
     source = within(snapshot, asked.source, asked.namespace)
-    if source != names.OUTSIDE and matching.server(site, url.hostname or "") is None:
+    gate = None if matching.server(site, url.hostname or "") else gated.found(snapshot, url)
+    if gate and gate.server is None and snapshot.lab.spec.ingress.controller != "none":
+        gate = None
+    if source != names.OUTSIDE and gate is None and matching.server(site, url.hostname or "") is None:
         raise NotFoundError(f"no Ingress has the host {url.hostname!r}", "`k8snetlab get ingress -A` lists theirs")
-    entry = door(snapshot, url.scheme == "https", url.port)
+    entry = _entry(gate, snapshot) if gate else door(snapshot, url.scheme == "https", url.port)
+    pods = gate.pods(snapshot) if gate else controllers(snapshot)
     first = tracing.trace(snapshot, paths, TraceQuestion(source, entry.target, entry.port), remote)
-    route = _route(snapshot, site, url)
+    route = gated.route(gate, snapshot, url) if gate else _route(snapshot, site, url)
     answer = HttpAnswer(error="the controller was not reached")
     inner: Trace | None = None
     if first.fate == "answered":
-        answer = _asked(snapshot, paths, source, entry, url)
+        answer = _asked(snapshot, paths, (source, entry, url), pods)
         if answer.upstream:
-            pod = _controller(snapshot, answer.controller)
+            pod = next(one for one in pods if one.name == answer.controller)
             address, _, port = answer.upstream.rpartition(":")
             question = TraceQuestion(f"{pod.namespace}/{pod.name}", address.strip("[]"), int(port))
             inner = tracing.trace(snapshot, paths, question, remote)
@@ -79,7 +84,7 @@ def trace(
         route=route,
         answer=answer,
         second=inner,
-        verdict=_verdict(answer, route),
+        verdict=_verdict(answer, route, gated.MEANT if gate else MEANT),
     )
 
 
@@ -153,7 +158,16 @@ def _expected(server: Server, location: Location, answered: bool, secure: bool) 
     return 0 if answered else 503
 
 
-def _asked(snapshot: Snapshot, paths: LabPaths, source: str, entry: Door, url: SplitResult) -> HttpAnswer:
+def _entry(gate: gated.Gate, snapshot: Snapshot) -> Door:
+    found = gate.entry(snapshot)
+    if found is None:
+        title = f"gateway {gate.gateway.namespace}/{gate.gateway.name}"
+        raise NotFoundError(f"{title} has no address", "`k8snetlab get gateway -A`; `k8snetlab diagnose` says why")
+    return Door(*found)
+
+
+def _asked(snapshot: Snapshot, paths: LabPaths, asked: tuple[str, Door, SplitResult], pods: list[Pod]) -> HttpAnswer:
+    source, entry, url = asked
     place, mark, host = find_place(snapshot, source), secrets.token_hex(16), url.hostname or ""
     secure, path = url.scheme == "https", _path(url)
     try:
@@ -168,7 +182,7 @@ def _asked(snapshot: Snapshot, paths: LabPaths, source: str, entry: Door, url: S
             status, to = response.status, response.headers.get("Location", "")
     except (OSError, http.client.HTTPException, K8sNetLabError) as error:
         return HttpAnswer(error=str(error))
-    logged, controller = _logged(snapshot, paths, mark)
+    logged, controller = _logged(pods, paths, mark)
     client, upstream, inner = _parsed(logged)
     said = _json(body)
     return HttpAnswer(
@@ -203,15 +217,11 @@ def controllers(snapshot: Snapshot) -> list[Pod]:
     return [pod for pod in pods_of(service, snapshot) if addon.container_of(pod)] if service else []
 
 
-def _controller(snapshot: Snapshot, name: str) -> Pod:
-    return next(pod for pod in controllers(snapshot) if pod.name == name)
-
-
-def _logged(snapshot: Snapshot, paths: LabPaths, mark: str) -> tuple[str, str]:
+def _logged(pods: list[Pod], paths: LabPaths, mark: str) -> tuple[str, str]:
     """The access log's line of a request, and whose it is; "" twice where it is on another machine."""
     until = time.monotonic() + LOGGED
     while True:
-        for pod in controllers(snapshot):
+        for pod in pods:
             for file in sorted(paths.logs_of(pod).glob("*/*.log")):
                 with contextlib.suppress(OSError), file.open("rb") as log:
                     log.seek(max(0, file.stat().st_size - (1 << 18)))
@@ -258,13 +268,13 @@ NGINX_OWN = (502, 504)
 LIMITED = "the client asks more often than limit-rps or limit-rpm let it, or the endpoints are newer than the answer"
 
 
-def _verdict(answer: HttpAnswer, route: HttpRoute) -> str:
+def _verdict(answer: HttpAnswer, route: HttpRoute, meant: Mapping[int, str]) -> str:
     if answer.error:
         return answer.error
     if answer.upstream and answer.upstreamStatus == answer.status and answer.status not in NGINX_OWN:
         return f"{answer.pod or answer.upstream} answered with {answer.status}"
-    if answer.status == 503 and route.endpoints:
+    if answer.status == 503 and route.endpoints and not route.gateway:
         return f"{answer.status}: {LIMITED}"
-    if answer.status in MEANT:
-        return f"{answer.status}: {MEANT[answer.status]}"
+    if answer.status in meant:
+        return f"{answer.status}: {meant[answer.status]}"
     return f"{answer.pod or 'nginx'} answered with {answer.status}"

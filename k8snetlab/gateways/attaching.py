@@ -5,6 +5,7 @@ Source: kubernetes-sigs/gateway-api, apis/v1/shared_types.go (ParentReference), 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -15,6 +16,7 @@ from k8snetlab.gateways import listeners, rules
 from k8snetlab.gateways.listeners import ListenerState
 from k8snetlab.gateways.references import Trouble, backend_trouble
 
+_HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 ANY = ""
 """Stands for all hosts."""
 
@@ -127,7 +129,12 @@ def common(host: str, hostnames: tuple[str, ...]) -> tuple[str, ...]:
     if not hostnames:
         return (host,)
     found = (one if covers(host, one) else host for one in hostnames if covers(host, one) or covers(one, host))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(one for one in found if is_host(one)))
+
+
+def is_host(text: str) -> bool:
+    """Whether it is one, or ANY: what the API server lets pass."""
+    return text == ANY or _HOST.fullmatch(text) is not None
 
 
 def covers(wide: str, narrow: str) -> bool:

@@ -5,6 +5,8 @@ Source: nginx/nginx-gateway-fabric 2.x, internal/controller/provisioner/objects.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from k8snetlab.api.apps import Deployment, DeploymentSpec
 from k8snetlab.api.core import Container, PodSpec, PodTemplateSpec, Service, ServicePort, ServiceSpec
 from k8snetlab.api.gateway import Gateway, GatewayClass, GatewayClassSpec
@@ -55,9 +57,8 @@ def deployment(gateway: Gateway, owner: OwnerReference, replicas: int) -> Deploy
     return Deployment(metadata=_meta(gateway, owner), spec=spec)
 
 
-def service(gateway: Gateway, owner: OwnerReference, lab: Lab) -> Service:
-    """A port for each port of the listeners, of the same number."""
-    numbers = dict.fromkeys(one.port for one in gateway.spec.listeners)
+def service(gateway: Gateway, owner: OwnerReference, lab: Lab, numbers: Iterable[int]) -> Service:
+    """`numbers` are the ports of listeners that are served: the pods have the same."""
     ports = tuple(ServicePort(name=f"port-{number}", port=number, targetPort=number) for number in numbers)
     spec = ServiceSpec(type=lab.spec.gateway.serviceType, selector=labels(gateway), ports=ports)
     return Service(metadata=_meta(gateway, owner), spec=spec)

@@ -134,6 +134,9 @@ def _accepted(doors: Doors, refused: Trouble | None) -> Condition:
 def _waiting(gateway: Gateway, found: tuple[GatewayStatusAddress, ...], snapshot: Snapshot) -> Trouble | None:
     name = f"{gateway.namespace}/{name_of(gateway)}"
     held = snapshot.get(Deployment, name_of(gateway), gateway.namespace)
+    for kind, obj in (("deployment", held), ("service", snapshot.get(Service, name_of(gateway), gateway.namespace))):
+        if obj is not None and all(one.uid != gateway.metadata.uid for one in obj.metadata.ownerReferences):
+            return Trouble("NoResources", f"{kind} {name} is somebody else's: rename it, or the Gateway")
     if held is None or not held.status.availableReplicas:
         return Trouble("Pending", f"no pod of deployment {name} is ready")
     if not found:

@@ -158,7 +158,7 @@ class Daemon:
                 cluster, agents, self._paths, getattr(store, "members", None), machine.node if machine else ""
             ),
             Scheduling(cluster),
-            IngressesShown(cluster, doors.ingresses),
+            IngressesShown(cluster, doors),
             Following(cluster, agents),
             Tables(cluster, agents, leases, self._paths, remote),
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),

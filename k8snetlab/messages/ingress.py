@@ -14,6 +14,8 @@ class NginxQuestion(msgspec.Struct, frozen=True):
 
     host: str = ""
     """A host that clients ask for; "" for the whole file."""
+    gateway: str = ""
+    """NAMESPACE/NAME, or NAME in default, of a Gateway; "" for the Ingress controller's, or whoever has the host."""
 
 
 class NginxLine(msgspec.Struct, frozen=True):
@@ -51,6 +53,8 @@ class NginxConf(msgspec.Struct, frozen=True):
     """In their order."""
     problems: tuple[IngressProblem, ...] = ()
     """What is not as the objects ask."""
+    gateway: str = ""
+    """NAMESPACE/NAME of the Gateway whose nginx it is, "" for the Ingress controller's."""
 
 
 NGINX_CONF: Call[NginxQuestion, NginxConf] = Call(
@@ -78,6 +82,12 @@ class HttpRoute(msgspec.Struct, frozen=True):
     """As nginx.conf has it; "" where nothing is for that path."""
     ingress: str = ""
     """NAMESPACE/NAME of the Ingress that the location is of."""
+    gateway: str = ""
+    """NAMESPACE/NAME of the Gateway whose nginx it is, "" for that of the Ingress controller."""
+    listener: str = ""
+    """The Gateway's listener that the server is of, "" where none is for that host."""
+    route: str = ""
+    """NAMESPACE/NAME of the HTTPRoute whose match the request fits first."""
     written: str = ""
     """Where its path was written, as file:line, or the field."""
     service: str = ""
@@ -121,7 +131,7 @@ class HttpTrace(msgspec.Struct, frozen=True, rename={"source": "from"}):
     url: str
     """What is asked for."""
     address: str
-    """Where the Ingress controller is reached."""
+    """Where the Ingress controller or the Gateway is reached."""
     port: int
     """Its port there."""
     first: Trace

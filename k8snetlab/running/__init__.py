@@ -10,7 +10,6 @@ __all__ = [
     "followed",
     "halting",
     "ingress_refusals",
-    "ingresses",
     "kubelet_link",
     "lifecycle",
     "logs",

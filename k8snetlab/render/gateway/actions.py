@@ -47,6 +47,8 @@ class Actions:
 
     def variables(self) -> None:
         for action in self._site.actions:
+            if action.trouble:
+                continue
             self._out.comes_from(action.origin)
             self._shares(action)
             self._added(action)
@@ -77,7 +79,7 @@ class Actions:
 
     def _shares(self, action: Action) -> None:
         """Of many requests each upstream gets its share; nginx counts in hundredths of a percent."""
-        if len(action.shares) < 2 or action.trouble:
+        if len(action.shares) < 2:
             return
         out = self._out
         out.open(f'split_clients "$request_id" $share_{action.name}')

@@ -10,10 +10,9 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from k8snetlab.api.gateway import Gateway, HTTPHeaderFilter, HTTPRouteMatch, HTTPRouteRule, seconds
-from k8snetlab.api.networking import ServiceBackendPort
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.gateways import attaching, rules, status
-from k8snetlab.gateways.attaching import ANY, Attachment, Doors, covers
+from k8snetlab.gateways.attaching import ANY, Attachment, Doors, covers, is_host
 from k8snetlab.gateways.listeners import ListenerState
 from k8snetlab.gateways.references import backend_trouble
 from k8snetlab.render.gateway.model import Action, Candidate, Server, Share, Site, Test
@@ -36,7 +35,7 @@ class _Collector:
         self._actions: dict[tuple[Any, int], Action] = {}
 
     def site(self) -> Site:
-        states = [one for one in self._doors.listeners if one.serves]
+        states = [one for one in self._doors.listeners if one.serves and is_host(one.listener.hostname or ANY)]
         states = [one for one in states if not one.secure or one.certificate.file not in self._refused]
         servers: list[Server] = []
         for port in sorted({one.listener.port for one in states}):
@@ -140,7 +139,7 @@ class _Collector:
             key = backend.namespace or attachment.route.namespace, backend.name
             name = f"{key[0]}_{key[1]}_{backend.port}"
             if name not in self._upstreams:
-                there = backends.addresses(self._snapshot, key, ServiceBackendPort(number=backend.port or 0))
+                there = backends.addresses(self._snapshot, key, backends.numbered(backend.port))
                 self._upstreams[name] = Upstream(name, name, key, str(backend.port), there)
             yield Share(name, backend.weight)
 

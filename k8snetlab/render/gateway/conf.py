@@ -122,9 +122,14 @@ def _nobody(out: Writer, server: Server, site: Site) -> None:
     out.put("")
 
 
+def title(server: Server) -> str:
+    """By which the block of a server is found."""
+    return f"listener {server.listener}, host {server.host or 'any'}"
+
+
 def _server(out: Writer, server: Server, site: Site, maps: _Maps, rules: Actions) -> None:
     out.comes_from(server.origin)
-    out.put(f"## listener {server.listener}, host {server.host or 'any'}")
+    out.put(f"## start {title(server)}")
     out.open("server")
     _listen(out, server, site, first=not server.host)
     out.put(f"server_name {server.host or '_'};", *_LOGGED)
@@ -148,7 +153,7 @@ def _server(out: Writer, server: Server, site: Site, maps: _Maps, rules: Actions
         out.put("return 404;")
         out.close()
     out.close()
-    out.put("")
+    out.put(f"## end {title(server)}", "")
 
 
 def _dispatched(out: Writer, server: Server, found: Iterable[tuple[Candidate, ...]], rules: Actions) -> None:

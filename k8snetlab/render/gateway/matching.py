@@ -18,16 +18,19 @@ def server(site: Site, port: int, host: str) -> Server | None:
     return min(those, key=lambda one: (one.host == ANY, one.host.startswith("*"), -len(one.host)), default=None)
 
 
-def candidate(found: Server, method: str, target: str, headers: Mapping[str, str]) -> Candidate | None:
-    """Of a request's target (path and parameters); None where no match fits: 404."""
+def candidate(
+    found: Server, method: str, target: str, headers: Mapping[str, str]
+) -> tuple[tuple[str, str], Candidate | None]:
+    """Of a request's target (path and parameters): nginx' location (exact or prefix, and its path) and the match; None
+    where none fits: 404."""
     path, _, args = target.partition("?")
     uri = re.sub("//+", "/", unquote(path)) or "/"
     held = {"request_method": method, "args": args}
     held |= {"http_" + name.lower().replace("-", "_"): text for name, text in headers.items()}
     known = places(found)
     spots = [("exact", uri), *(("prefix", uri[:end]) for end in range(len(uri), 0, -1))]
-    here = next((known[spot] for spot in spots if spot in known), ())
-    for one in here:
+    spot = next((one for one in spots if one in known), ("prefix", "/"))
+    for one in known.get(spot, ()):
         if all(re.search(test.pattern, held.get(test.variable, "")) for test in one.tests):
-            return one
-    return None
+            return spot, one
+    return spot, None

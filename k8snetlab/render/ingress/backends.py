@@ -62,5 +62,10 @@ def _ready(snapshot: Snapshot, service: Service, port: ServicePort) -> Iterator[
                 yield joined(endpoint.addresses[0], number)
 
 
+def numbered(port: int | None) -> ServiceBackendPort:
+    """A port by its number."""
+    return ServiceBackendPort(number=port or 0)
+
+
 def joined(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

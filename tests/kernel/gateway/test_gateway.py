@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 from doors import Answer, ask, certificate
 
-from k8snetlab.testing import Lab
+from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.lab import running
 
 CASES: list[dict[str, Any]] = msgspec.yaml.decode((Path(__file__).parent / "conformance.yaml").read_bytes())
@@ -182,3 +183,100 @@ def test_a_route_answers_as_the_gateway_apis_conformance_asks(
             assert answer.headers[name] == text, (path, name)
         if "tls" in more:
             assert answer.certificate == {"secure.example": SECURE, "*.secure.org": WILD}[more["tls"]][2]
+
+
+def apply(lab: Lab, directory: Path, *objects: dict[str, Any]) -> str:
+    """What it warns of."""
+    file = directory / "more.yaml"
+    file.write_text("\n---\n".join(msgspec.json.encode(one).decode() for one in objects))
+    asked = lab.start("apply", "-f", str(file))
+    out, err = asked.communicate()
+    assert asked.returncode == 0, out + err
+    return err
+
+
+def way(name: str, host: str, *backends: dict[str, Any], **parent: Any) -> dict[str, Any]:
+    rules = [{"backendRefs": [{"port": 80, **one} for one in backends]}]
+    spec = {"parentRefs": [{"name": "all", **parent}], "hostnames": [host], "rules": rules}
+    return made("HTTPRoute", name, spec, version=f"{GROUP}/v1")
+
+
+def test_requests_are_shared_out_by_weight(lab: Lab, ports: dict[str, int], tmp_path: Path) -> None:
+    """HTTPRouteWeight; the share of a backend that there is not is 500."""
+    shares = (
+        {"name": "v1", "weight": 50},
+        {"name": "v2", "weight": 30},
+        {"name": "v3", "weight": 0},
+        {"name": "nix", "weight": 20},
+    )
+    apply(lab, tmp_path, way("weighted", "weighted.example", *shares))
+    told = Counter(ask(lab, "weighted.example", port=ports["all"]).told for _ in range(300))
+    assert told.keys() == {"v1", "v2", 500}
+    for answer, share in (("v1", 0.5), ("v2", 0.3), (500, 0.2)):
+        assert abs(told[answer] / 300 - share) < 0.13, told
+
+
+def test_a_change_is_served_when_apply_ends_and_a_taken_grant_is_500(
+    lab: Lab, ports: dict[str, int], tmp_path: Path
+) -> None:
+    host = "granted.example"
+    apply(lab, tmp_path, way("granted", host, {"name": "granted", "namespace": "other"}))
+    assert ask(lab, host, port=ports["all"]).told == "v4"
+    held = lab.json("get", "referencegrant", "granted", "-n", "other")
+    lab.run("delete", "referencegrant", "granted", "-n", "other")
+    eventually(lambda: ask(lab, host, port=ports["all"]).told == 500)
+    found = [
+        one
+        for one in lab.json("diagnose", "--predict-only", code=None)["findings"]
+        if one["object"] == "default/granted"
+    ]
+    assert [one["fault"] for one in found] == ["grant"]
+    del held["metadata"]["resourceVersion"], held["metadata"]["uid"]
+    apply(lab, tmp_path, held)
+    assert ask(lab, host, port=ports["all"]).told == "v4"
+    said = apply(lab, tmp_path, way("granted", host, {"name": "v1"}, sectionName="nix"))
+    assert "NoMatchingParent: gateway default/all has no listener named nix" in said
+    eventually(lambda: ask(lab, host, port=ports["all"]).told == 404)
+
+
+def test_another_listener_is_a_port_of_the_service_and_no_new_pod(
+    lab: Lab, ports: dict[str, int], tmp_path: Path
+) -> None:
+    """GatewayModifyListeners."""
+
+    def pods() -> list[str]:
+        items = lab.json("get", "pods", "-l", f"{GROUP}/gateway-name=grown")["items"]
+        return [one["metadata"]["name"] for one in items]
+
+    web = way("grown", "grown.example", {"name": "v1"})
+    web["spec"]["parentRefs"] = [{"name": "grown"}]
+    apply(lab, tmp_path, gateway("grown", {"name": "a"}), web)
+    before, first = pods(), node_port(lab, "grown")
+    assert len(before) == 1 and ask(lab, "grown.example", port=first).told == "v1"
+    apply(lab, tmp_path, gateway("grown", {"name": "a"}, {"name": "b", "port": 8000}))
+    two = lab.json("get", "service", "grown-nginx")["spec"]["ports"]
+    assert [one["port"] for one in two] == [80, 8000] and two[0]["nodePort"] == first and pods() == before
+    assert ask(lab, "grown.example", port=two[1]["nodePort"]).told == "v1"
+    lab.run("delete", "gateway", "grown")
+    eventually(lambda: not pods())
+    held = lab.json("get", "httproute", "grown")
+    assert held["status"]["parents"] == []
+
+
+def test_a_request_is_traced_and_the_configuration_shown(lab: Lab) -> None:
+    host = host_of(CASES[0])
+    found = lab.json("trace", "outside", f"http://{host}/any")
+    assert (found["route"]["gateway"], found["route"]["route"]) == ("default/all", "default/case-0")
+    assert found["answer"]["pod"] == "default/v1" and found["second"]["observed"]["agrees"]
+    assert "spec.rules[0].matches[0]" in found["route"]["written"] or "lab.yaml:" in found["route"]["written"]
+    lost = lab.json("trace", "outside", "http://very.specific.com/nix", code=None)
+    assert lost["route"]["listener"] == "exact" and lost["answer"]["status"] == 404
+    shown = lab.run("nginx-conf", host)
+    assert f"server_name {host};" in shown and "# HTTPRoute default/case-0, " in shown and "case-1." not in shown
+    assert set(lab.json("nginx-conf", "--gateway", "secure")["servers"]) == {
+        "*.secure.org",
+        "secure.example",
+        "other.secure.org",
+    }
+    columns = lab.run("get", "gateway", "all").splitlines()
+    assert columns[0].split() == ["NAME", "CLASS", "ADDRESS", "PROGRAMMED", "AGE"] and columns[1].split()[3] == "True"
