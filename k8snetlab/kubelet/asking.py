@@ -23,6 +23,7 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import launch, netns
 from k8snetlab.kubelet import health_service
 from k8snetlab.kubelet.instance import exit_code
+from k8snetlab.kubelet.waiting import readable, writable
 
 HEAD, BODY = 1 << 14, 10 << 10
 """Octets that are read of an answer: its head, and what a command wrote."""
@@ -152,16 +153,28 @@ async def _got(asked: Asked, action: HTTPGetAction, timeout: float | None) -> An
 async def _socket(namespace: str, host: str, port: int) -> socket.socket:
     """A connection from inside the namespace. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    loop = asyncio.get_running_loop()
     with netns.inside(namespace):
-        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        sock.setblocking(False)
-        await loop.sock_connect(sock, (host, port))
+        if host[:1].isdigit() or family == socket.AF_INET6:
+            await _connect(sock, (host, port))
+        else:  # a name
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
     except BaseException:
         sock.close()
         raise
     return sock
+
+
+async def _connect(sock: socket.socket, where: tuple[str, int]) -> None:
+    """On one machine a connection stands as soon as it was asked for: to ask once more tells that. Raises OSError."""
+    sock.connect_ex(where)
+    error = sock.connect_ex(where)
+    if error in (errno.EALREADY, errno.EINPROGRESS):
+        await writable(sock.fileno())
+        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if error not in (0, errno.EISCONN):
+        raise OSError(error, os.strerror(error))
 
 
 async def _status(sock: socket.socket, action: HTTPGetAction, host: str, port: int) -> int | str:
@@ -178,13 +191,25 @@ async def _status(sock: socket.socket, action: HTTPGetAction, host: str, port: i
 
 
 async def _plainly(sock: socket.socket, said: bytes) -> bytes:
-    """The first line of the answer. Without streams, which take a fifth more: a thousand pods are asked so."""
-    loop, heard = asyncio.get_running_loop(), b""
+    """The first line of the answer. Without streams, which take half as much again: a thousand pods are asked so."""
+    heard, left = b"", said
     with sock:
-        await loop.sock_sendall(sock, said)
-        while b"\n" not in heard and len(heard) < HEAD and (data := await loop.sock_recv(sock, HEAD)):
-            heard += data
+        while left := left[_sent(sock, left) :]:
+            await writable(sock.fileno())
+        while b"\n" not in heard and len(heard) < HEAD:
+            await readable(sock.fileno())
+            with contextlib.suppress(BlockingIOError):
+                if not (data := sock.recv(HEAD)):
+                    break
+                heard += data
     return heard.partition(b"\n")[0].rstrip(b"\r")
+
+
+def _sent(sock: socket.socket, data: bytes) -> int:
+    try:
+        return sock.send(data)
+    except BlockingIOError:
+        return 0
 
 
 async def _secretly(sock: socket.socket, said: bytes, host: str) -> bytes:

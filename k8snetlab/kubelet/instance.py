@@ -15,6 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from k8snetlab.kernel import bounds, cgroups, fault, launch
+from k8snetlab.kubelet.waiting import readable
 
 LONGEST_HINDRANCE = 1 << 16
 """Octets that are read of why a command did not begin."""
@@ -97,11 +98,11 @@ class Instance:
         return await asyncio.shield(self._beginning)
 
     async def _begin(self) -> launch.Hindrance | None:
-        loop, said = asyncio.get_running_loop(), b""
+        said = b""
         os.set_blocking(self._start_pipe, False)
         try:
             while len(said) < LONGEST_HINDRANCE:
-                await _readable(loop, self._start_pipe)
+                await readable(self._start_pipe)
                 with contextlib.suppress(BlockingIOError):
                     data = os.read(self._start_pipe, LONGEST_HINDRANCE)
                     if not data:
@@ -183,20 +184,6 @@ def _exit(code: int) -> Exit:
     return Exit(code) if code >= 0 else Exit(128 - code, -code)
 
 
-async def _readable(loop: asyncio.AbstractEventLoop, fd: int) -> None:
-    ready: asyncio.Future[None] = loop.create_future()
-    loop.add_reader(fd, _settle, ready)
-    try:
-        await ready
-    finally:
-        loop.remove_reader(fd)
-
-
-def _settle(ready: asyncio.Future[None]) -> None:
-    if not ready.done():
-        ready.set_result(None)
-
-
 async def exit_code(process: Process) -> int:
     """Waits for the process without a thread or a signal handler: its pidfd becomes readable."""
     if (code := process.poll()) is not None:
@@ -208,7 +195,7 @@ async def exit_code(process: Process) -> int:
             await asyncio.sleep(0.1)
         return code
     try:
-        await _readable(asyncio.get_running_loop(), fd)
+        await readable(fd)
     finally:
         os.close(fd)
     return process.wait()

@@ -14,7 +14,7 @@ from typing import cast
 from k8snetlab.api.workload import PodWork
 from k8snetlab.errors import KernelError, UnsupportedError
 from k8snetlab.kernel import netns
-from k8snetlab.kubelet.http import HttpResponder, Reply
+from k8snetlab.kubelet.http import HttpServer, Reply
 
 IPPROTO_SCTP = 132
 
@@ -60,7 +60,7 @@ class Listener:
 
     def __init__(self, pod: PodWork, port: int, protocol: str) -> None:
         self._pod, self._port, self._protocol = pod, port, protocol
-        self._server: asyncio.Server | None = None
+        self._server: HttpServer | None = None
         self._datagram: asyncio.BaseTransport | None = None
 
     async def start(self) -> None:
@@ -79,9 +79,7 @@ class Listener:
                 lambda: EchoResponder(self._pod, self._port), sock=sock
             )
         else:
-            self._server = await loop.create_server(
-                lambda: HttpResponder(lambda local, peer: Reply(200, identity(self._pod, local, peer))), sock=sock
-            )
+            self._server = HttpServer(sock, lambda local, peer: Reply(200, identity(self._pod, local, peer)))
 
     def close(self) -> None:
         if self._server is not None:
