@@ -270,15 +270,18 @@ def test_two_containers_on_one_port_the_second_fails(kubelet: Kubelet, sandbox: 
         assert client.recv(4096).startswith(b"HTTP/1.1 200")
 
 
-def test_sidecars_start_first_and_end_last(kubelet: Kubelet, sandbox: str, tmp_path: Path) -> None:
+def test_sidecars_start_first_and_end_last_the_first_of_them_at_the_very_last(
+    kubelet: Kubelet, sandbox: str, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    said = f"trap 'echo side ends >> {out}; exit 0' TERM; echo side >> {out}; while :; do sleep 0.05; done"
-    side = shell(said, "side", sidecar=True)
-    main = shell(f"until [ -s {out} ]; do sleep 0.05; done; echo main >> {out}; echo main ends >> {out}", "main")
-    kubelet.ask("run", work(sandbox, tmp_path / "logs", side, main, restart="Never"))
+    said = "trap 'sleep 0.2; echo {0} ends >> {1}; exit 0' TERM; echo {0} >> {1}; while :; do sleep 0.05; done"
+    sides = [shell(said.format(name, out), name, sidecar=True) for name in ("one", "two")]
+    main = shell(f"until grep -q two {out}; do sleep 0.05; done; echo main >> {out}; echo main ends >> {out}", "main")
+    kubelet.ask("run", work(sandbox, tmp_path / "logs", *sides, main, restart="Never"))
     eventually(lambda: all(c.state.terminated for c in kubelet.ask("list")[0].containers))
-    assert out.read_text().split("\n")[:-1] == ["side", "main", "main ends", "side ends"]
-    assert [one.container for _, one in kubelet.happened if one.reason == "Started"] == ["side", "main"]
+    lines = out.read_text().split("\n")[:-1]
+    assert sorted(lines[:2]) == ["one", "two"] and lines[2:] == ["main", "main ends", "two ends", "one ends"]
+    assert [one.container for _, one in kubelet.happened if one.reason == "Started"] == ["one", "two", "main"]
 
 
 ODD: list[dict[str, object]] = [
