@@ -40,6 +40,8 @@ def _asked(lab: Lab) -> Iterator[tuple[str, str, str]]:
         yield needs, *PACKAGES[lab.spec.daemon]
     if lab.spec.ingress.controller == "nginx":
         yield "ingress.controller nginx", nginx.PROGRAM, nginx.PACKAGE
+    if lab.spec.gateway.controller == "nginx":
+        yield "gateway.controller nginx", nginx.PROGRAM, nginx.PACKAGE
     if lab.spec.loadBalancer.mode == "cloud":
         yield "loadBalancer.mode cloud", HAPROXY, HAPROXY
     for program, package in plane.PACKAGES if lab.spec.controlPlane.etcd else ():

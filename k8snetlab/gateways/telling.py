@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.core import Condition
 from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.gateways import names
-from k8snetlab.gateways.attaching import gateway_of
+from k8snetlab.gateways.attaching import gateway_of, routes_by_gateway
 from k8snetlab.gateways.names import CONTROLLER
 
 PENDING = "Pending"
@@ -53,13 +53,25 @@ def _false(conditions: Iterable[Condition], types: tuple[str, ...]) -> Iterator[
             yield f"{one.type} is {one.status}, {one.reason}: {one.message}"
 
 
-def coming(snapshot: Snapshot) -> list[str]:
-    """The Gateways of which nobody has said yet how they are, or whose pods are not ready yet."""
-    found = []
-    for gateway in names.own(snapshot).values():
+def coming(snapshot: Snapshot, asked: Iterable[tuple[str, Key]]) -> list[str]:
+    """Of these objects (kind and key) the Gateways, and those of the routes, of which nobody has said yet how they are,
+    or whose pods are not ready yet."""
+    own, found = names.own(snapshot), []
+    for key in dict.fromkeys(_gateways(snapshot, asked)):
+        gateway = own.get(key)
+        if gateway is None:
+            continue
         said = next((one for one in gateway.status.conditions if one.type == "Programmed"), None)
         if said is None or said.observedGeneration != gateway.metadata.generation:
             found.append(f"gateway {gateway.namespace}/{gateway.name}: nothing has been said of it yet")
         elif said.status != "True" and said.reason == PENDING:
             found.append(f"gateway {gateway.namespace}/{gateway.name}: {said.message}")
     return found
+
+
+def _gateways(snapshot: Snapshot, asked: Iterable[tuple[str, Key]]) -> Iterator[Key]:
+    for kind, key in asked:
+        if kind == Gateway.KIND:
+            yield key
+        elif kind == HTTPRoute.KIND and (route := snapshot.all(HTTPRoute).get(key)) is not None:
+            yield from routes_by_gateway(route)

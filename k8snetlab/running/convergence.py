@@ -173,7 +173,7 @@ class _Waiting:
             self._reached = snapshot, now
         rules = self._look_at_kernels(look)
         if self._doors and not look.reasons:
-            look.reasons += self._doors.coming(snapshot)
+            look.reasons += self._doors.coming(snapshot, self._followed)
         known = len([t for t in self._agents.tasks if t.state.snapshot])
         undone = ", ".join(f"{pod.namespace}/{pod.name}" for pod in islice(stands.undone, LINES))
         done = sum(len(stands[stand]) for stand in DONE)

@@ -37,9 +37,9 @@ class Doors:
         """Which nginx does not serve by this snapshot's objects yet, a few words each."""
         return self.ingresses.behind(snapshot) + self.gateways.behind(snapshot)
 
-    def coming(self, snapshot: Snapshot) -> list[str]:
-        """What is not in use yet and will be."""
-        return self.behind(snapshot) + telling.coming(snapshot)
+    def coming(self, snapshot: Snapshot, followed: Followed) -> list[str]:
+        """What of a request's objects is not in use yet and will be."""
+        return self.behind(snapshot) + telling.coming(snapshot, followed.routed)
 
     def lacking(self, snapshot: Snapshot) -> list[str]:
         """What an nginx does not serve by, and what nginx has refused."""

@@ -33,8 +33,8 @@ ELSEWHERE = {"miss-agent-dead", "policy-without-dns", *OF_PLANES} | {
     name for name, one in FAULTS.items() if one.group == "names" or one.name == "dns-without-pods"
 }
 """Faults of the lab that has DNS, and a kernel that asks; and those of other tests."""
-OF_INGRESSES = {name for name in FAULTS if name.startswith("ingress-")}
-"""Faults of a lab with an Ingress controller, in `tests/kernel/ingress`."""
+OF_INGRESSES = {name for name in FAULTS if name.startswith(("ingress-", "gateway-", "reference-grant-"))}
+"""Faults of labs with nginx at their door, in `tests/kernel/ingress` and `tests/kernel/gateway`."""
 ROUTED = {
     "ospf": ("ospf-dropped", "ospf-mute", "learned-route-shadowed"),
     "bgp": ("bgp-dropped", "learned-route-shadowed"),

@@ -12,6 +12,9 @@ import msgspec
 import pytest
 from doors import Answer, ask, certificate
 
+from k8snetlab.faults.catalogue import FAULTS
+from k8snetlab.messages.faults import CLEAR, INJECT, InjectQuestion
+from k8snetlab.messages.verb import Nothing
 from k8snetlab.testing import Lab, eventually
 from k8snetlab.testing.lab import running
 
@@ -280,3 +283,18 @@ def test_a_request_is_traced_and_the_configuration_shown(lab: Lab) -> None:
     }
     columns = lab.run("get", "gateway", "all").splitlines()
     assert columns[0].split() == ["NAME", "CLASS", "ADDRESS", "PROGRAMMED", "AGE"] and columns[1].split()[3] == "True"
+
+
+@pytest.mark.parametrize("name", ["gateway-listener-hostname", "reference-grant-namespace"])
+def test_a_fault_of_a_gateway_is_seen_named_and_cleared(lab: Lab, name: str) -> None:
+    [fault] = lab.client.call(INJECT, InjectQuestion(name, "node1", "")).faults
+    url = fault.probe.split()[-1]
+    try:
+        damaged = lab.json("trace", "outside", url, code=None)["answer"]
+        assert damaged["status"] in (404, 500) and not damaged["pod"], damaged
+        said = FAULTS[name].said
+        found = {(one.kind, one.fault) for one in lab.diagnose().findings if one.object == fault.object}
+        assert (said.kind, said.fault) in found
+    finally:
+        assert [one.name for one in lab.client.call(CLEAR, Nothing()).faults] == [name]
+    eventually(lambda: lab.json("trace", "outside", url, code=None)["answer"]["status"] == 200)

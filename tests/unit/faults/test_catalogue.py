@@ -56,6 +56,36 @@ spec:
   rules:
   - host: shop.example
     http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: nginx}
+spec: {controllerName: gateway.nginx.org/nginx-gateway-controller}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: door}
+spec: {gatewayClassName: nginx, listeners: [{name: http, port: 80, protocol: HTTP}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: far, namespace: kube-system}
+spec: {clusterIP: 10.96.0.77, selector: {k8s-app: kube-dns}, ports: [{port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: {name: far, namespace: kube-system}
+spec:
+  from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: default}]
+  to: [{group: "", kind: Service}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: far}
+spec:
+  parentRefs: [{name: door}]
+  hostnames: [far.example]
+  rules: [{backendRefs: [{name: far, namespace: kube-system, port: 80}]}]
 """
 
 
@@ -131,6 +161,8 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     held_by = {"miss-agent-dead": asking, **dict.fromkeys(("ospf-dropped", "ospf-mute"), by_ospf)}
     held_by |= dict.fromkeys(("bgp-dropped", "learned-route-shadowed"), by_bgp)
     held_by |= dict.fromkeys(("proxy-arp-off", "pod-route-missing"), by_calico)
+    if name.startswith(("gateway-", "reference-grant-")):
+        held_by[name] = cluster("gateway: {controller: nginx}")
     held_by |= {one: balancing(*BALANCED[one]) for one in (name,) if one in BALANCED}
     node, made = damage(FAULTS[name], held_by.get(name, snapshot), "node1", "nft")
     assert node == "node1"
