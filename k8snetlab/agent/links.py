@@ -1,4 +1,4 @@
-"""What was set of a node's devices by `k8snetlab link`: their queueing disciplines, and those that are to be down.
+"""What `k8snetlab link` set of devices of a node or a router: queueing disciplines, and those that are to be down.
 
 A discipline of the lab's has a handle of its own: one that somebody else put on a device where nothing is set is left
 alone.
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from k8snetlab.agent.protocol import Manager
-from k8snetlab.api.core import Node
-from k8snetlab.api.link_settings import LinkSetting, link_settings, unread
+from k8snetlab.api.link_settings import LinkSetting, kept_in, link_settings, settings_of, unread
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.holds import Hold
 from k8snetlab.errors import K8sNetLabError, NotFoundError
@@ -18,7 +17,7 @@ from k8snetlab.kernel import shaping
 
 
 class LinkSettings(Manager):
-    """Of one node. It reads the kernel where something is set, or was, and once in its life."""
+    """Of one node or router. It reads the kernel where something is set, or was, and once in its life."""
 
     _set: Mapping[str, LinkSetting] = {}
     _namespace = ""
@@ -26,9 +25,9 @@ class LinkSettings(Manager):
     """Disciplines of an agent before it have been looked for."""
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
-        node = snapshot.get(Node, self.node)
-        wanted = link_settings(node) if node else {}
-        self.warnings = tuple(unread(node)) if node else ()
+        kept = kept_in(snapshot, self.node)
+        wanted = link_settings(*kept) if kept else {}
+        self.warnings = tuple(unread(*kept)) if kept else ()
         self.warnings += tuple(f"{device} {_told(setting)} (k8snetlab link)" for device, setting in wanted.items())
         if self._looked and not wanted and not self._set:
             return
@@ -78,9 +77,8 @@ class LinkSettings(Manager):
 
 
 def holds(snapshot: Snapshot, node: str, namespace: str) -> frozenset[Hold]:
-    """The devices that the node's agent is not to bring up."""
-    found = snapshot.get(Node, node)
-    settings = link_settings(found) if found else {}
+    """The devices of a node or a router that its agent is not to bring up."""
+    settings = settings_of(snapshot, node)
     return frozenset(Hold(namespace, "link", device) for device, setting in settings.items() if setting.down)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
@@ -45,7 +46,7 @@ class NamespaceKeeper:
     def prepare(self, wanted: Iterable[Netns]) -> None:
         """Makes the namespaces that are not there, empty; those of an earlier Node or Pod of the same name go first.
 
-        One that hangs off another of these by a veth is made by `bring`, with all that is in it.
+        One that hangs off another of these by one veth is made by `bring`, with all that is in it.
         A namespace of that name that is not the lab's is left alone: `sync` leaves it out, and says so.
         """
         wanted = list(wanted)
@@ -58,8 +59,8 @@ class NamespaceKeeper:
                 numbers[state.name] = 0
         missing = [state.name for state in wanted if not numbers[state.name]]
         self.known.recreated |= self._own.claim(wanted, missing)
-        inside = {link.peer_netns for state in wanted for link in state.links if isinstance(link, Veth)}
-        self._fresh = {name for name in missing if name in inside}
+        inside = Counter(link.peer_netns for state in wanted for link in state.links if isinstance(link, Veth))
+        self._fresh = {name for name in missing if inside[name] == 1}
         for name in missing:
             self.known.forget(name)
             if name not in self._fresh:

@@ -40,6 +40,18 @@ class Surroundings:
         self.node, self.owner, self.locks, self.addons = node, owner, locks, addons
         self.shared, self.misses, self.wake = shared or Shared(), misses or MissResponder(), wake
 
+    def of(self, node: str) -> Surroundings:
+        """The same, of another node that the same agent keeps."""
+        return Surroundings(
+            node,
+            self.owner,
+            self.locks,
+            shared=self.shared,
+            misses=self.misses,
+            addons=self.addons,
+            wake=self.wake,
+        )
+
 
 class Manager:
     """One manager of one node. Blocking; one call at a time, from any thread.

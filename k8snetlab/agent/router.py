@@ -6,18 +6,21 @@ from collections.abc import Mapping
 
 import msgspec
 
+from k8snetlab.agent import links as link_settings
 from k8snetlab.agent.addons import AddOns
 from k8snetlab.agent.balancing import LoadBalancers
 from k8snetlab.agent.concern import Concern
+from k8snetlab.agent.links import LinkSettings
 from k8snetlab.agent.namespaces import NamespaceKeeper
-from k8snetlab.agent.protocol import Make, Surroundings
+from k8snetlab.agent.protocol import Make, Manager, Surroundings
 from k8snetlab.agent.report import Report
 from k8snetlab.agent.routing import Routing
 from k8snetlab.agent.team import Team
+from k8snetlab.api import topology
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.holds import Holds
+from k8snetlab.dataplane.holds import NONE, Holds
 from k8snetlab.dataplane.links import Veth
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dns import addon
@@ -26,7 +29,15 @@ from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
 
-MANAGERS: Mapping[str, Make] = {"add-ons": AddOns, "routing": Routing, "load-balancers": LoadBalancers}
+MANAGERS: Mapping[str, Make] = {
+    "add-ons": AddOns,
+    "routing": Routing,
+    "load-balancers": LoadBalancers,
+    "links": LinkSettings,
+}
+
+OF_ANY: Mapping[str, Make] = {"add-ons": AddOns, "routing": Routing, "links": LinkSettings}
+"""Those of any router of an underlay with several links."""
 
 
 class RouterAgent:
@@ -39,7 +50,12 @@ class RouterAgent:
 
     def __init__(self, around: Surroundings) -> None:
         self._keeper = NamespaceKeeper(around.owner, names.ROUTER)
+        self._around = around
         self._team = Team(names.ROUTER, [make(name, None, around) for name, make in MANAGERS.items()])
+        self._held: Holds = NONE
+        self._lowered: Holds = NONE
+        self._others: dict[str, tuple[Manager, ...]] = {}
+        """Managers of the routers beside the first, by their names."""
         self._concern = Concern()
         self.without: frozenset[str] = frozenset()
         """Namespaces of nodes without power: no cable leads to them."""
@@ -66,7 +82,17 @@ class RouterAgent:
 
     def hold(self, held: Holds) -> None:
         """As `NodeAgent.hold`."""
-        self._keeper.known.hold(held)
+        self._held = held
+        self._keeper.known.hold(held | self._lowered)
+
+    def _lower(self, snapshot: Snapshot) -> None:
+        """Leaves the devices alone that are to be down, and no others that were."""
+        lab = snapshot.lab
+        routers = topology.routers(lab.spec.underlay)
+        found = (link_settings.holds(snapshot, one, names.node_netns(lab.name, one)) for one in routers)
+        if (lowered := frozenset().union(*found)) != self._lowered:
+            self._lowered = lowered
+            self._keeper.known.hold(self._held | lowered)
 
     def untouched(self) -> dict[str, Netns]:
         """As `Known.untouched`."""
@@ -88,6 +114,8 @@ class RouterAgent:
             if not isinstance(link, Veth) or link.peer_netns in own or self._takes(link.peer_netns)
         )
         before = self._team.begin()
+        self._lower(read)
+        self._meet(topology.routers(read.lab.spec.underlay)[1:])
         self._keeper.prepare((desired.node, *desired.pods))
         try:
             count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)
@@ -99,11 +127,26 @@ class RouterAgent:
             raise
         finally:
             self._keeper.known.recreated.clear()
-        self._team.all(lambda manager: manager.settled(read, desired.node.name))
+        self._team.all(lambda manager: manager.settled(read, names.node_netns(read.lab.name, manager.node)))
         report = self._team.report(count, recreated=recreated)
+        report = msgspec.structs.replace(report, pending=tuple(dict.fromkeys(report.pending)))
         if not report.failure:
             self._concern.end(read)
         return report
+
+    def _meet(self, routers: tuple[str, ...]) -> None:
+        """Has managers for these routers, and for no others beside the first."""
+        if routers == tuple(self._others):
+            return
+        gone = [manager for name, known in self._others.items() if name not in routers for manager in known]
+        self._others = {name: self._others.get(name) or self._managers(name) for name in routers}
+        own = [one for one in self._team.managers if one.node == names.ROUTER]
+        self._team = Team(names.ROUTER, [*own, *(one for known in self._others.values() for one in known)])
+        Team(names.ROUTER, gone).each(lambda manager: manager.remove())
+
+    def _managers(self, name: str) -> tuple[Manager, ...]:
+        around = self._around.of(name)
+        return tuple(make(f"{kind} of {name}", None, around) for kind, make in OF_ANY.items())
 
     def concerned(self, snapshot: Snapshot, looking: bool = False) -> bool:
         """As a node's agent's; who makes a node's namespace has the router sync."""

@@ -63,6 +63,7 @@ __all__ = [
     "stored",
     "structural",
     "taken",
+    "topology",
     "unserved",
     "validate",
     "variables",

@@ -18,8 +18,8 @@ from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
 
-from k8snetlab.api import defaults_networking, defaults_workloads, pools
-from k8snetlab.api.addressing import Address, address, node_addresses, parse_networks, same, split
+from k8snetlab.api import defaults_networking, defaults_workloads, pools, topology
+from k8snetlab.api.addressing import Address, address, node_addresses, parse_network, parse_networks, same, split
 from k8snetlab.api.apps import Deployment, ReplicaSet, RollingUpdate
 from k8snetlab.api.config import Secret
 from k8snetlab.api.core import (
@@ -45,6 +45,7 @@ from k8snetlab.api.plane import with_plane
 from k8snetlab.api.probes import Probe
 from k8snetlab.api.rbac import ClusterRoleBinding, RoleBinding, with_rbac_defaults
 from k8snetlab.api.workloads import Workload
+from k8snetlab.dataplane.names import ROUTER
 
 T = TypeVar("T", bound=Object)
 LAB = "lab"
@@ -353,6 +354,8 @@ def expand(spec: LabSpec) -> LabSpec:
     except ValueError:
         return replace(spec, nodes=nodes)
     nodes = with_plane(spec, nodes, cidrs)
+    if underlay.links:
+        return _on_links(spec, nodes)
     if not underlay.router:
         underlay = replace(underlay, router=",".join(str(cidr[1]) for cidr in cidrs))
     given = (underlay.router, *(node.address for node in nodes), *(host.address for host in spec.outside.hosts))
@@ -364,6 +367,26 @@ def expand(spec: LabSpec) -> LabSpec:
     if network.mtu is None:
         overhead = VXLAN_OVERHEAD[max(cidr.version for cidr in cidrs)] if cidrs and network.backend == "vxlan" else 0
         overhead = overhead or (pools.overhead(network.ipPools) if network.calico else 0)
+        network = replace(network, mtu=max(underlay.mtu - overhead, 576))
+    return replace(spec, nodes=nodes, underlay=underlay, network=network)
+
+
+def _on_links(spec: LabSpec, nodes: tuple[LabNode, ...]) -> LabSpec:
+    """Each node gets an address of its link; the router's is the one that it has on its first."""
+    underlay, network = spec.underlay, spec.network
+    own = next((link for link in underlay.links if ROUTER in link.routers), None)
+    try:
+        if own and not underlay.router:
+            underlay = replace(underlay, router=topology.router_address(own, ROUTER))
+        taken = {ip for node in nodes for ip in _readable(node.address)}
+        taken |= {address(topology.router_address(link, name)) for link in underlay.links for name in link.routers}
+        free = {link.name: node_addresses(parse_network(link.cidr), taken) for link in underlay.links}
+        given = {node: str(next(free[link.name], "")) for link in underlay.links for node in link.nodes}
+    except (ValueError, IndexError):
+        return replace(spec, nodes=nodes)
+    nodes = tuple(node if node.address else replace(node, address=given.get(node.name, "")) for node in nodes)
+    if network.mtu is None:
+        overhead = VXLAN_OVERHEAD[4] if network.backend == "vxlan" else 0
         network = replace(network, mtu=max(underlay.mtu - overhead, 576))
     return replace(spec, nodes=nodes, underlay=underlay, network=network)
 

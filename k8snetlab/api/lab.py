@@ -43,16 +43,30 @@ class LabNode(Value):
     proxy: NodeProxy | None = None
 
 
+class UnderlayLink(Value):
+    """One of several links: the routers on it, of which the first is its nodes' way to all others, and the nodes.
+    `cost` is what OSPF counts for it."""
+
+    name: str
+    cidr: str
+    routers: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+    cost: Annotated[int, Meta(ge=1, le=65535)] = always(10)
+
+
 class Underlay(Value):
     """The network the nodes stand in: `cidr` with the router at `router`, and beyond it one host at `outside`.
 
-    For dual-stack labs `cidr`, `router` and `outside` hold one value per family, separated by a comma.
+    For dual-stack labs `cidr`, `router` and `outside` hold one value per family, separated by a comma. With `links`
+    nodes stand on several, whose networks are parts of `cidr`, with `routers` between; the lab's own, router, is one.
     """
 
     cidr: str = always("192.168.0.0/24")
     router: str = ""
     outside: str = always("203.0.113.10/24")
     mtu: Annotated[int, Meta(ge=576, le=65535)] = always(1500)
+    links: tuple[UnderlayLink, ...] = ()
+    routers: tuple[str, ...] = ()
 
 
 Backend = Literal["vxlan", "host-gw", "bgp", "ospf", "rip", "calico"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface
 
-from k8snetlab.api import addressing, pools, valid_calico, valid_dns, valid_load_balancer, valid_outside
+from k8snetlab.api import addressing, pools, valid_calico, valid_dns, valid_links, valid_load_balancer, valid_outside
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import NODE_PORTS, Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
@@ -27,6 +27,7 @@ def lab(report: Report, lab: Lab) -> None:
     pods = _networks(report, lab, ("spec", "podCIDR"), spec.podCIDR)
     services = _networks(report, lab, ("spec", "serviceCIDR"), spec.serviceCIDR)
     _outside(report, lab, underlay, pods, services)
+    valid_links.links(report, lab, underlay)
     for path, mine, others in (
         (("spec", "serviceCIDR"), services, ((pods, "spec.podCIDR"), (underlay, "spec.underlay.cidr"))),
         (("spec", "podCIDR"), pods, ((underlay, "spec.underlay.cidr"),)),
@@ -127,6 +128,7 @@ def _nodes(report: Report, lab: Lab, underlay: list[IPNetwork], pods: list[IPNet
         names.add(entry.name)
         labels(report, lab, (*path, "labels"), entry.labels)
         lacking = not entry.address and underlay and not lab.spec.machines  # machines bring theirs along
+        lacking = lacking and not lab.spec.underlay.links  # which say it of theirs
         if lacking and not any(node.address == "" for node in nodes[:number]):
             message = f"no address is left for {entry.name} (node {number + 1} of {len(nodes)}); use a wider range"
             report.error(lab, ("spec", "underlay", "cidr"), message)

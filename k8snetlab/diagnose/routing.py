@@ -75,6 +75,7 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             yield _overridden(node, netns, cidr, name)
             continue
         session = next((one for one in node.neighbours if one.name == name), None)
+        why = _far(node) if session is None and lab.spec.underlay.links else _why(protocol, session)
         hops = " and ".join(node.detours.get(cidr, ()))
         none = f"made a route by way of {hops}, and none straight" if hops else "made no route"
         yield Finding(
@@ -82,7 +83,7 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             fault="missing",
             node=node.name,
             object=cidr,
-            message=f"{node.name}: {protocol} has {none} to {cidr}, {name}'s pods: {_why(protocol, session)}",
+            message=f"{node.name}: {protocol} has {none} to {cidr}, {name}'s pods: {why}",
             consequence=f"packets of {node.name} to {name}'s pods go "
             + ("a longer way" if hops else "to its default route, or nowhere"),
             show=f"k8snetlab routing {node.name}",
@@ -115,6 +116,15 @@ def needed(snapshot: Snapshot, node: Speaking) -> Iterator[UsualPath]:
     for one in node.neighbours:
         if not one.stands:
             yield UsualPath(netns, Flow("", one.address, "tcp", CLIENT_PORT, BGP), f"{node.name} {one.address}:{BGP}")
+
+
+def _far(node: Speaking) -> str:
+    """Why it has not heard of what is behind its neighbours."""
+    lost = [one for one in node.neighbours if not one.stands]
+    if not lost:
+        return "none of its neighbours tells of them"
+    first = lost[0]
+    return f"it has not heard of {first.name or first.address} either, its neighbour at {first.address}"
 
 
 def _why(protocol: str, session: Session | None) -> str:

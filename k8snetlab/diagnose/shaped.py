@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec.structs import replace
 
+from k8snetlab.api import topology
 from k8snetlab.api.core import Node
-from k8snetlab.api.link_settings import LinkSetting, link_settings
+from k8snetlab.api.link_settings import LinkSetting, settings_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.shaping import WHOLE
@@ -27,26 +28,32 @@ _FOLLOWS = {
 
 def shaped(snapshot: Snapshot) -> Iterator[Finding]:
     """Those that delay, lose or slow down what they send."""
-    lab = snapshot.lab
-    for node in snapshot.all(Node).values():
-        for device, setting in link_settings(node).items():
+    for netns, (name, settings) in _settings(snapshot).items():
+        for device, setting in settings.items():
             shape = setting.shape
             if not shape:
                 continue
-            netns = names.namespace_of(lab.name, node.name, lab.spec.machines)
             yield Finding(
                 kind="qdisc",
                 fault=shape.fault,
-                node=node.name,
+                node=name,
                 object=f"{shape.kind} {device}",
-                message=f"{node.name}: {device} sends with {shape.words()}, as `{BY} set` has it",
+                message=f"{name}: {device} sends with {shape.words()}, as `{BY} set` has it",
                 consequence=_FOLLOWS[shape.fault],
                 show=f"tc -n {netns} -s qdisc show dev {device}",
-                mend=f"{BY} clear {node.name}:{device}",
+                mend=f"{BY} clear {name}:{device}",
                 owner=BY,
                 netns=netns,
                 device=device,
             )
+
+
+def _settings(snapshot: Snapshot) -> dict[str, tuple[str, dict[str, LinkSetting]]]:
+    """By namespace: the node or router that it is, and what is set of its devices."""
+    lab = snapshot.lab
+    known = (*(name for _, name in snapshot.all(Node)), *topology.routers(lab.spec.underlay))
+    found = ((name, settings_of(snapshot, name)) for name in known)
+    return {names.namespace_of(lab.name, name, lab.spec.machines): (name, settings) for name, settings in found}
 
 
 def laid(found: Sequence[Finding], snapshot: Snapshot) -> list[Finding]:
@@ -66,18 +73,19 @@ def laid(found: Sequence[Finding], snapshot: Snapshot) -> list[Finding]:
 
 
 def _is_grave(finding: Finding, snapshot: Snapshot) -> bool:
-    shape = link_settings(snapshot.node(finding.node))[finding.device].shape
+    shape = settings_of(snapshot, finding.node)[finding.device].shape
     return shape.loss >= GRAVE_LOSS or shape.delay >= GRAVE_DELAY
 
 
 def named(found: Iterable[Finding], snapshot: Snapshot) -> Iterator[Finding]:
     """The findings; of a device that is down on purpose with who did that, and what brings it up."""
-    settings = {node.name: link_settings(node) for node in snapshot.all(Node).values()}
+    known = _settings(snapshot)
     for one in found:
-        setting = settings.get(one.node, {}).get(one.object) if (one.kind, one.fault) == ("link", "down") else None
-        if one.device and settings.get(one.node, {}).get(one.device, _NONE).down and one.kind != "link":
+        name, settings = known.get(one.netns) or (one.node, settings_of(snapshot, one.node))
+        setting = settings.get(one.object) if (one.kind, one.fault) == ("link", "down") else None
+        if one.device and settings.get(one.device, _NONE).down and one.kind != "link":
             one = replace(one, mend="")  # it comes with the device
         if setting is not None and setting.down:
             message = f"{one.message}, as `{BY} down` has it"
-            one = replace(one, message=message, mend=f"{BY} up {one.node}:{one.object}", owner=BY)
+            one = replace(one, message=message, mend=f"{BY} up {name}:{one.object}", owner=BY)
         yield one

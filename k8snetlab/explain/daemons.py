@@ -13,11 +13,11 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from k8snetlab.addons.routing import talking
-from k8snetlab.api import pools
+from k8snetlab.api import pools, topology
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of
-from k8snetlab.dataplane.names import ROUTER, node_netns
+from k8snetlab.dataplane.names import node_netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.diagnose import sessions
 from k8snetlab.diagnose.sessions import Session, Speaking
@@ -41,7 +41,7 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
             + (", and all pools have a vxlanMode" if network.calico else ""),
             "labs with network.backend bgp, ospf, rip or calico have one; `k8snetlab tables NODE routes` shows any",
         )
-    if name not in ("", ROUTER):
+    if name not in ("", *topology.routers(snapshot.lab.spec.underlay)):
         snapshot.node(name)
     subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in pools.led_to(node)}
     return RoutingView(
@@ -59,7 +59,7 @@ def gaps(snapshot: Snapshot, paths: LabPaths) -> list[Speaking]:
 
 def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:
     """What each daemon knows, and the routes that it made: those of one node, or of all and the router."""
-    first = [] if snapshot.lab.spec.network.calico else [ROUTER]
+    first = [] if snapshot.lab.spec.network.calico else topology.routers(snapshot.lab.spec.underlay)
     for one in [name] if name else [*first, *(node.name for node in snapshot.all(Node).values())]:
         own, daemon, problem = tuple(speakers(snapshot, one)), snapshot.lab.spec.daemon, ""
         held: tuple[Route, ...] = ()
@@ -97,7 +97,8 @@ def _neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Sess
     their router ids: that one of them is not heard cannot be told of an address."""
     known = {session.address: session for session in found}
     for other in (other for one in own for other in one.neighbours):
-        session = known.pop(other.address, None)
+        identity = other.identity if snapshot.lab.spec.spoken == "ospf" else ""
+        session = known.pop(identity or other.address, None)
         if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.spoken == "bgp":
             yield replace(session or Session(other.address, ""), name=other.name)
     yield from known.values()

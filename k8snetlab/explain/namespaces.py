@@ -9,6 +9,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from k8snetlab.addons.announcers import announcers
+from k8snetlab.api import topology
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.machines import interface_of, is_machine
@@ -167,6 +168,9 @@ def _places(snapshot: Snapshot) -> Iterator[tuple[Where, tuple[str, ...]]]:
         outside = tuple(part.partition("/")[0] for part in split(lab.spec.underlay.outside))
         for name, addresses in ((names.ROUTER, ()), (names.OUTSIDE, outside)):
             yield Where(names.node_netns(lab.name, name), name, name, names.ROUTER), addresses
+        for name in topology.routers(lab.spec.underlay)[1:]:
+            held = tuple(end.address for end in topology.of(lab, name))
+            yield Where(names.node_netns(lab.name, name), name, names.ROUTER, names.ROUTER), held
         for host in lab.spec.hosts:
             netns = names.node_netns(lab.name, host.name)
             yield Where(netns, host.name, names.OUTSIDE, names.ROUTER), host.addresses

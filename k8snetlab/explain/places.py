@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from k8snetlab.api import topology
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.lab import OutsideHost
 from k8snetlab.api.snapshot import Snapshot
@@ -54,8 +55,8 @@ def find_place(snapshot: Snapshot, name: str) -> Place:
     lab = snapshot.lab
     if name in (names.ROUTER, names.OUTSIDE) and lab.spec.machines:
         raise NotFoundError(f"there is no {name} in a lab of machines", "name a pod or a node")
-    if name in (names.ROUTER, names.OUTSIDE):
-        return Place(name, "router" if name == names.ROUTER else "outside", names.node_netns(lab.name, name))
+    if name in (*topology.routers(lab.spec.underlay), names.OUTSIDE):
+        return Place(name, "outside" if name == names.OUTSIDE else "router", names.node_netns(lab.name, name))
     if snapshot.get(Node, name) is not None:
         return Place(name, "node", names.namespace_of(lab.name, name, lab.spec.machines), name)
     if host := outside_host(snapshot, name):
@@ -88,7 +89,8 @@ def within(snapshot: Snapshot, name: str, namespace: str) -> str:
     """The name as one of `namespace` ("": of any), where it is no node's, no address, and does not say it itself."""
     kind, slash, rest = name.partition("/")
     prefix, bare = (f"{kind}/", rest) if slash and kind in (*POD_WORDS, *SERVICE_WORDS) else ("", name)
-    alone = not prefix and (snapshot.get(Node, name) is not None or name in (names.ROUTER, names.OUTSIDE))
+    known = (*topology.routers(snapshot.lab.spec.underlay), names.OUTSIDE)
+    alone = not prefix and (snapshot.get(Node, name) is not None or name in known)
     if not any(snapshot.get(named, name, namespace) for named in (Pod, Service)):
         alone = alone or outside_host(snapshot, name) is not None
     if not namespace or alone or "/" in bare or is_address(bare):

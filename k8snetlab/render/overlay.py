@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from k8snetlab.api import pools
+from k8snetlab.api import pools, topology
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.lab import Lab
@@ -126,6 +126,7 @@ def _vxlan(context: _Context, peers: list[_Peer], pods: tuple[Pod, ...]) -> Over
     local, subnet = pick(node.addresses, family), pick(node.podCIDRs, family)
     tunnel = names.vxlan_device(spec.vni, family)
     on_link = [p for p in peers if spec.directRouting and _share_link(lab, local, p.address, family)]
+    on_link = [p for p in on_link if topology.shares_link(lab.spec.underlay, node.name, p.node.name)]
     tunnelled = [p for p in peers if p not in on_link]
     flat, on_miss = spec.routes == "flat", spec.resolve == "on-miss"
     link = Vxlan(

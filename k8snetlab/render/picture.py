@@ -7,10 +7,11 @@ from ipaddress import ip_address
 
 import msgspec
 
+from k8snetlab.api import topology
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.lab import LabSpec
+from k8snetlab.api.lab import Lab, LabSpec
 from k8snetlab.api.machines import interface_of
 from k8snetlab.api.pod_state import shown_status
 from k8snetlab.api.pools import blocks_of, tunnel_address
@@ -106,6 +107,26 @@ class HostBox(msgspec.Struct, frozen=True):
         return (self.name, *self.addresses, f"{where}{ports}")
 
 
+class LinkBox(msgspec.Struct, frozen=True):
+    """One of several links of an underlay."""
+
+    name: str
+    """Its name."""
+    network: str
+    """As CIDR."""
+    cost: int
+    """What OSPF counts for it."""
+    routers: tuple[tuple[str, str], ...]
+    """Those on it, each with its address there."""
+    nodes: tuple[int, ...]
+    """The nodes on it, as indexes into the picture's `nodes`."""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """As a box says it."""
+        return (f"link {self.name}", self.network, f"cost {self.cost}")
+
+
 class Picture(msgspec.Struct, frozen=True):
     """A lab as a picture, before anybody draws it."""
 
@@ -129,6 +150,8 @@ class Picture(msgspec.Struct, frozen=True):
     """What a diagnosis finds broken, in sentences."""
     hosts: tuple[HostBox, ...] = ()
     """The other hosts outside."""
+    links: tuple[LinkBox, ...] = ()
+    """Those of an underlay that has several, with the routers between; none where all nodes share one."""
 
 
 def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
@@ -161,8 +184,16 @@ def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
             _service(service, tuple(sorted(ends[service.key], key=order)), drawn, hurt) for service in services
         ),
         alarms=tuple(dict.fromkeys([*(alarm.message for alarm in alarms), *_unscheduled(snapshot)])),
+        links=tuple(_links(snapshot.lab, [node.name for node in nodes])),
         hosts=tuple(HostBox(h.name, h.addresses, h.ports, h.is_beside(spec.underlay)) for h in spec.hosts),
     )
+
+
+def _links(lab: Lab, nodes: Sequence[str]) -> Iterator[LinkBox]:
+    for link in lab.spec.underlay.links:
+        routers = tuple((name, topology.router_address(link, name)) for name in link.routers)
+        on_it = tuple(nodes.index(name) for name in link.nodes if name in nodes)
+        yield LinkBox(link.name, link.cidr, link.cost, routers, on_it)
 
 
 def _backend(spec: LabSpec) -> str:

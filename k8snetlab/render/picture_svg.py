@@ -23,7 +23,7 @@ from k8snetlab.render.canvas import (
     Canvas,
     text_width,
 )
-from k8snetlab.render.picture import NodeBox, Picture, PodBox, ServiceBox
+from k8snetlab.render.picture import LinkBox, NodeBox, Picture, PodBox, ServiceBox
 from k8snetlab.wording import counted
 
 GAP = 14
@@ -61,6 +61,7 @@ class _Drawing:
         per_row = min(NODES_IN_A_ROW, max(1, len(picture.nodes)))
         nodes = per_row * self._node_width + (per_row - 1) * 2 * GAP + 4 * MARGIN
         hosts = [line for host in picture.hosts for line in host.lines]
+        hosts += [line for link in picture.links for line in _of_link(picture, link)]
         widest = max(map(text_width, (*_backend(picture), *hosts)))
         beside = max(map(text_width, _router(picture))) / 2 + 2 * GAP + widest + MARGIN
         self._width = max(nodes, 2 * beside)
@@ -98,7 +99,11 @@ class _Drawing:
             level = min(box.y + PAD, router.bottom - PAD / 2)
             self._canvas.wire((box.right, box.y + PAD), (router.x, level))
             bottom = box.bottom + GAP
-        return bottom - GAP if self._picture.hosts else 0.0
+        for link in self._picture.links:
+            lines = _of_link(self._picture, link)
+            center = MARGIN + max(map(text_width, lines)) / 2 + PAD
+            bottom = self._canvas.framed("chip", center, bottom, [(lines[0], True), *_plain(lines[1:])]).bottom + GAP
+        return bottom - GAP if self._picture.hosts or self._picture.links else 0.0
 
     # --- nodes ---
 
@@ -292,3 +297,10 @@ def _service_lines(service: ServiceBox) -> list[tuple[str, str]]:
     if not service.endpoints:
         lines.append(("no endpoints", ALARM))
     return lines
+
+
+def _of_link(picture: Picture, link: LinkBox) -> tuple[str, ...]:
+    """What a link's box says."""
+    routers = (f"{name} {address}" for name, address in link.routers)
+    nodes = ", ".join(picture.nodes[number].name for number in link.nodes)
+    return (f"link {link.name} {link.network}, cost {link.cost}", ", ".join(routers), *((nodes,) if nodes else ()))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from k8snetlab.dataplane.names import BRIDGE, ETH0
+from k8snetlab.dataplane.names import BRIDGE, ETH0, ROUTER
 from k8snetlab.render.picture import NodeBox, Picture, ServiceBox
 
 
@@ -18,6 +18,10 @@ def mermaid(picture: Picture) -> str:
     world = f"outside[{label(('outside', *picture.outside))}] --- " if picture.outside else ""
     text.append(f"  {world}router[{label(_router(picture))}]")
     text += [f"  host{n}[{label(host.lines)}] --- router" for n, host in enumerate(picture.hosts)]
+    text += [f"  other{r}[{label((name,))}]" for r, name in enumerate(_others(picture))]
+    for k, link in enumerate(picture.links):
+        text.append(f"  link{k}([{label(link.lines)}])")
+        text += [f"  {end} ---|{label((address,))}| link{k}" for end, address in _on_link(picture, k)]
     for n, node in enumerate(picture.nodes):
         text.append(f"  subgraph node{n}[{label((node.name,))}]")
         text.append(f"    node{n}eth0[{label((_port(node),))}]")
@@ -30,7 +34,7 @@ def mermaid(picture: Picture) -> str:
         for p, pod in enumerate(node.pods):
             end = f"node{n}pod{p}([{label((pod.name, *pod.addresses))}])"
             text.append(f"    {end}" if pod.host else f"    node{n}cni0 --- {end}")
-        text += ["  end", f"  router --- node{n}eth0"]
+        text += ["  end", f"  {_joint(picture, n)} --- node{n}eth0"]
     for one, other in _tunnels(picture):
         text.append(f"  node{one}tunnel -. {label((picture.backend.partition(',')[0],))} .- node{other}tunnel")
     if broken := list(_broken(picture)):
@@ -54,6 +58,7 @@ def dot(picture: Picture) -> str:
         text += [f"  outside [label={label(('outside', *picture.outside))}];", "  outside -- router;"]
     for n, host in enumerate(picture.hosts):
         text += [f"  host{n} [label={label(host.lines)}];", f"  host{n} -- router;"]
+    text += _dot_links(picture, label)
     for n, node in enumerate(picture.nodes):
         text.append(f"  subgraph cluster_node{n} {{")
         text.append(f"    label={label((node.name,))};")
@@ -67,7 +72,7 @@ def dot(picture: Picture) -> str:
         for p, pod in enumerate(node.pods):
             text.append(f"    node{n}pod{p} [label={label((pod.name, *pod.addresses))}];")
             text += [] if pod.host else [f"    node{n}cni0 -- node{n}pod{p};"]
-        text += ["  }", f"  router -- node{n}eth0;"]
+        text += ["  }", f"  {_joint(picture, n)} -- node{n}eth0;"]
     for one, other in _tunnels(picture):
         words = label((picture.backend.partition(",")[0],))
         text.append(f"  node{one}tunnel -- node{other}tunnel [style=dashed, constraint=false, label={words}];")
@@ -79,6 +84,14 @@ def dot(picture: Picture) -> str:
         for i, end in enumerate(service.foreign):
             text += [f"  service{s}end{i} [label={label((end,))}];", f"  service{s} -- service{s}end{i} [dir=forward];"]
     return "\n".join([*text, "}"]) + "\n"
+
+
+def _dot_links(picture: Picture, label: Callable[[Iterable[str]], str]) -> Iterator[str]:
+    """Several links, and the routers beside the first."""
+    yield from (f"  other{r} [label={label((name,))}];" for r, name in enumerate(_others(picture)))
+    for k, link in enumerate(picture.links):
+        yield f"  link{k} [shape=ellipse, label={label(link.lines)}];"
+        yield from (f"  {end} -- link{k} [label={label((address,))}];" for end, address in _on_link(picture, k))
 
 
 def _broken(picture: Picture) -> Iterator[str]:
@@ -96,6 +109,23 @@ def _broken(picture: Picture) -> Iterator[str]:
 def _router(picture: Picture) -> tuple[str, ...]:
     """What joins the nodes."""
     return ("router" if picture.router else "network", *picture.router, *picture.underlay)
+
+
+def _others(picture: Picture) -> tuple[str, ...]:
+    """The routers beside the first."""
+    return tuple(dict.fromkeys(name for link in picture.links for name, _ in link.routers if name != ROUTER))
+
+
+def _on_link(picture: Picture, number: int) -> Iterator[tuple[str, str]]:
+    """The routers of a link, as the text calls them, each with its address."""
+    others = _others(picture)
+    for name, address in picture.links[number].routers:
+        yield (ROUTER if name == ROUTER else f"other{others.index(name)}"), address
+
+
+def _joint(picture: Picture, node: int) -> str:
+    """What a node is plugged into."""
+    return next((f"link{k}" for k, link in enumerate(picture.links) if node in link.nodes), ROUTER)
 
 
 def _port(node: NodeBox) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_interface
 
+from k8snetlab.api import topology
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -22,6 +23,7 @@ from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.operations import ItemOperation
 from k8snetlab.dataplane.routing import Route
+from k8snetlab.render import links
 from k8snetlab.render import outside as outside_hosts
 from k8snetlab.render.lb import haproxy
 from k8snetlab.render.pods import DAD, NO_DAD, NO_IPV6
@@ -41,27 +43,27 @@ def render(snapshot: Snapshot) -> NodeDataplane:
     external = tuple(r for r in _external_routes(snapshot, nodes) if r.dst.partition("/")[0] not in taken)
     pools = lab.spec.loadBalancer.networks
     led = (*external, *map(Route, pools))
-    bridge_addresses = tuple(
-        Address(names.UNDERLAY_BRIDGE, with_length(pick(underlay.router, f) or gateway(cidr), cidr), f == "ipv4")
-        for f in FAMILIES
-        if (cidr := pick(underlay.cidr, f))
-    )
+    bridge_addresses = tuple(links.addresses(lab, names.ROUTER) if underlay.links else _addresses(lab))
+    # Without an address of its own a bridge takes its lowest port's, and another one when that port goes: who knows it
+    # by the old one reaches nothing for up to a minute. The CNI plugin bridge sets cni0's for this.
+    own = Bridge(names.UNDERLAY_BRIDGE, mac=_mac(bridge_addresses), mtu=underlay.mtu)
+    bridges = tuple(links.bridges(lab)) if underlay.links else (own,)
     router = Netns(
         name=names.node_netns(lab.name, names.ROUTER),
         hostname=names.ROUTER,
         role="router",
         sysctls=no_ipv6
         | {"net.ipv4.ip_forward": "1", "net.bridge.bridge-nf-call-iptables": "0"}
-        | {f"net.ipv4.conf.{names.UNDERLAY_BRIDGE}.arp_notify": "1"}
+        | {f"net.ipv4.conf.{bridge.name}.arp_notify": "1" for bridge in bridges}
+        | (links.SYSCTLS if underlay.links else {})
         | ({BY_CONNECTION.format("ipv4"): "1"} if pools else {})
         | ({BY_CONNECTION.format("ipv6"): "1"} if pools and not no_ipv6 else {})
         | ({} if no_ipv6 else {DAD.format("default"): "0", "net.ipv6.conf.all.forwarding": "1"})
-        | ({} if no_ipv6 else {f"net.ipv6.conf.{names.UNDERLAY_BRIDGE}.ndisc_notify": "1"}),
+        | ({} if no_ipv6 else {f"net.ipv6.conf.{bridge.name}.ndisc_notify": "1" for bridge in bridges}),
         links=(
             Device("lo"),
-            # Without an address of its own a bridge takes its lowest port's, and another one when that port goes: who
-            # knows it by the old one reaches nothing for up to a minute. The CNI plugin bridge sets cni0's for this.
-            Bridge(names.UNDERLAY_BRIDGE, mac=_mac(bridge_addresses), mtu=underlay.mtu),
+            *bridges,
+            *links.cables(lab),
             *(_port(lab, node) for node in nodes),
             Veth(
                 names.OUTSIDE,
@@ -78,8 +80,8 @@ def render(snapshot: Snapshot) -> NodeDataplane:
             *(Address(names.OUTSIDE, _gateway(a), family_of(a) == "ipv4") for a in outside),
             *outside_hosts.router_addresses(lab),
         ),
-        routes=(*external, *outside_hosts.router_routes(lab)),
-        networks=(*split(lab.spec.podCIDR), *pools),
+        routes=(*external, *outside_hosts.router_routes(lab), *links.routes(lab, names.ROUTER)),
+        networks=(*split(lab.spec.podCIDR), *pools, *(split(underlay.cidr) if underlay.links else ())),
         learns=bool(pools) or (lab.spec.network.routed and not lab.spec.network.calico),
     )
     beyond = Netns(
@@ -91,7 +93,16 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         addresses=tuple(Address(ETH0, a, family_of(a) == "ipv4") for a in outside),
         routes=tuple(_routes_beyond(lab, (*(r.dst for r in led), *map(host, listening)), outside)),
     )
-    return NodeDataplane(node=router, pods=(beyond, *outside_hosts.namespaces(lab, led)))
+    return NodeDataplane(node=router, pods=(beyond, *links.namespaces(lab), *outside_hosts.namespaces(lab, led)))
+
+
+def _addresses(lab: Lab) -> Iterator[Address]:
+    """The router's, where there is one link."""
+    underlay = lab.spec.underlay
+    for family in FAMILIES:
+        if cidr := pick(underlay.cidr, family):
+            own = with_length(pick(underlay.router, family) or gateway(cidr), cidr)
+            yield Address(names.UNDERLAY_BRIDGE, own, family == "ipv4")
 
 
 def _mac(addresses: Iterable[Address]) -> str:
@@ -106,13 +117,14 @@ def plugging(snapshot: Snapshot, node: str) -> tuple[ItemOperation, ...]:
 
 
 def _port(lab: Lab, node: Node) -> Veth:
+    link = topology.link_of(lab.spec.underlay, node.name)
     return Veth(
         names.underlay_veth(node.name),
         peer=ETH0,
         peer_netns=names.node_netns(lab.name, node.name),
         peer_mac=names.pod_mac(node.addresses[0]) if node.addresses else "",
         mtu=lab.spec.underlay.mtu,
-        master=names.UNDERLAY_BRIDGE,
+        master=link.name if link else names.UNDERLAY_BRIDGE,
     )
 
 
@@ -141,6 +153,8 @@ def published(service: Service) -> Iterable[bool]:
 
 
 def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Route]:
+    if snapshot.lab.spec.underlay.links:  # no router but the first would know of these addresses
+        return
     seen = set()
     led = snapshot.lab.spec.loadBalancer.mode != "none"
     for service in snapshot.select(Service, published, True).values():

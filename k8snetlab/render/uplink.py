@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from k8snetlab.api import topology
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.machines import interface_of
@@ -28,8 +29,11 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     for family in FAMILIES:
         address, cidr = pick(node.addresses, family), pick(lab.spec.underlay.cidr, family)
         if address and cidr and not machine:
-            addresses.append(Address(UPLINK, with_length(address, cidr), broadcast=family == "ipv4"))
+            link = topology.link_of(lab.spec.underlay, name)
+            own = with_length(address, link.cidr if link else cidr)
+            addresses.append(Address(UPLINK, own, broadcast=family == "ipv4"))
             router = pick(lab.spec.underlay.router, family) or gateway(cidr)
+            router = topology.gateway_of(lab.spec.underlay, name) or router
             routes.append(Route("default", dev=UPLINK, via=router))
     return NodeDataplane(
         Netns(

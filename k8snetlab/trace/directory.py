@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from k8snetlab.api import pools
+from k8snetlab.api import pools, topology
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.flannel import vtep_mac_of
 from k8snetlab.api.machines import is_machine
@@ -77,10 +77,18 @@ def _networks(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         if (outside := pick(spec.underlay.outside, family)) and not spec.machines:
             yield str(network(outside)), "the world outside"
             yield outside.partition("/")[0], "the host outside"
+    yield from _links(snapshot)
     for cidr in spec.loadBalancer.networks:
         yield cidr, "the load balancers' pool"
     for host in spec.hosts:
         yield from ((address, f"host {host.name} outside") for address in host.addresses)
+
+
+def _links(snapshot: Snapshot) -> Iterator[tuple[str, str]]:
+    for end in topology.ends(snapshot.lab):
+        yield str(network(end.link.cidr)), f"link {end.link.name}"
+        if end.is_router:
+            yield end.address, "the router" if end.name == names.ROUTER else end.name
 
 
 def _services(snapshot: Snapshot) -> Iterator[tuple[str, str]]:

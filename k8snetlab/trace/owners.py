@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Sequence
 
-from k8snetlab.api import lines, pools
+from k8snetlab.api import lines, pools, topology
 from k8snetlab.api.addressing import split
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod, Service
@@ -149,6 +149,9 @@ class Owners:
         if lab is None:
             return ""
         underlay = lab.spec.underlay
+        for end in topology.ends(lab):
+            if end.is_router and end.address == address:
+                return f"router {end.name} of Lab {lab.name}{at(lab)}"
         routers = {*split(underlay.router)}
         routers |= {str(network(cidr)[1]) for cidr in (*split(underlay.cidr), *split(underlay.outside))}
         places = {

@@ -49,7 +49,8 @@ def configuration(lab: Lab, speakers: Sequence[Speaker], services: Services = NO
         *(_kernel(lab, one, channel, services) for one, channel in zip(speakers, channels, strict=True)),
     ]
     for one, channel in zip(speakers, channels, strict=True):
-        lines += ["", *_told(channel, services.told.get(one.family, ())), *write(lab, one, channel)]
+        lines += ["", *_told(channel, services.told.get(one.family, ())), *(_outside(channel) if one.first else ())]
+        lines += write(lab, one, channel)
     return "\n".join(lines) + "\n"
 
 
@@ -67,7 +68,7 @@ def _router_id(speakers: Sequence[Speaker]) -> str:
 
 def _direct(speaker: Speaker, channels: Iterable[str]) -> str:
     """The networks of the node's own devices: known, so that nobody else's word on them counts."""
-    devices = f'"{BRIDGE}", "{speaker.device}"'
+    devices = ", ".join(f'"{name}"' for name in (BRIDGE, *(link.device for link in speaker.devices)))
     return f"protocol direct {{ {''.join(f'{channel}; ' for channel in channels)}interface {devices}; }}"
 
 
@@ -75,9 +76,19 @@ def _kernel(lab: Lab, speaker: Speaker, channel: str, services: Services) -> str
     """Into the kernel goes what leads to pods and, on the router, to Services: by all ways that are as good."""
     pool = [cidr for cidr in services.pool if family_of(cidr) == speaker.family]
     wanted = ", ".join(f"{cidr}+" for cidr in (pick(lab.spec.podCIDR, speaker.family), *pool))
-    known = f"source != RTS_DEVICE && net ~ [ {wanted} ]"
-    merged = "merge paths on; " if pool else ""
+    if lab.spec.underlay.links:
+        wanted += f", {pick(lab.spec.underlay.cidr, speaker.family)}+, 0.0.0.0/0"
+    known = f"source != RTS_DEVICE && source != RTS_STATIC && net ~ [ {wanted} ]"
+    merged = "merge paths on; " if pool or lab.spec.underlay.links else ""
     return f"protocol kernel {{ {merged}{channel} {{ import none; export where {known}; }}; }}"
+
+
+def _outside(channel: str) -> Iterator[str]:
+    """The first router's way to everything else, for all others: known to BIRD alone here, too."""
+    yield "protocol static outside {"
+    yield f"  {channel};"
+    yield "  route 0.0.0.0/0 blackhole;"
+    yield "}"
 
 
 def _told(channel: str, addresses: Sequence[str]) -> Iterator[str]:
@@ -91,18 +102,24 @@ def _told(channel: str, addresses: Sequence[str]) -> Iterator[str]:
 
 def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     routing = lab.spec.network.routing
-    own, template = routing.asNumber, f"nodes_{channel}"
+    template = f"nodes_{channel}"
     yield f"template bgp {template} {{"
-    yield f"  local {speaker.address} as {own};"
+    if not lab.spec.underlay.links:
+        yield f"  local {speaker.address} as {speaker.number};"
     yield "  direct;"
     if routing.timers == "fast":
         yield f"  {BGP_TIMERS.format(*(CALMER if is_calm(lab, speaker) else FAST))}"
     pods = f'source = RTS_DEVICE && ifname = "{BRIDGE}"' if lab.spec.network.routed else "false"
-    yield f"  {channel} {{ import all; export where {pods}; next hop self; }};"
+    told = 'source != RTS_STATIC || proto = "outside"' if not speaker.subnet and lab.spec.underlay.links else pods
+    yield f"  {channel} {{ import all; export where {told}; next hop self; }};"
     yield "}"
     for other in speaker.neighbours:
         yield f"protocol bgp {protocol_of(other.address)} from {template} {{"
-        yield f"  neighbor {other.address} as {own};"
+        if lab.spec.underlay.links:
+            yield f"  local {other.own} as {speaker.number};"
+        yield f"  neighbor {other.address} as {other.number};"
+        if other.number != speaker.number and speaker.subnet:
+            yield "  allow local as 1;"  # all nodes are of one autonomous system
         if other.name == ROUTER and lab.spec.loadBalancer.mode == "bgp":
             yield f'  {channel} {{ export where ({pods}) || proto = "services_{channel}"; }};'
         yield "}"
@@ -110,10 +127,14 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
 
 def _ospf(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     timers = f"{OSPF_TIMERS} " if lab.spec.network.routing.timers == "fast" else "type broadcast; "
+    told = 'where proto = "outside"' if speaker.first else "none"
     yield f"protocol ospf {'v2' if channel == 'ipv4' else 'v3'} ospf_{channel} {{"
-    yield f"  {channel} {{ import all; export none; }};"
+    yield f"  {channel} {{ import all; export {told}; }};"
     yield "  area 0 {"
-    yield f'    interface "{speaker.device}" {{ {timers}}};'
+    for link in speaker.devices:
+        cost = f"cost {link.cost}; " if link.cost else ""
+        kind = timers.replace("type broadcast", "type ptp") if link.pair else timers
+        yield f'    interface "{link.device}" {{ {kind}{cost}}};'
     if speaker.subnet:
         # Of the bridge only its address would be announced while no pod is on it.
         yield f"    stubnet {speaker.subnet};"
@@ -125,8 +146,12 @@ def _rip(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     version = "version 2; " if channel == "ipv4" else ""
     timers = f"{RIP_TIMERS} " if lab.spec.network.routing.timers == "fast" else ""
     yield f"protocol rip{'' if channel == 'ipv4' else ' ng'} rip_{channel} {{"
-    yield f'  {channel} {{ import all; export where source = RTS_RIP || ifname = "{BRIDGE}"; }};'
-    yield f'  interface "{speaker.device}" {{ {version}{timers}}};'
+    told = f'source = RTS_RIP || ifname = "{BRIDGE}"'
+    if lab.spec.underlay.links:
+        told = "source = RTS_RIP || source = RTS_DEVICE" + (' || proto = "outside"' if speaker.first else "")
+    yield f"  {channel} {{ import all; export where {told}; }};"
+    for link in speaker.devices:
+        yield f'  interface "{link.device}" {{ {version}{timers}}};'
     yield "}"
 
 

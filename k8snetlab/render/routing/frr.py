@@ -7,10 +7,8 @@ protocols find them by multicast, so that a node that comes or goes changes no f
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from ipaddress import ip_interface
 
 from k8snetlab.api.lab import Lab
-from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.names import BRIDGE
 from k8snetlab.render.routing.speakers import Speaker
 
@@ -34,25 +32,28 @@ def _file(speaker: Speaker, lines: Iterator[str] | tuple[str, ...]) -> str:
     return "\n".join((f"hostname {speaker.name}", "log stdout", *lines)) + "\n"
 
 
-def _link(lab: Lab, speaker: Speaker) -> str:
-    return str(ip_interface(pick(lab.spec.underlay.cidr, speaker.family)).network)
-
-
 def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
     fast = lab.spec.network.routing.timers == "fast"
-    yield f"interface {speaker.device}"
-    if fast:
-        yield " ip ospf network point-to-multipoint"
-        yield " ip ospf dead-interval minimal hello-multiplier 4"
+    for link in speaker.devices:
+        yield f"interface {link.device}"
+        if link.cost:
+            yield f" ip ospf cost {link.cost}"
+        if fast:
+            yield f" ip ospf network {'point-to-point' if link.pair else 'point-to-multipoint'}"
+            yield " ip ospf dead-interval minimal hello-multiplier 4"
     yield "router ospf"
     yield f" ospf router-id {speaker.address}"
-    yield " maximum-paths 1"  # of several next hops a packet's hash decides, and no trace can say which
+    if not lab.spec.underlay.links:
+        yield " maximum-paths 1"  # on one link a second way is a detour by another node
     if fast:
         yield " timers throttle spf 0 50 500"
         yield " timers throttle lsa all 0"
         yield " timers lsa min-arrival 0"
     yield f" passive-interface {BRIDGE}"
-    yield f" network {_link(lab, speaker)} area 0"
+    for link in speaker.devices:
+        yield f" network {link.network} area 0"
+    if speaker.first:
+        yield " default-information originate always"
     if speaker.subnet:
         yield f" network {speaker.subnet} area 0"
 
@@ -62,7 +63,12 @@ def _rip(lab: Lab, speaker: Speaker) -> Iterator[str]:
     yield " version 2"
     if lab.spec.network.routing.timers == "fast":
         yield " timers basic 5 15 5"
-    yield f" network {speaker.device}"
+    for link in speaker.devices:
+        yield f" network {link.device}"
+    if speaker.first:
+        yield " default-information originate"
+    if lab.spec.underlay.links:
+        yield " allow-ecmp"
     yield f" network {BRIDGE}"
     yield f" passive-interface {BRIDGE}"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 import msgspec
+from msgspec.structs import replace
 
+from k8snetlab.api import topology
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.families import FAMILIES, pick
+from k8snetlab.dataplane.families import FAMILIES, network, pick
 from k8snetlab.dataplane.names import ETH0, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
@@ -20,35 +22,109 @@ CALM = 10
 
 
 class Speaker(msgspec.Struct, frozen=True):
-    """A node, or the router, as its daemons see it in one family: its address on the nodes' link, its pods' subnet
-    ("" for the router), the device by which it reaches the others, and those others."""
+    """A node, or a router, as its daemons see it in one family: its address on the nodes' link or its first one, its
+    pods' subnet ("" for a router), the devices by which it reaches the others, and those others. `number` is its
+    autonomous system. The `first` router tells of the way to the outside, where there are several links."""
 
     name: str
     family: Family
     address: str
     subnet: str
-    device: str
+    devices: tuple[Attached, ...]
     neighbours: tuple[Neighbour, ...] = ()
+    number: int = 0
+    first: bool = False
+
+
+class Attached(msgspec.Struct, frozen=True):
+    """A device on a link, the link's network, and (of several links) what OSPF counts for it, 0 for its own choice."""
+
+    device: str
+    network: str
+    cost: int = 0
+    pair: bool = False
+    """Two routers stand on the link, and nobody else."""
 
 
 class Neighbour(msgspec.Struct, frozen=True):
-    """Another node, or the router, in one family; `subnet` is its pods', "" for the router."""
+    """Another node, or a router, in one family; `subnet` is its pods', "" for a router. `own` is the address by which
+    it is spoken with, `number` its autonomous system."""
 
     name: str
     address: str
     subnet: str
+    own: str = ""
+    number: int = 0
+    identity: str = ""
+    """Its router id, where that may be another of its addresses."""
 
 
 def speakers(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
     """The node `name`, or the router, once for each family that pods have. Where no daemon makes the routes to pods,
     nodes have nothing to tell but addresses of load balancers, and those to the router alone."""
+    lab = snapshot.lab
+    if lab.spec.underlay.links:
+        yield from _on_links(snapshot, name)
+        return
     for family in FAMILIES:
         everybody = {one.name: one for one in _everybody(snapshot, family)}
         if own := everybody.pop(name, None):
-            device = UNDERLAY_BRIDGE if name == ROUTER else ETH0
-            meets_all = name == ROUTER or snapshot.lab.spec.network.routed
+            device = Attached(UNDERLAY_BRIDGE if name == ROUTER else ETH0, _link(lab, family))
+            number = lab.spec.network.routing.asNumber
+            meets_all = name == ROUTER or lab.spec.network.routed
             others = everybody.values() if meets_all else [everybody[ROUTER]] if ROUTER in everybody else []
-            yield Speaker(name, family, own.address, own.subnet, device, tuple(others))
+            known = tuple(replace(other, own=own.address, number=number) for other in others)
+            yield Speaker(name, family, own.address, own.subnet, (device,), known, number)
+
+
+def _link(lab: Lab, family: Family) -> str:
+    cidr = pick(lab.spec.underlay.cidr, family)
+    return str(network(cidr)) if cidr else ""
+
+
+def _on_links(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
+    """Neighbours are those on the same links."""
+    lab = snapshot.lab
+    own = topology.of(lab, name)
+    numbers = _numbers(lab)
+    subnets = {node.name: pick(node.podCIDRs, "ipv4") for node in snapshot.all(Node).values() if node.network_available}
+    if not own or not (own[0].is_router or subnets.get(name)):
+        return
+    counts = lab.spec.network.backend == "ospf"
+    yield Speaker(
+        name,
+        "ipv4",
+        own[0].address,
+        subnets.get(name, ""),
+        tuple(_attached(end, counts) for end in own),
+        tuple(
+            Neighbour(
+                other.name,
+                other.address,
+                subnets.get(other.name, ""),
+                end.address,
+                numbers[other.name],
+                topology.of(lab, other.name)[0].address,
+            )
+            for end in own
+            for other in topology.beside(lab, end)
+            if other.is_router or subnets.get(other.name)
+        ),
+        numbers[name],
+        name == ROUTER,
+    )
+
+
+def _attached(end: topology.End, counts: bool) -> Attached:
+    pair = len(end.link.routers) == 2 and not end.link.nodes
+    return Attached(end.device, str(network(end.link.cidr)), end.link.cost if counts else 0, pair)
+
+
+def _numbers(lab: Lab) -> dict[str, int]:
+    """Autonomous systems of several links: nodes have that of the lab, each router one of the next."""
+    first = lab.spec.network.routing.asNumber
+    routers = {name: first + 1 + at for at, name in enumerate(topology.routers(lab.spec.underlay))}
+    return {end.name: routers.get(end.name, first) for end in topology.ends(lab)}
 
 
 def _everybody(snapshot: Snapshot, family: Family) -> Iterator[Neighbour]:
@@ -70,20 +146,32 @@ def wanted(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
 
     `via` is "" where the next hop is a link-local address of the neighbour's: RIPng and OSPFv3 name those.
     """
-    network = snapshot.lab.spec.network
-    if not network.routed:
+    spec = snapshot.lab.spec.network
+    if not spec.routed:
         return ()
-    if network.calico:
+    if spec.calico:
         others = [one for one in holders(snapshot).values() if one.name != name] if name != ROUTER else []
         return tuple(
             Route(held.cidr, via=one.address) for one in others for held in one.led_to if held.pool.vxlanMode == "Never"
         )
+    if snapshot.lab.spec.underlay.links:
+        return tuple(_far(snapshot, name))
     return tuple(
-        Route(other.subnet, via=other.address if one.family == "ipv4" or network.backend == "bgp" else "")
+        Route(other.subnet, via=other.address if one.family == "ipv4" or spec.backend == "bgp" else "")
         for one in speakers(snapshot, name)
         for other in one.neighbours
         if other.subnet
     )
+
+
+def _far(snapshot: Snapshot, name: str) -> Iterator[Route]:
+    """With several links: straight to pods of nodes beside it, by whomever to others."""
+    near = {other.subnet: other.address for one in speakers(snapshot, name) for other in one.neighbours if other.subnet}
+    if near or topology.of(snapshot.lab, name):
+        for node in snapshot.all(Node).values():
+            subnet = pick(node.podCIDRs, "ipv4") if node.network_available else ""
+            if subnet and node.name != name:
+                yield Route(subnet, via=near.get(subnet, ""))
 
 
 def lacking(routes: Iterable[Route], held: Iterable[Route]) -> tuple[Route, ...]:

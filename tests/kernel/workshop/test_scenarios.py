@@ -21,6 +21,7 @@ DAMAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "outside-database": (("delete", "endpoints", "mysql"),),
     "calico": (("pause", "k8s-node-1"), ("exec", "k8s-node-1", "--", "ip", "link", "set", "eth0", "down")),
     "mysql-and-myweb": (("delete", "service", "mysql"),),
+    "racks": (("link", "down", "leaf2"),),
     "three-tiers": (("delete", "networkpolicy", "app", "-n", "shop"),),
 }
 

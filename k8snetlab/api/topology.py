@@ -1,0 +1,123 @@
+"""An underlay of several links with routers between: who stands on which, by which address, and the shortest ways.
+
+Every link is a network of its own. Its routers have its first addresses, in their order, the first of them is where its
+nodes send what they have no route for. The lab's own router, `router`, is one of them.
+"""
+
+from __future__ import annotations
+
+import functools
+import heapq
+from collections.abc import Iterator, Mapping
+from ipaddress import IPv4Network, ip_network
+from typing import NamedTuple
+
+from k8snetlab.api.lab import Lab, LabSpec, Underlay, UnderlayLink
+from k8snetlab.dataplane.names import ETH0, ROUTER
+
+
+class End(NamedTuple):
+    """Where a router or a node stands on a link: the link, its own address there, and the device by which it does."""
+
+    link: UnderlayLink
+    name: str
+    address: str
+    device: str
+
+    @property
+    def length(self) -> int:
+        return ip_network(self.link.cidr).prefixlen
+
+    @property
+    def is_router(self) -> bool:
+        return self.name in self.link.routers
+
+
+def routers(underlay: Underlay) -> tuple[str, ...]:
+    """All, the lab's own first; none but that where there is one link."""
+    return (ROUTER, *(name for name in underlay.routers if name != ROUTER)) if underlay.links else (ROUTER,)
+
+
+def router_address(link: UnderlayLink, router: str) -> str:
+    return str(ip_network(link.cidr)[1 + link.routers.index(router)])
+
+
+def link_of(underlay: Underlay, node: str) -> UnderlayLink | None:
+    """The link that a node stands on."""
+    return next((link for link in underlay.links if node in link.nodes), None)
+
+
+def gateway_of(underlay: Underlay, node: str) -> str:
+    """Where a node sends what it has no route for; "" where there is one link for all."""
+    link = link_of(underlay, node)
+    return router_address(link, link.routers[0]) if link else ""
+
+
+def ends(lab: Lab) -> tuple[End, ...]:
+    """Of all links, routers first. A lab with its defaults."""
+    nodes = () if isinstance(lab.spec.nodes, int) else lab.spec.nodes
+    return _ends(lab.spec.underlay, tuple((node.name, node.address) for node in nodes))
+
+
+@functools.lru_cache(maxsize=64)
+def _ends(underlay: Underlay, nodes: tuple[tuple[str, str], ...]) -> tuple[End, ...]:
+    found: list[End] = []
+    given = dict(nodes)
+    for link in underlay.links:
+        found += (End(link, name, router_address(link, name), link.name) for name in link.routers)
+        found += (End(link, name, given[name], ETH0) for name in link.nodes if given.get(name))
+    return tuple(found)
+
+
+def of(lab: Lab, name: str) -> tuple[End, ...]:
+    """The ends of a router or a node."""
+    return tuple(end for end in ends(lab) if end.name == name)
+
+
+def beside(lab: Lab, end: End) -> Iterator[End]:
+    """The others on its link."""
+    yield from (other for other in ends(lab) if other.link is end.link and other.name != end.name)
+
+
+def shares_link(underlay: Underlay, one: str, other: str) -> bool:
+    """Whether two nodes stand on the same link."""
+    return link_of(underlay, one) is link_of(underlay, other)
+
+
+def addressed(spec: LabSpec, name: str) -> IPv4Network | None:
+    """The network that a node's address is of, where links have one each; None for one that cannot be read."""
+    link = link_of(spec.underlay, name)
+    try:
+        return IPv4Network(link.cidr) if link else None
+    except ValueError:
+        return None
+
+
+def distances(lab: Lab, start: str) -> Mapping[str, int]:
+    """What the cheapest way from a router to each router costs. Nodes forward nothing for others."""
+    costs, queue = {start: 0}, [(0, start)]
+    while queue:
+        cost, name = heapq.heappop(queue)
+        if cost > costs[name]:
+            continue
+        for end in of(lab, name):
+            for other in beside(lab, end):
+                further = cost + end.link.cost
+                if other.is_router and further < costs.get(other.name, further + 1):
+                    costs[other.name] = further
+                    heapq.heappush(queue, (further, other.name))
+    return costs
+
+
+def next_hop(lab: Lab, router: str, goals: tuple[str, ...]) -> End | None:
+    """The neighbour by which a router reaches one of other routers, by a cheapest way, the first of several; None where
+    there is none."""
+    costs = [distances(lab, goal) for goal in goals]
+    found: tuple[int, End] | None = None
+    for end in of(lab, router):
+        for other in beside(lab, end):
+            rests = [known[other.name] for known in costs if other.name in known]
+            cost = end.link.cost + min(rests) if rests and other.is_router else None
+            if cost is not None and (found is None or cost < found[0]):
+                found = cost, other
+    return found[1] if found else None

@@ -1,0 +1,118 @@
+"""Several links with routers between: two racks and a spine under each backend, and links and routers that die."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.addons.routing import PACKAGES
+from k8snetlab.testing import Lab, eventually
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(not all(shutil.which(one) for one, _ in PACKAGES.values()), reason="bird or frr is missing"),
+]
+RACKS = Path(__file__).parents[3] / "scenarios" / "racks"
+BACKENDS = {
+    "ospf": "{backend: ospf}",
+    "bgp": "{backend: bgp}",
+    "rip": "{backend: rip}",
+    "vxlan": "{}",
+    "ospf by bird": "{backend: ospf, routing: {daemon: bird}}",
+    "rip by frr": "{backend: rip, routing: {daemon: frr}}",
+}
+FAR = "10.244.3.0/24"
+BY_SPINE, BY_ROUTER = "192.168.11.1", "192.168.13.1"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("racks")
+
+
+@pytest.fixture(scope="module")
+def lab(home: Path) -> Iterator[Lab]:
+    made = Lab(home)
+    yield made
+    made.run("down", code=None)
+
+
+def up(lab: Lab, home: Path, backend: str) -> Path:
+    manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", BACKENDS[backend])
+    file = home / "lab.yaml"
+    file.write_text(manifest.replace("metadata: {name: racks}\n", "") + "---\n" + (RACKS / "pods.yaml").read_text())
+    lab.run("up", str(file))
+    return file
+
+
+def hops(lab: Lab, dst: str = FAR) -> set[str]:
+    """The neighbours by which leaf1 leads there."""
+    words = lab.shell("leaf1", "ip", "route", "show", dst).split()
+    return {after for word, after in itertools.pairwise(words) if word == "via"}
+
+
+def answered(lab: Lab, target: str = "far:8080") -> bool:
+    return lab.probe("client", target).answeredBy == "far"
+
+
+def met(lab: Lab) -> list[str]:
+    """The routers that a packet from rack to rack passes as one, as it was seen."""
+    found = lab.json("trace", "client", "far")
+    assert found["observed"]["agrees"] and found["observed"]["fate"] == "answered", found["observed"]
+    way = found["ways"][found["chosen"]]
+    routed = [h["place"] for h in way["there"] if any(one["what"] == "route" for one in h["decisions"])]
+    return [place for place in dict.fromkeys(routed) if place in ("leaf1", "leaf2", "spine", "router")]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_packets_cross_routers_under_each_backend_by_all_ways_as_good(lab: Lab, home: Path, backend: str) -> None:
+    up(lab, home, backend)
+    assert lab.whole() and answered(lab)
+    assert lab.probe("outside", "192.168.2.21:30080").reached, "the way back leads by routers, too"
+    crossed = met(lab)
+    assert {"leaf1", "leaf2"} <= {*crossed} and {"spine", "router"} & {*crossed}
+    if backend == "vxlan":
+        assert not hops(lab) and len(hops(lab, "192.168.2.0/24")) == 1, "no router knows of pods"
+    elif backend == "rip by frr":
+        assert hops(lab) <= {BY_SPINE, BY_ROUTER} and hops(lab)
+    else:
+        assert hops(lab) == {BY_SPINE, BY_ROUTER}
+    assert lab.json("diagnose")["findings"] == []
+
+
+@pytest.mark.parametrize("backend", ["ospf", "bgp"])
+def test_traffic_goes_on_when_a_link_or_a_router_dies(lab: Lab, home: Path, backend: str) -> None:
+    up(lab, home, backend)
+    lab.run("link", "down", "leaf1:up1")
+    eventually(lambda: hops(lab) == {BY_ROUTER} and answered(lab))
+    (first, *_) = lab.json("diagnose", code=1)["findings"]
+    assert "leaf1: up1 is down, as `k8snetlab link down` has it" in first["message"]
+    lab.run("link", "up", "leaf1:up1")
+    eventually(lambda: hops(lab) == {BY_SPINE, BY_ROUTER})
+    lab.run("link", "down", "spine")
+    eventually(lambda: hops(lab) == {BY_ROUTER} and answered(lab) and "spine" not in met(lab))
+    silent = {one["name"]: one["neighbours"] for one in lab.json("routing")["nodes"]}["spine"]
+    eventually(lambda: lab.json("routing", "spine")["nodes"][0]["missing"] != [])
+    assert {one["name"] for one in silent} >= {"leaf1", "leaf2"}
+    lab.run("link", "up", "spine")
+    eventually(lambda: hops(lab) == {BY_SPINE, BY_ROUTER} and lab.json("diagnose", code=None)["findings"] == [])
+
+
+def test_the_links_of_a_lab_that_runs_are_kept_and_its_routers_are_places(lab: Lab, home: Path) -> None:
+    file = up(lab, home, "ospf")
+    file.write_text(file.read_text().replace("cidr: 192.168.11.0/30", "cidr: 192.168.99.0/30"))
+    assert "spec.underlay cannot be changed while the lab runs" in lab.run("up", str(file), code=2)
+    said = [row for table in lab.json("tables", "leaf1", "routes")["tables"] for row in table["rows"]]
+    (far,) = (row for row in said if row["line"].startswith(FAR))
+    assert far["owner"] == "FRR, by OSPF"
+    assert "to 192.168.11.1 (spine) or 192.168.13.1 (the router), which told of it" in far["meaning"]
+    lines = lab.run("graph").splitlines()
+    assert any("link up1<br/>192.168.11.0/30<br/>cost 10" in line for line in lines) and '  other2["spine"]' in lines
+    assert "spine:up1" in lab.run("link", "set", "spine:up1", "--rate", "10mbit")
+    assert "spine: up1 sends with rate 10mbit" in lab.run("diagnose", code=1)
+    lab.run("link", "clear", "spine")
+    assert "its devices: spine:up1, spine:up2" in lab.run("link", "down", "spine:eth9", code=2)
