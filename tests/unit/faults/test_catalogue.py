@@ -154,7 +154,7 @@ def test_a_fault_is_declared_in_full(name: str) -> None:
     assert one.title and one.symptom and one.touches and len(one.title) < 80
 
 
-@pytest.mark.parametrize("name", FAULTS.keys() - OF_PLANES)
+@pytest.mark.parametrize("name", [name for name in FAULTS if name not in OF_PLANES])
 def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     name: str, snapshot: Snapshot, asking: Snapshot, by_ospf: Snapshot, by_bgp: Snapshot, by_calico: Snapshot
 ) -> None:
