@@ -24,6 +24,7 @@ from k8snetlab.dataplane.holds import Holds
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.messages.status import ManagerStatus
+from k8snetlab.running import beats
 from k8snetlab.running.looks import Looks
 from k8snetlab.supervision import Supervisor
 
@@ -260,7 +261,8 @@ class AgentTask:
 
     async def _run(self) -> None:
         while True:
-            delay = BACKOFF[min(self.state.failures, len(BACKOFF)) - 1] if self.state.failures else TICK
+            failures = self.state.failures
+            delay = BACKOFF[min(failures, len(BACKOFF)) - 1] if failures else beats.until(TICK)
             try:
                 # Not wait_for: that of Python 3.11 forgets a cancellation that comes together with the event.
                 async with asyncio.timeout(delay):

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from k8snetlab.addons.announcers import announcers
 from k8snetlab.api.core import Node, Service
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.selection import balanced
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers import load_balancers
 from k8snetlab.render.lb import candidates
+from k8snetlab.running import beats
 
 SPEAKER = "metallb-speaker"
 PROTOCOLS = {"l2": "layer2", "bgp": "bgp"}
@@ -32,20 +34,29 @@ class Announcements:
         self._cluster, self._files, self._leads = cluster, files, leads
         self._failed: dict[tuple[Key, str], str] = {}
         self._assigned: dict[tuple[Key, str], tuple[str, ...]] = {}
+        self.looks = 0
 
     async def follow(self) -> None:
         """For as long as the lab lives."""
         before: Snapshot | None = None
         while True:
+            await self._balanced()
+            self.looks += 1
             snapshot = self._cluster.snapshot
             mode = snapshot.lab.spec.loadBalancer.mode
             leads = self._leads()
-            if mode != "none" and leads and (before is None or list(snapshot.changes(Service, before))):
+            if leads and (before is None or list(snapshot.changes(Service, before))):
                 self._tell_failures(snapshot)
             before = snapshot if leads else None
             if mode in PROTOCOLS:
                 self._tell_announcers(snapshot, mode)
-            await asyncio.sleep(TICK)
+            await asyncio.sleep(beats.until(TICK))
+
+    async def _balanced(self) -> None:
+        """Until the lab has a load balancer: where it has none, there is nothing to look at again and again."""
+        async for snapshot in self._cluster.changes(kinds=(Lab,)):
+            if snapshot.lab.spec.loadBalancer.mode != "none":
+                return
 
     def _tell_failures(self, snapshot: Snapshot) -> None:
         found: dict[tuple[Key, str], str] = {}

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.kernel import neighbours
+from k8snetlab.running import beats
 
 PACE = 1.0
 """Seconds between two looks."""
@@ -27,7 +28,7 @@ class Overflows:
 
     async def watch(self) -> None:
         while True:
-            await asyncio.sleep(PACE)
+            await asyncio.sleep(beats.until(PACE))
             self.look()
 
     def look(self) -> None:

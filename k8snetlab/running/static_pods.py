@@ -22,6 +22,7 @@ from k8snetlab.api.snapshot import Key
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError, ManifestError
+from k8snetlab.running import beats
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class StaticPods:
                 self._wanted = {pod.key: pod for _, _, pod in found if isinstance(pod, Pod)}
                 self._looked = True
                 await self._bring()
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(beats.until(LOOK))
 
     def _read(self, nodes: list[Node]) -> list[tuple[Node, Path, Pod | str]]:
         """What each file says: a pod, or what is wrong with it."""
