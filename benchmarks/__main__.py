@@ -31,6 +31,7 @@ def main(words: Sequence[str] | None = None) -> int:
             asked.json.open("ab").close()  # it is known now, not after ten minutes, that it can be written
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    machine.compile_all()
     where = recorded.machine()
     console.print(where, highlight=False)
     outcomes: list[Outcome] = []

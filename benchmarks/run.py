@@ -45,6 +45,10 @@ OFTEN = 10.0
 """Seconds between two lines that say how far it is, where nobody looks at a terminal."""
 
 
+LATE = 600.0
+"""Seconds after which what is left is measured once each, so that the whole ends within a quarter of an hour."""
+
+
 class CannotRunError(Exception):
     """This machine lacks what a benchmark needs; its message says what, and how to get it."""
 
@@ -90,6 +94,12 @@ class Run:
             self._said = took
             self._console.print(self._text(what), highlight=False, markup=False, soft_wrap=True)
 
+    def hurry(self) -> None:
+        """One round each from now on, where it is late."""
+        if self.scale.rounds > 1 and not self.scale.large and time.monotonic() - self._began > LATE:
+            self.scale = msgspec.structs.replace(self.scale, rounds=1)
+            self.begins(f"more than {LATE / 60:.0f} minutes have passed: what is left is measured once each")
+
     def _text(self, what: str) -> str:
         return f"{time.monotonic() - self._began:5.0f} s  {self._name}: {what}"
 
@@ -119,6 +129,7 @@ def run(names: Sequence[str], scale: Scale, console: Console) -> Iterator[Outcom
     running = Run(scale, console)
     for name in names:
         outcome = None
+        running.hurry()
         with running.of(name):
             outcome = _outcome(name, importlib.import_module(f"benchmarks.{name}"), running)
         for trouble in (outcome.cannot and f"cannot run: {outcome.cannot}", outcome.failed):

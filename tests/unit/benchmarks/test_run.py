@@ -7,12 +7,16 @@ import io
 import os
 import signal
 import sys
+import sysconfig
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 from rich.console import Console
 
+import k8snetlab
+from benchmarks import machine
 from benchmarks.__main__ import main
 from benchmarks.report import Outcome
 from benchmarks.rows import Row
@@ -64,6 +68,37 @@ def test_one_that_cannot_run_says_why_and_the_others_go_on(outcomes: Callable[..
 def test_one_that_fails_says_why_and_the_others_go_on(outcomes: Callable[..., list[Outcome]]) -> None:
     first, second, third = outcomes(raising(FailedError("up: exit 1")), raising(KeyError("x")), nothing)
     assert (first.failed, second.failed[:16], third.failed) == ("up: exit 1", "KeyError: 'x' (t", "")
+
+
+def test_what_is_left_when_it_is_late_is_measured_once_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    for number in range(3):
+
+        def rows(running: Run, number: int = number) -> Iterator[Row]:
+            seen.append(running.scale.rounds)
+            if number == 1:
+                monkeypatch.setattr("benchmarks.run.LATE", -1.0)
+            yield ROW
+
+        module = ModuleType(f"benchmarks.slow{number}", "A fake.")
+        module.rows = rows  # type: ignore[attr-defined]
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    said = io.StringIO()
+    assert len([*run(["slow0", "slow1", "slow2"], Scale(), Console(file=said))]) == 3
+    assert (seen, said.getvalue().count("what is left is measured once each")) == ([3, 3, 1], 1)
+
+
+def test_labs_run_bytecode_though_python_is_told_not_to_write_any(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for place, name in (("own", "__init__.py"), ("site", "other.py")):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / name).write_text("x = 1\n")
+    monkeypatch.setattr(k8snetlab, "__file__", str(tmp_path / "own" / "__init__.py"))
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path / "site"))
+    machine.compile_all()
+    assert sorted(file.name.partition(".")[0] for file in tmp_path.rglob("*.pyc")) == ["__init__", "other"]
 
 
 def test_an_interrupt_keeps_what_was_found_and_ends_the_run(outcomes: Callable[..., list[Outcome]]) -> None:
