@@ -72,7 +72,8 @@ async def _probe(place: Place, target: Target, snapshot: Snapshot, timeout: floa
         if target.protocol == ICMP:
             answer = await _ping(place.netns, target.address, snapshot)
         else:
-            answer = await asyncio.wait_for(_exchange(place.netns, target), timeout)
+            async with asyncio.timeout(timeout):
+                answer = await _exchange(place.netns, target)
     except TimeoutError:
         error = f"no answer within {timeout:g} s"
     except OSError as refused:

@@ -162,22 +162,29 @@ class Followed:
 
 
 class _Selected:
-    """Whether a Service selects one of some pods; asked again, only of the pods that are other ones than before."""
+    """Whether a Service selects one of some pods. The one that was found is the answer for as long as it is there;
+    asked are only pods that are other ones than before."""
 
     def __init__(self) -> None:
         self._services: Mapping[Key, Service] = {}
-        self._asked: dict[Key, Pod] = {}
-        self._found: set[Key] = set()
+        self._not: dict[Key, Pod] = {}
+        self._found: Pod | None = None
 
     def any(self, pods: Mapping[Key, Pod], snapshot: Snapshot) -> bool:
         services = snapshot.all(Service)
         if services is not self._services:
-            self._services, self._asked, self._found = services, {}, set()
-        for key, pod in pods.items():
-            if self._asked.get(key) is not pod:
-                self._asked[key] = pod
-                (self._found.add if services_of(pod, snapshot) else self._found.discard)(key)
-        return bool(self._found)
+            self._services, self._not, self._found = services, {}, None
+        if self._found is not None and pods.get(self._found.key) is self._found:
+            return True
+        asked = (pod for key, pod in pods.items() if self._not.get(key) is not pod)
+        self._found = next((pod for pod in asked if self._selects(pod, snapshot)), None)
+        return self._found is not None
+
+    def _selects(self, pod: Pod, snapshot: Snapshot) -> bool:
+        if services_of(pod, snapshot):
+            return True
+        self._not[pod.key] = pod
+        return False
 
 
 def _wanted(workload: Workload) -> int:

@@ -10,6 +10,7 @@ import pytest
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.meta import Object, OwnerReference
+from k8snetlab.api.selection import services_of
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.running.followed import Followed
 
@@ -55,6 +56,33 @@ def test_a_pod_that_a_service_selects_concerns_every_node() -> None:
     followed = Followed([pod])
     followed.look(world)
     assert followed.nodes(world) is None
+
+
+def test_of_a_thousand_pods_one_that_a_service_selects_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def counted(pod: Pod, snapshot: Snapshot) -> list[Service]:
+        nonlocal asked
+        asked += 1
+        return services_of(pod, snapshot)
+
+    def labelled(number: int, app: str) -> Object:
+        pod = made(Pod, f"web-{number}", SET, spec={"nodeName": "node1"})
+        return msgspec.structs.replace(pod, metadata=msgspec.structs.replace(pod.metadata, labels={"app": app}))
+
+    monkeypatch.setattr("k8snetlab.running.followed.services_of", counted)
+    pods = [labelled(number, "web") for number in range(1000)]
+    world = Snapshot.of([WEB, SET, *pods, made(Service, "web", spec={"selector": {"app": "web"}})])
+    followed = Followed([WEB])
+    for _ in range(3):
+        followed.look(world)
+        assert followed.nodes(world) is None
+    assert asked == 1
+    first = labelled(0, "other")
+    world = world.changed([(Pod, first.key, first)], 2)
+    followed.look(world)
+    assert followed.nodes(world) is None, "others are selected still"
+    assert asked == 3
 
 
 def test_pods_of_a_deleted_deployment_are_followed_when_their_owners_are_gone() -> None:
