@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import logging
 import re
-import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
@@ -61,7 +60,7 @@ class Authentication:
         """Whose it is, and for which of the audiences it is good. Raises BadTokenError."""
         if len(token) > LONGEST:
             raise BadTokenError(f"a token of {len(token)} characters")
-        now, key = time.time(), f"{','.join(audiences)} {token}"
+        now, key = self.keys.now(), f"{self.keys.ahead} {','.join(audiences)} {token}"
         claims = self._read.get(key)
         if claims is None:
             claims = self.keys.signer.claims(token, audiences, now)

@@ -5,7 +5,6 @@ Source: Kubernetes pkg/registry/core/serviceaccount/storage/token.go, pkg/apis/a
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -54,7 +53,7 @@ def issued(account: ServiceAccount, body: Any, snapshot: Snapshot, keys: Keys, d
         message = f"spec.expirationSeconds: Invalid value: {seconds}: may not specify a duration {bound}"
         raise RequestError(message, "", "Invalid", 422)
     held = _bound(spec.boundObjectRef, account, snapshot) if spec.boundObjectRef else {}
-    audiences, now = spec.audiences or [ISSUER], time.time()
+    audiences, now = spec.audiences or [ISSUER], keys.now()
     whom = Account(account.namespace, account.name, account.metadata.uid, held)
     token = "" if dry else keys.signer.token(whom, audiences, seconds, now)
     reference = msgspec.to_builtins(spec.boundObjectRef) if spec.boundObjectRef else None

@@ -31,6 +31,7 @@ Kind = Literal[
     "lease",
     "controller",
     "process",
+    "clock",
 ]
 WHOLE = "*"
 """In the place of a chain's name: every chain of the table."""
@@ -42,8 +43,9 @@ class Hold(msgspec.Struct, frozen=True):
     "flannel.1 10.244.2.0", "net.ipv4.ip_forward", "nat KUBE-SERVICES", "nat PREROUTING" (the jumps in that chain).
 
     `misses` are the answers to what the kernel of a node asks, `agent` is all that a node's agent does: there `object`
-    is the node's name. Three are of no namespace (""): the `lease` of a node's pod subnet, which nobody renews, a
-    `controller`, by its name, which looks at nothing, and the `process` of an add-on of that name, which hangs.
+    is the node's name. Four are of no namespace (""): the `lease` of a node's pod subnet, which nobody renews, a
+    `controller`, by its name, which looks at nothing, the `process` of an add-on of that name, which hangs, and the
+    `clock` of the API, by the seconds that it is ahead of the machine's.
     """
 
     netns: str

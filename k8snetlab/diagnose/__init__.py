@@ -3,6 +3,7 @@
 __all__ = [
     "announced",
     "balancers",
+    "clocks",
     "components",
     "connections",
     "doors",

@@ -71,6 +71,8 @@ class Desired(msgspec.Struct, frozen=True):
     refused: Refused = NOTHING_REFUSED
     plane: Plane | None = None
     """A control plane of the lab's own, as it is now."""
+    ahead: float = 0.0
+    """By how many seconds the API's clock is ahead of the machine's."""
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

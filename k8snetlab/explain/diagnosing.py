@@ -20,6 +20,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose import (
+    clocks,
     components,
     connections,
     doors,
@@ -277,7 +278,7 @@ class _Look:
         asked = Names(snapshot, kernel, ask=self._asks_names)
         held = [*shaped.named(self._held(snapshot, kernel), snapshot)]
         found = [*beside, *held]
-        found += shaped.shaped(snapshot)
+        found += [*shaped.shaped(snapshot), *clocks.jumped(self.desired.ahead)]
         found += self._without_listener(snapshot, kernel)
         found += connections.full(self._connections(kernel))
         found += [*asked.here(), *asked.of_lab()]

@@ -20,7 +20,7 @@ def beyond(damage: Damage, scene: Scene) -> str:
     devices = {link.name for link in scene.plane.node.links if not isinstance(link, Device)}
     if damage.edits:
         return "it changes objects, which all machines share: kubectl does so, too"
-    if any(hold.kind in ("lease", "controller", "process") for hold in damage.holds):
+    if any(hold.kind in ("lease", "controller", "process", "clock") for hold in damage.holds):
         return "it concerns the control plane, which all machines share"
     for command in (*damage.does, *damage.undo):
         if command.netns not in pods and not is_host(command.netns):

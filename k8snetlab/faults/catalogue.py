@@ -55,11 +55,6 @@ IMPOSSIBLE = {
         "would harm more than this lab",
         "`k8snetlab fault inject neighbour-missing`; `diagnose` names a table that is full",
     ),
-    "clock-jumped": (
-        "all namespaces of a machine have one time of day (time_namespaces(7) hold other clocks), so no node of a lab "
-        "can have another",
-        "on a virtual machine of a lab of machines: `date -s`",
-    ),
 }
 """Incidents that a lab cannot have: why, and what comes near."""
 

@@ -14,7 +14,7 @@ DETECTED, NODE, OBJECT, CAUSE, REPAIRED, TIME = 10, 10, 15, 25, 25, 15
 """Points at most, 100 together."""
 HINT, RETRY = 5, 2
 """Points that a hint costs, and each answer after the first."""
-UNSUITED = frozenset({"nat-flushed", "pool-leaked"})
+UNSUITED = frozenset({"nat-flushed", "pool-leaked", "clock-jumped"})
 """Faults that no person mends by hand in time, or that show in what comes later alone."""
 
 

@@ -9,6 +9,7 @@ from k8snetlab.faults.fault import Damage, Fault, Said
 from k8snetlab.faults.scene import LacksError, Scene
 from k8snetlab.faults.typed import across, ip
 
+DAY = 24 * 60 * 60
 CONTROLLERS = ("endpoint-slice-controller", "default-scheduler", "replicaset-controller")
 
 
@@ -35,6 +36,13 @@ def _controller(scene: Scene) -> Damage:
         raise LacksError("its controllers are processes of their own, which stand by for each other", hint)
     name = scene.one(CONTROLLERS, "controller")
     return Damage(name, across(scene, "late"), holds=(Hold("", "controller", name),))
+
+
+def _clock(scene: Scene) -> Damage:
+    """What the API makes and judges tokens by; it takes the place of the clock of the machine it runs on."""
+    if scene.snapshot.lab.spec.controlPlane.replicas:
+        raise LacksError("this lab's API servers are programs of their own, by the machine's clock")
+    return Damage("kube-apiserver", across(scene, "late"), holds=(Hold("", "clock", str(-DAY)),))
 
 
 def faults() -> Iterator[Fault]:
@@ -67,4 +75,14 @@ def faults() -> Iterator[Fault]:
         symptom="pods come and go, and what follows from it does not happen",
         said=Said("controller", "stuck"),
         make=_controller,
+    )
+    yield Fault(
+        name="clock-jumped",
+        title="the API's clock has jumped back by a day",
+        level=3,
+        group="programs",
+        touches="the clock by which the API makes and judges tokens",
+        symptom="programs in pods are refused by the API: 401 Unauthorized",
+        said=Said("component", "clock"),
+        make=_clock,
     )

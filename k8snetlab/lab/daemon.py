@@ -142,7 +142,7 @@ class Daemon:
             Guests(cluster, agents, self._paths),
             Attaching(cluster, self._ledger),
             Linking(cluster, agents),
-            faulting := Faulting(cluster, agents, leases, self._paths),
+            faulting := Faulting(cluster, agents, leases, self._paths, keys),
             Drilling(self._paths, faulting, explaining.looked),
             Standing(
                 cluster,
@@ -164,10 +164,11 @@ class Daemon:
             ThisMachine(Membership(cluster, agents, leases, machine), self._stop.set),
             *((Merging(cluster, remote.node),) if remote else ()),
         )
-        explaining.refused, faulting.behind, explaining.plane = (
+        explaining.refused, faulting.behind, explaining.plane, explaining.ahead = (
             lambda: doors.ingresses.refused,
             doors.behind,
             standing.seen,
+            lambda: keys.ahead,
         )
         everywhere = Everywhere(cluster, table, remote, lambda: leases.leading_node) if remote else None
         api = reaching.through(

@@ -66,7 +66,7 @@ class Accounts:
             raise LacksError(f'failed to fetch token: serviceaccounts "{account_of(pod)}" not found')
         audiences = (asked.audience,) if asked.audience else (ISSUER,)
         whom = Account(pod.namespace, account.name, account.metadata.uid, _bound(pod, snapshot))
-        return self._keys.signer.token(whom, audiences, EXTENDED, time.time(), warn_after=LIFE).encode()
+        return self._keys.signer.token(whom, audiences, EXTENDED, self._keys.now(), warn_after=LIFE).encode()
 
     async def keep(self) -> None:
         """Makes tokens anew before they end, and takes away what is no pod's any more, for as long as the lab lives."""
@@ -103,7 +103,7 @@ class Accounts:
         _put(directory / CA, self._keys.authority.pem)
         _put(directory / NAMESPACE, pod.namespace.encode())
         whom = Account(pod.namespace, account.name, account.metadata.uid, _bound(pod, snapshot))
-        token = self._keys.signer.token(whom, (ISSUER,), EXTENDED, time.time(), warn_after=LIFE)
+        token = self._keys.signer.token(whom, (ISSUER,), EXTENDED, self._keys.now(), warn_after=LIFE)
         _put(directory / TOKEN, token.encode())
 
     def _renew(self, snapshot: Snapshot) -> None:

@@ -6,6 +6,7 @@ They are made when somebody first needs them. Machines of one lab have them from
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,8 +28,14 @@ class Keys:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.signer = Signer(directory)
+        self.ahead = 0.0
+        """By how many seconds the clock that tokens are made and judged by is ahead of the machine's."""
         self._authority: Authority | None = None
         self._lock = threading.Lock()
+
+    def now(self) -> float:
+        """Seconds since 1970, as the API knows them."""
+        return time.time() + self.ahead
 
     @property
     def authority(self) -> Authority:

@@ -83,6 +83,7 @@ class Explaining:
         self._cluster, self._agents, self._paths, self._remote = cluster, agents, paths, remote
         self._walks: Walks | None = None
         self.refused: Callable[[], Refused] = Refused
+        self.ahead: Callable[[], float] = float
         """What this machine's nginx does not take of Ingresses; the daemon says where that is known."""
         self.plane: Callable[[], Plane | None] = lambda: None
         """The control plane of the lab's own, for another thread than the loop's; the daemon says where it has one."""
@@ -287,6 +288,7 @@ class Explaining:
             self._cluster.behind,
             self.refused(),
             self.plane(),
+            self.ahead(),
         )
 
 

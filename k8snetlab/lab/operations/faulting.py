@@ -17,7 +17,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME, decode, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.dataplane.holds import named
+from k8snetlab.dataplane.holds import Holds, named
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
 from k8snetlab.faults import catalogue
@@ -34,6 +34,7 @@ from k8snetlab.running.agents import Agents
 from k8snetlab.running.halting import Halting
 from k8snetlab.state.injected import InjectedFaults as Kept
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.store.keys import Keys
 
 LEVELS = (0, 1, 2, 3)
 SETTLING = 10.0
@@ -43,13 +44,14 @@ SETTLING = 10.0
 class Faulting:
     """What is injected stands in the lab's directory before it is done; agents leave it alone until it is cleared."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, paths: LabPaths) -> None:
+    def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, paths: LabPaths, keys: Keys) -> None:
         """To be made before any of them runs: they are told what to leave alone."""
-        self._cluster, self._agents, self._leases, self._paths = cluster, agents, leases, paths
+        self._cluster, self._agents, self._leases, self._paths, self._keys = cluster, agents, leases, paths, keys
         self._faults = Kept(paths)
         agents.held = held(self._faults.all)
         cluster.hold(agents.held)
         leases.lost = named(agents.held, "lease")
+        keys.ahead = _ahead(agents.held)
         self._halting = Halting(paths, named(agents.held, "process"))
         self.turn = asyncio.Lock()
         """Held while faults come or go."""
@@ -136,6 +138,7 @@ class Faulting:
         """Tells all who keep something what to leave as it is, and what no more."""
         holds = held(self._faults.all)
         self._cluster.hold(holds)
+        self._keys.ahead = _ahead(holds)
         await self._leases.lose(named(holds, "lease"))
         await self._halting.hold(named(holds, "process"))
         await self._agents.hold(holds)
@@ -229,6 +232,10 @@ class Faulting:
             if not left or time.monotonic() > deadline:
                 return tuple(left)
             await asyncio.sleep(0.05)
+
+
+def _ahead(holds: Holds) -> float:
+    return sum(map(float, named(holds, "clock")))
 
 
 def _part(fault: Injected, steps: int) -> Injected:

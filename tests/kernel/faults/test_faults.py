@@ -179,7 +179,7 @@ def check(lab: Lab, name: str) -> None:
         eventually(lambda: WHOLE[symptom](lab, fault.probe))
 
 
-LATE = {"udp-stale", "agent-stuck", "pool-leaked", "controller-stuck"}
+LATE = {"udp-stale", "agent-stuck", "pool-leaked", "controller-stuck", "clock-jumped"}
 """Of which a probe sees something in tests of their own."""
 
 
@@ -290,6 +290,35 @@ def test_what_changes_has_no_consequence_where_a_controller_hangs(lab: Lab, tmp_
     eventually(lambda: endpoints(lab, "near") == 2)
     lab.run("delete", "pod", "more")
     eventually(lambda: endpoints(lab, "near") == 1)
+
+
+ASKER = """
+apiVersion: v1
+kind: Pod
+metadata: {name: asker}
+spec: {nodeName: node1, containers: [{name: c, command: [sleep, "1000"]}]}
+"""
+
+
+def test_a_pods_token_is_not_good_yet_where_the_clock_of_the_api_has_jumped_back(lab: Lab) -> None:
+    lab.apply(ASKER)
+    token = '-H "Authorization: Bearer $(cat /var/run/secrets/kubernetes.io/serviceaccount/token)"'
+    ask = f"curl -sk -o /dev/null -w '%{{http_code}}' {token} https://192.168.0.21:6443/api"
+
+    def answer() -> str:
+        return lab.exec("asker", "sh", "-c", ask)
+
+    eventually(lambda: answer() == "200")
+    with injected(lab.client, "clock-jumped") as fault:
+        assert answer() == "401"
+        assert named_first(lab.client, fault) == "k8snetlab fault clear"
+        assert [one.object for one in diagnosed(lab.client).findings] == [fault.object]
+        lab.kill("daemon")
+        lab.run("up", str(lab.run_directory.parent / "lab.yaml"))
+        eventually(lambda: answer() == "401")
+    assert answer() == "200"
+    lab.run("delete", "pod", "asker")
+    eventually(lambda: diagnosed(lab.client).findings == ())
 
 
 def write_pod(directory: Path, name: str, node: str, **labels: str) -> Path:

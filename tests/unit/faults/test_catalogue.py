@@ -172,7 +172,7 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
         assert str(command).startswith(("ip ", "bridge ", "tc "))
         assert not any(";" in word for word in command.argv) or command.argv[0] in ("nft", "sh")
         assert command.argv[0] != "sh" or "lab" not in command.argv[2], "a script has no names of the lab in it"
-    assert all(hold.netns.startswith("lab.") or hold.kind in ("lease", "controller") for hold in made.holds)
+    assert all(hold.netns.startswith("lab.") or hold.kind in ("lease", "controller", "clock") for hold in made.holds)
     written = msgspec.json.encode((Injected(name, node, 1.0, made),))
     [read] = msgspec.json.decode(written, type=tuple[Injected, ...])
     assert held((read,)) == frozenset(made.holds)
