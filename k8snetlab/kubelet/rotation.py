@@ -39,6 +39,8 @@ class _Kept(msgspec.Struct):
     """The size of the file at the last look."""
     noted_by: int = 0
     """The size of which the time is noted."""
+    looked_at: bool = False
+    """Whether a look at it is on its way: a second one would only wait for the first, in a thread that others need."""
     turn: threading.Lock = msgspec.field(default_factory=threading.Lock)
 
     def rotate(self) -> None:
@@ -105,6 +107,9 @@ class LogKeeper:
                     self._later(kept, SOON)
 
     def _later(self, kept: _Kept, seconds: float) -> None:
+        if kept.looked_at:
+            return
+        kept.looked_at = True
         task = asyncio.get_running_loop().create_task(self._look(kept, seconds))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -119,6 +124,7 @@ class LogKeeper:
                 await asyncio.to_thread(kept.rotate)
         except OSError as error:
             log.warning("%s: %s", kept.path, error)
+        kept.looked_at = False
         if self._kept.get(kept.path) is kept:
             self._await_write(kept)
 
