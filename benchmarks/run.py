@@ -36,6 +36,7 @@ NAMES = (
     "netpol",
     "names",
     "ingress",
+    "balancers",
     "api",
 )
 """The modules of this package, in the order in which they run."""
