@@ -179,7 +179,6 @@ _HELD = {
     "StatefulSetSpec": "persistentVolumeClaimRetentionPolicy volumeClaimTemplates",
     "RollingUpdateStatefulSetStrategy": "maxUnavailable",
     "NamespaceSpec": "finalizers",
-    "ServiceSpec": "loadBalancerClass loadBalancerIP",
     "KubeProxyConfiguration": "hostnameOverride",
     "ProxyIPTables": "minSyncPeriod syncPeriod",
     "ProxyConntrack": "maxPerCore min tcpCloseWaitTimeout tcpEstablishedTimeout udpStreamTimeout udpTimeout",

@@ -27,6 +27,9 @@ def tell(found: HttpTrace, verbose: bool) -> None:
 def _parts(found: HttpTrace) -> Iterator[tuple[str, Trace | None]]:
     route, answer = found.route, found.answer
     yield f"1. {found.source} connects to nginx, by {found.address} port {found.port}", found.first
+    if (behind := found.first.behind) is not None:
+        to = f"{behind.address}:{behind.port}"
+        yield f"   haproxy in the router answers, and opens a connection of its own to {to}", behind
     listener = f", listener {route.listener}" if route.listener else ""
     where = f" of gateway {route.gateway}{listener}" if route.gateway else ""
     yield f"2. nginx{where}: server {route.server}", None

@@ -13,8 +13,11 @@ from k8snetlab.api.words import shorten
 
 RECENT = 300.0
 """Seconds."""
+OWN = "k8snetlab"
+"""Who asks in the name of `probe` and `diagnose`: that says nothing of who uses the lab."""
 _LINE = re.compile(
     r'\S+ - .* \[(?P<at>[^\]]+)\] "(?P<request>.*?) HTTP/[\d.]+" (?P<status>404|413) '
+    r'\d+ "[^"]*" "(?P<agent>[^"]*)" '
     r".*\[(?P<upstream>[^\]]*)\] \[[^\]]*\] (?P<asked>\S+) \S+ \S+ \S+ \S+"
 )
 
@@ -23,7 +26,7 @@ def notes(lines: Iterable[str], now: float) -> Iterator[str]:
     """A sentence for 404, and one for 413; `now` in epoch seconds."""
     found: dict[str, list[str]] = {"404": [], "413": []}
     for text in lines:
-        if (said := _LINE.fullmatch(text)) is None or now - _moment(said["at"]) > RECENT:
+        if (said := _LINE.fullmatch(text)) is None or said["agent"] == OWN or now - _moment(said["at"]) > RECENT:
             continue
         status, nobody = said["status"], said["upstream"] == "upstream-default-backend"
         if nobody if status == "404" else said["asked"] == "-":

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.diagnose.doors import Reply
+from k8snetlab.diagnose.refused_requests import OWN as OWN_AGENT
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain import requested
 from k8snetlab.explain.places import find_place
@@ -51,7 +52,7 @@ class Browsing:
             connection.sock = requested.secured(raw, host) if secure else raw
             with contextlib.closing(connection):
                 path = (asked.path or "/") + (f"?{asked.query}" if asked.query else "")
-                connection.request("GET", path, headers={"Host": asked.netloc})
+                connection.request("GET", path, headers={"Host": asked.netloc, "User-Agent": OWN_AGENT})
                 response = connection.getresponse()
                 own = OWN in response.read(requested.SHOWN)
                 return Reply(response.status, own, response.headers.get("Location", ""))

@@ -62,6 +62,7 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: 
     observation: Observation | None = None
     if not question.predictOnly:
         ways, chosen, observation = asked.observed(ways, remote)
+    refused = _refused(snapshot, target, ways[chosen])
     return Trace(
         source=place.name,
         sourceNode=place.node,
@@ -73,8 +74,22 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: 
         ways=ways,
         chosen=chosen,
         observed=observation,
-        note=_note(snapshot, target),
-        behind=_behind(snapshot, paths, question, target),
+        note=_note(snapshot, target) or refused,
+        behind=None if refused else _behind(snapshot, paths, question, target),
+    )
+
+
+def _refused(snapshot: Snapshot, target: Target, way: Way) -> str:
+    """Why haproxy closes a connection that it has taken, "" where it does not."""
+    service = balanced.service_at(snapshot, target.address, target.port)
+    if service is None or target.address not in haproxy.addresses(snapshot) or not way.hops:
+        return ""
+    client = way.there[-1]
+    if client.place != names.ROUTER or haproxy.lets_in(service, client.packet.src):
+        return ""
+    return (
+        f"haproxy in the router closes the connection at once: loadBalancerSourceRanges of service {service.namespace}/"
+        f"{service.name} ({', '.join(service.spec.loadBalancerSourceRanges)}) has not {client.packet.src}"
     )
 
 

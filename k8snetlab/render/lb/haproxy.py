@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from k8snetlab.api.core import Service, ServicePort
 from k8snetlab.api.load_balancer import EXCLUDED, PROXY_PROTOCOL
@@ -106,6 +107,12 @@ def _section(service: Service, port: ServicePort, address: str, snapshot: Snapsh
         if to := pick(node.addresses, family):
             lines.append(f"    server {checked(node.name)} {endpoint(to, port.nodePort)} check{check}{proxies}")
     return "\n".join(lines) + "\n"
+
+
+def lets_in(service: Service, client: str) -> bool:
+    """Whether a client may come by the load balancer."""
+    ranges = [network(cidr.strip()) for cidr in service.spec.loadBalancerSourceRanges]
+    return not ranges or any(ip_address(client) in one for one in ranges)
 
 
 REJECTING = "    tcp-request connection reject"

@@ -152,6 +152,17 @@ def test_trace_follows_the_connection_of_the_client_and_that_of_the_balancer(lab
     assert "opens a connection of its own to 192.168.0.2" in lab.run("trace", "outside", LOCAL)
 
 
+def test_trace_tells_of_a_client_that_the_balancer_does_not_let_in(lab: Lab) -> None:
+    """The router's kernel takes the connection, and haproxy closes it: packets alone would look well."""
+    closed = {"type": "LoadBalancer", "selector": {"app": "shop"}, "loadBalancerSourceRanges": ["198.51.100.0/24"]}
+    spec = {**closed, "ports": [{"port": 80, "targetPort": 8080}], "loadBalancerIP": "192.168.0.207"}
+    lab.apply(json.dumps({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "closed"}, "spec": spec}))
+    found = lab.trace("outside", "192.168.0.207:80")
+    assert found.behind is None and "loadBalancerSourceRanges of service default/closed" in found.note
+    assert found.note.endswith("has not 203.0.113.10") and not lab.probe("outside", "192.168.0.207:80").answeredBy
+    lab.run("delete", "svc", "closed")
+
+
 def test_apply_says_what_the_balancer_cannot_do(lab: Lab) -> None:
     file = lab.run_directory / "udp.yaml"
     file.write_text(UDP)

@@ -102,6 +102,7 @@ def test_requests_for_nobody_and_bodies_too_large_are_noted_with_what_would_let_
         line("GET / HTTP/1.1", 404, "upstream-default-backend", "127.0.0.1:8181", "29/Nov/2025:21:00:00 +0000"),
         line("GET / HTTP/1.1", 404, "upstream-default-backend", "127.0.0.1:8181", "29/Nov/2025:21:12:11 +0100"),
         line("GET / HTTP/1.1", 404, "upstream-default-backend", "127.0.0.1:8181", "yesterday"),
+        line("GET / HTTP/1.1", 404, "upstream-default-backend", "127.0.0.1:8181").replace("a [b] \\x22c", "k8snetlab"),
         "",
         '"GET / HTTP/1.1" 404',
     ],
