@@ -239,8 +239,8 @@ class IngressSettings(Value):
 
 
 class GatewaySettings(Value):
-    """`controller` is who serves Gateways: nginx as nginx-gateway-fabric runs it, or nobody. Each Gateway has pods and
-    a Service of its own, beside it; the GatewayClass is nginx."""
+    """`controller` is who serves Gateways: nginx as nginx-gateway-fabric runs it, or nobody. Each Gateway has
+    `replicas` pods, when it is made, and a Service of its own, beside it; the GatewayClass is nginx."""
 
     controller: Literal["none", "nginx"] = always("none")
     replicas: Annotated[int, Meta(ge=1, le=100)] = always(1)

@@ -29,7 +29,7 @@ from k8snetlab.api.gateway import (
     seconds,
 )
 from k8snetlab.api.meta import LabelSelector, Object, Value
-from k8snetlab.api.problems import Report
+from k8snetlab.api.problems import Report, labels
 from k8snetlab.api.rules import invalid, label_selector
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import Path, show
@@ -117,6 +117,11 @@ def gateway_class(report: Report, obj: GatewayClass, _: Snapshot) -> None:
 
 
 def gateway(report: Report, obj: Gateway, _: Snapshot) -> None:
+    made = obj.spec.infrastructure
+    if made is not None:
+        where: Path = ("spec", "infrastructure")
+        labels(report, obj, (*where, "labels"), made.labels)
+        labels(report, obj, (*where, "annotations"), made.annotations, keys_only=True)
     _check(report, obj, obj.spec, _listeners(obj))
 
 

@@ -114,15 +114,16 @@ def _entry(secret: Secret, name: str) -> str:
 def pair_problem(certificate: str, key: str) -> str:
     """What is wrong with a certificate and its key, both PEM."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     try:
         public = x509.load_pem_x509_certificates(certificate.encode())[0].public_key()
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, UnsupportedAlgorithm):
         return "tls.crt is no certificate in PEM"
     try:
         private = load_pem_private_key(key.encode(), None).public_key()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         return "tls.key is no key in PEM, or one with a password"
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     return "" if public.public_bytes(*form) == private.public_bytes(*form) else "tls.key is not the certificate's key"

@@ -116,14 +116,14 @@ class Gateways:
 
     def unserved(self, snapshot: Snapshot, asked: Iterable[tuple[str, Key]]) -> list[str]:
         """Which of these objects (kind and key) are not in use as they ask, and why, a sentence each."""
-        found = []
-        for kind, key in asked:
+        found, routed = [], list(asked)
+        for kind, key in routed:
             shown = f"{kind.lower()} {key[0]}/{key[1]}"
             if kind == Gateway.KIND and (gateway := snapshot.all(Gateway).get(key)) is not None:
                 found += [f"{shown}: {said}" for said in telling.of_gateway(gateway, snapshot)]
             elif kind == HTTPRoute.KIND and (route := snapshot.all(HTTPRoute).get(key)) is not None:
                 found += [f"{shown}: {said}" for said in telling.of_route(route, snapshot)]
-        return [*dict.fromkeys(found), *(self.troubles(snapshot) if found else ())]
+        return [*dict.fromkeys(found), *(self.troubles(snapshot) if routed else ())]
 
     @property
     def state(self) -> object:

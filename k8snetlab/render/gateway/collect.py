@@ -20,6 +20,9 @@ from k8snetlab.render.ingress import backends
 from k8snetlab.render.ingress.model import Origin, Upstream
 from k8snetlab.render.ingress.syntax import regex
 
+NONE = 86400.0
+"""Seconds that stand for no timeout: 0s."""
+
 
 def site(gateway: Gateway, snapshot: Snapshot, refused: Mapping[str, str] = {}) -> Site:
     """`refused`: files that nginx does not take, and why; their listeners are not served."""
@@ -110,9 +113,6 @@ class _Collector:
         given = redirect.requestRedirect if redirect else None
         change = rewrite.urlRewrite if rewrite else None
         path = given.path if given else change.path if change else None
-        timeouts = (
-            [seconds(one) for one in (rule.timeouts.request, rule.timeouts.backendRequest)] if rule.timeouts else []
-        )
         action = Action(
             name=f"{route.namespace}__{route.name}__{number}".replace("-", "_h").replace(".", "_d"),
             origin=Origin(route.KIND, route.key, ("spec", "rules", number)),
@@ -124,7 +124,7 @@ class _Collector:
             prefix=unquote(rule.matches[0].path.value).rstrip("/") if len(rule.matches) == 1 else "",
             request_headers=(request.requestHeaderModifier if request else None) or HTTPHeaderFilter(),
             response_headers=(response.responseHeaderModifier if response else None) or HTTPHeaderFilter(),
-            timeout=min((one for one in timeouts if one), default=0.0),
+            timeout=_timeout(rule),
         )
         self._actions[mark] = action
         return action
@@ -142,6 +142,13 @@ class _Collector:
                 there = backends.addresses(self._snapshot, key, backends.numbered(backend.port))
                 self._upstreams[name] = Upstream(name, name, key, str(backend.port), there)
             yield Share(name, backend.weight)
+
+
+def _timeout(rule: HTTPRouteRule) -> float:
+    """The shorter one; 0 for nginx' usual, where the rule says nothing."""
+    said = (rule.timeouts.request, rule.timeouts.backendRequest) if rule.timeouts else ()
+    given = [seconds(one) for one in said if one is not None]
+    return min((one for one in given if one), default=NONE if given else 0.0)
 
 
 def _specific(host: str) -> tuple[int, int, str]:

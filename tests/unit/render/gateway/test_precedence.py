@@ -136,3 +136,23 @@ def test_the_first_match_is_the_one_that_the_specification_chooses(seed: int) ->
         found = matching.candidate(server, method, f"{path}?{query}", headers)[1]
         told = (found.origin.key[1], int(found.origin.path[2]), int(found.origin.path[4])) if found else None
         assert told == expected(now, host, (method, path, query, headers)), (host, method, path, query, headers)
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (None, 0.0),
+        ({"request": "10s"}, 10.0),
+        ({"request": "10s", "backendRequest": "500ms"}, 0.5),
+        ({"request": "0s", "backendRequest": "2s"}, 2.0),
+        ({"request": "0s"}, collect.NONE),
+    ],
+)
+def test_a_timeout_of_nothing_is_none_and_one_left_out_is_nginxs(said: Any, wanted: float) -> None:
+    now = snapshot(random.Random(0))
+    spec = {"parentRefs": [{"name": "g"}], "hostnames": ["t.test"], "rules": [{"timeouts": said}] if said else [{}]}
+    route = msgspec.convert({"metadata": {"name": "timed"}, "spec": spec}, HTTPRoute)
+    now = now.changed([(HTTPRoute, route.key, route)], 1)
+    (gateway,) = now.all(Gateway).values()
+    found = {one.timeout for one in collect.site(gateway, now).actions if one.origin.key == route.key}
+    assert found == {wanted}
