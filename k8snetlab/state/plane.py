@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.names import ROUTER, node_netns
@@ -16,6 +17,8 @@ FILE = "lab.json"
 
 
 def write(paths: LabPaths, lab: Lab) -> None:
+    """Under the name that the lab has here, whatever its files call it (`up --lab`)."""
+    lab = replace(lab, metadata=replace(lab.metadata, name=paths.lab))
     paths.plane.mkdir(mode=0o700, exist_ok=True)
     write_private(paths.plane / FILE, msgspec.json.encode(lab))
 
