@@ -12,7 +12,7 @@ from k8snetlab.cli.ages import age
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, example, print_json
 
 if TYPE_CHECKING:
-    from k8snetlab.messages.controlplane import ControlPlane
+    from k8snetlab.messages.controlplane import ControlPlane, LeaderState
 
 
 def register(app: typer.Typer) -> None:
@@ -43,10 +43,7 @@ def status(lab: LabOption = None, output: OutputOption = None) -> None:
 
 def text(found: ControlPlane) -> str:
     width, members = screen.columns(), [*_members(found)]
-    leaders = [
-        (one.name, one.holder.partition("_")[0] or "nobody", age(one.since), str(one.transitions))
-        for one in found.leaders
-    ]
+    leaders = [(one.name, _leader(one), age(one.since), str(one.transitions)) for one in found.leaders]
     answers = "answers" if found.healthy else f"does not answer: {found.problem}"
     term = max((one.term for one in found.etcd), default=0)
     agents = [(one.node, _revision(one.revision), str(one.behind)) for one in found.agents]
@@ -60,6 +57,11 @@ def text(found: ControlPlane) -> str:
         screen.table(("NODE", "REVISION", "BEHIND"), agents, width) if agents else "",
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _leader(one: LeaderState) -> str:
+    host = one.holder.partition("_")[0]
+    return f"nobody ({host} until {age(one.renewed)} ago)" if one.late and host else host or "nobody"
 
 
 def _members(found: ControlPlane) -> Iterator[tuple[str, ...]]:

@@ -20,6 +20,12 @@ class Member(msgspec.Struct, frozen=True):
     name: str
     node: str
     problem: str = ""
+    dark: bool = False
+    """Whether its node has no power."""
+
+    @property
+    def mend(self) -> str:
+        return f"k8snetlab node start {self.node}" if self.dark else f"k8snetlab process kill {self.name}"
 
 
 class Held(msgspec.Struct, frozen=True):
@@ -48,14 +54,9 @@ def findings(plane: Plane) -> Iterator[Finding]:
     if plane.has_quorum:
         yield from (_member(one, plane) for one in _lost(plane.etcd))
         yield from map(_lease, filter(_is_late, plane.leases))
+        yield from map(_server, _lost(plane.servers))
     else:
-        yield _quorum(plane.etcd)
-    for one in _lost(plane.servers):
-        yield _silent(
-            one,
-            "a part of the connections to the Service kubernetes leads there, and is not answered; the balancer leaves "
-            "it out",
-        )
+        yield _quorum(plane.etcd)  # without which no server is ready either
     for one in _lost(plane.others):
         yield _silent(one, "another one takes its place, as long as one is left", fault="down")
 
@@ -73,7 +74,7 @@ def _silent(one: Member, consequence: str, fault: str = "silent") -> Finding:
         message=f"{one.name} on {one.node} does not answer: {one.problem}",
         consequence=consequence,
         show=SHOW,
-        mend=f"k8snetlab process kill {one.name}",
+        mend=one.mend,
     )
 
 
@@ -81,6 +82,11 @@ def _member(one: Member, plane: Plane) -> Finding:
     left = (len(plane.etcd) - 1) // 2 - len(_lost(plane.etcd))
     more = f"{left} more may fail" if left else "no other one may fail"
     return _silent(one, f"the others have the quorum, and all goes on; {more}")
+
+
+def _server(one: Member) -> Finding:
+    consequence = "a part of the connections to the Service kubernetes leads there, and is not answered"
+    return _silent(one, f"{consequence}; the balancer leaves it out")
 
 
 def _quorum(members: Sequence[Member]) -> Finding:
@@ -96,7 +102,7 @@ def _quorum(members: Sequence[Member]) -> Finding:
         consequence="nothing can be written: no object changes, no Lease is renewed, no pod is made anew; what runs "
         "goes on, and so does its traffic",
         show=SHOW,
-        mend="\n".join(f"k8snetlab process kill {one.name}" for one in lost),
+        mend="\n".join(one.mend for one in lost),
     )
 
 

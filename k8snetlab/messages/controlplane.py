@@ -22,6 +22,8 @@ class LeaderState(msgspec.Struct, frozen=True):
     """For which it leads after that, and nobody else may."""
     transitions: int
     """How often another one took it."""
+    late: bool = False
+    """Whether its time is over without a renewal, so that nobody leads."""
 
 
 class ApiServerState(msgspec.Struct, frozen=True):

@@ -35,6 +35,7 @@ from k8snetlab.store.etcd_messages import (
 )
 from k8snetlab.store.gateway import Gateway
 from k8snetlab.store.protocol import (
+    LEADERLESS,
     Create,
     DataLostError,
     Delete,
@@ -112,7 +113,7 @@ class EtcdStore:
             said.raftTerm,
             said.raftIndex,
             said.header.revision,
-            problem="" if said.leader else "it knows no leader",
+            problem="" if said.leader else LEADERLESS,
         )
 
     async def get(self, key: str) -> Entry | None:

@@ -87,6 +87,10 @@ class Health(msgspec.Struct, frozen=True):
     problem: str = ""
 
 
+LEADERLESS = "it knows no leader"
+"""The problem of a member that answers, and cannot do anything."""
+
+
 class Member(msgspec.Struct, frozen=True):
     """One of the servers that a store is made of: whether it leads, Raft's term and index, and the newest revision that
     it has. `problem` says why it is of no use now."""

@@ -42,7 +42,7 @@ from k8snetlab.running.agents import Agents
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.plane import opener
 from k8snetlab.state.store_spec import read_spec
-from k8snetlab.store.protocol import Member
+from k8snetlab.store.protocol import LEADERLESS, Member
 
 Members = Callable[[Collection[str] | None], Awaitable[list[Member]]]
 DARK = "its node has no power"
@@ -138,7 +138,7 @@ class ControlPlaneState:
         except DaemonError as error:
             held, silent = {}, error.message
         running = {tuple(uid.split("/")[1:3]) for uid, state in held.items() if _runs(state)}
-        leading = {one.name: one.holder.partition("_")[0] for one in leaders}
+        leading = {one.name: one.holder.partition("_")[0] for one in leaders if not one.late}
 
         def state(node: str, name: str, lease: str = "") -> ComponentState:
             why = self._dark(node) or silent or ("" if (node, name) in running else "its process does not run")
@@ -166,14 +166,20 @@ def _member(one: Member, newest: int, seat: plane.Seat | None = None) -> MemberS
 def _seen(found: ControlPlane) -> components.Plane:
     now = time.time()
     return components.Plane(
-        tuple(components.Member(one.name, one.node, one.problem) for one in found.servers),
-        tuple(components.Member(one.name, one.node, one.problem) for one in found.etcd),
-        tuple(components.Member(one.name, one.node, one.problem) for one in found.components),
+        tuple(map(_as_member, found.servers)),
+        tuple(map(_as_member, found.etcd)),
+        tuple(map(_as_member, found.components)),
         tuple(
             components.Held(one.name, one.holder, now - (moment(one.renewed) or now), one.seconds)
             for one in found.leaders
         ),
     )
+
+
+def _as_member(one: ApiServerState | MemberState | ComponentState) -> components.Member:
+    """A member of the etcd that answers is none that is lost, whether it knows a leader or not."""
+    problem = "" if one.problem == LEADERLESS else one.problem
+    return components.Member(one.name, one.node, problem, dark=problem == DARK)
 
 
 async def _none() -> list[ComponentState]:
@@ -198,6 +204,7 @@ def _leaders(snapshot: Snapshot) -> Iterator[LeaderState]:
                 holder=spec.holderIdentity or "",
                 since=spec.acquireTime or "",
                 renewed=spec.renewTime or "",
+                late=(moment(spec.renewTime) or 0) + (spec.leaseDurationSeconds or 0) < time.time(),
                 seconds=spec.leaseDurationSeconds or 0,
                 transitions=spec.leaseTransitions or 0,
             )

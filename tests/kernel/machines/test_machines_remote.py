@@ -86,6 +86,17 @@ def settled_status(machine: Machine) -> Any:
     return status
 
 
+def test_controlplane_status_shows_all_machines_on_each(machines: tuple[Machine, Machine]) -> None:
+    def shown(machine: Machine) -> dict[str, tuple[str, bool, str]]:
+        found = machine.json("controlplane", "status", "-o", "json")
+        return {one["node"]: (one["address"], one["leads"], one["problem"]) for one in found["machines"]}
+
+    eventually(lambda: sum(leads for _, leads, _ in shown(machines[0]).values()) == 1)
+    assert shown(machines[0]) == shown(machines[1]) and len(shown(machines[0])) == 2
+    assert all(address and not problem for address, _, problem in shown(machines[0]).values())
+    assert "standby" in machines[1].run("controlplane", "status")
+
+
 def test_probe_all_is_the_same_from_each(machines: tuple[Machine, Machine]) -> None:
     def is_the_same() -> bool:
         one, two = (machine.json("probe", "--all", code=None)["results"] for machine in machines)

@@ -43,6 +43,11 @@ def test_without_quorum_that_is_said_and_not_what_follows_from_it() -> None:
     (found,) = findings(replace(WHOLE, etcd=without(WHOLE.etcd, "etcd-1", "etcd-3"), leases=late))
     assert (found.fault, found.object) == ("quorum", "etcd")
     assert "etcd-1, etcd-3 of 3 members do not answer (no answer within 1 s), and 2 are needed" in found.message
+    off = tuple(replace(one, dark=True) if one.name == "etcd-1" else one for one in WHOLE.etcd)
+    (dark,) = findings(
+        replace(WHOLE, etcd=without(off, "etcd-1", "etcd-3"), servers=without(WHOLE.servers, "apiserver-1"))
+    )
+    assert dark.mend.splitlines() == ["k8snetlab node start control-plane1", "k8snetlab process kill etcd-3"]
     assert found.mend.splitlines() == ["k8snetlab process kill etcd-1", "k8snetlab process kill etcd-3"]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.lab.merging import Merging
+from k8snetlab.messages.controlplane import AgentLag, ControlPlane, MachineState
 from k8snetlab.messages.nodes import AnsweredMiss, Listening, MissesQuestion, MissEvent
 from k8snetlab.messages.progress import Warning
 from k8snetlab.messages.status import (
@@ -100,3 +101,30 @@ async def test_misses_of_this_machine_that_are_refused_are_refused_whole() -> No
     refused = DaemonError("the kernel asks nothing")
     with pytest.raises(DaemonError, match="asks nothing"):
         await anext(MERGING.misses(MissesQuestion(), events(error=refused), {"two": events(Listening(("two",)))}))
+
+
+def plane(here: str, revision: int) -> ControlPlane:
+    return ControlPlane(
+        leaders=(),
+        servers=(),
+        store="etcd",
+        members=(),
+        healthy=True,
+        etcd=(),
+        balancer="",
+        revision=revision,
+        agents=(AgentLag(here, revision, 0),),
+        problem="",
+        machines=(MachineState(here, "192.0.2.1:6443", here == "two", revision, 0),),
+    )
+
+
+def test_a_control_plane_has_each_machine_how_far_it_is_and_who_says_nothing() -> None:
+    merged = MERGING.control_plane(Nothing(), plane("one", 7), {"two": plane("two", 9), "three": SILENT})
+    assert [(one.node, one.leads, one.revision, one.behind) for one in merged.machines] == [
+        ("one", False, 7, 2),
+        ("three", False, -1, 0),
+        ("two", True, 9, 0),
+    ]
+    assert [one.node for one in merged.agents] == ["one", "two"] and merged.revision == 7
+    assert "does not answer" in merged.machines[1].problem

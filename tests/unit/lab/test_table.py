@@ -20,7 +20,7 @@ def test_what_all_machines_answer_is_merged_and_nothing_else() -> None:
     of_all = [verb for verb in DECLARED if isinstance(verb.who, All) or isinstance(_otherwise(verb), All)]
     assert (
         {verb.name for verb in of_all}
-        == {"status", "probe", "misses", "guest list", "fault list", "fault clear"}
+        == {"status", "probe", "misses", "guest list", "fault list", "fault clear", "controlplane status"}
         == {verb.name for verb in TABLE.merged}
     )
 
