@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,12 +23,15 @@ DAMAGES: dict[str, tuple[tuple[str, ...], ...]] = {
     "calico": (("pause", "k8s-node-1"), ("exec", "k8s-node-1", "--", "ip", "link", "set", "eth0", "down")),
     "mysql-and-myweb": (("delete", "service", "mysql"),),
     "racks": (("link", "down", "leaf2"),),
+    "ha": (("node", "stop", "control-plane3"),),
     "three-tiers": (("delete", "networkpolicy", "app", "-n", "shop"),),
 }
 
 
 @pytest.mark.parametrize("scenario", DAMAGES)
 def test_a_scenario_is_as_it_expects_until_it_is_damaged(scenario: str) -> None:
+    if scenario == "ha" and not (shutil.which("etcd") and shutil.which("haproxy")):
+        pytest.skip("etcd and haproxy are wanted")
     with running(scenario) as lab:
         report = lab.check(scenario)
         assert report.ok, [one for one in report.checks if not one.ok]
