@@ -57,6 +57,10 @@ class Api:
         self._objects, self._table, self._everywhere, self._fresh = objects, table, everywhere, fresh
         self._paths, self._door = VerbPaths(table), Door(objects)
 
+    @property
+    def door(self) -> Door:
+        return self._door
+
     async def __call__(self, scope: Json, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await self._socket(scope, receive, send)

@@ -12,4 +12,5 @@ __all__ = [
     "serving",
     "signing",
     "tokens",
+    "within",
 ]

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TypeVar
 
+from k8snetlab.addons.plane import balanced
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.plane import API
 from k8snetlab.apiserver.listener import LOOPBACK, PORT, Listener
 from k8snetlab.cluster.cluster import Cluster
+from k8snetlab.lab.balanced import Application, Balanced
 from k8snetlab.lab.table import answers
 from k8snetlab.messages.kubeconfig import KUBECONFIG, ApiAccess, KubeconfigFor
 from k8snetlab.state.paths import LabPaths, write_private
+from k8snetlab.state.plane import opener, read
 
-A = TypeVar("A")
+A = TypeVar("A", bound=Application)
 PATIENCE = 5.0
 """Seconds for which a daemon that was killed may still have the port of the one that comes after it."""
 
@@ -21,9 +26,18 @@ class Reaching:
         self._cluster, self._listener, self._paths = cluster, listener, paths
 
     def through(self, app: A) -> A:
-        """Whatever listens is answered by `app`, an ASGI application; the same."""
-        self._listener.app = app
+        """Whatever listens is answered by `app`, an ASGI application, or by API servers of the lab's own; the same."""
+        plane = read(self._paths)
+        url = f"https://{balanced(plane)}:{API}" if plane else ""
+        self._listener.app = Balanced(app, opener(self._paths.lab), url, self._context) if plane else app
         return app
+
+    def _context(self) -> ssl.SSLContext:
+        """As the daemon shows itself to the API servers."""
+        pair = self._listener.pair("admin")
+        context = ssl.create_default_context(cadata=self._listener.authority.pem.decode())
+        context.load_cert_chain(pair.cert, pair.key)
+        return context
 
     async def follow(self) -> None:
         """Listens where the Lab says (spec.api.listen), else where it did before, for as long as the lab lives."""

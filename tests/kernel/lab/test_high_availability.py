@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import http.client
 import json
 import logging
@@ -15,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import kubectl
 import pytest
+from kubectl import Kubectl
 
 from k8snetlab.errors import K8sNetLabError, StoreError
 from k8snetlab.faults.catalogue import FAULTS
@@ -341,6 +344,38 @@ def addresses(lab: Lab) -> list[str]:
 def names(api: Api) -> set[str]:
     """Of the objects that are there."""
     return {one["metadata"]["name"] for one in read(api, MAPS)["items"]}
+
+
+@pytest.mark.skipif(kubectl.found() is None, reason=kubectl.NOWHERE)
+def test_kubectl_goes_through_the_balancer_and_survives_whichever_server_dies(lab: Lab, tmp_path: Path) -> None:
+    program = kubectl.found()
+    assert program
+    (tmp_path / "config").write_text(lab.run("kubeconfig"))
+    (tmp_path / "view").write_text(lab.run("kubeconfig", "--user", "view"))
+    k = Kubectl(program, tmp_path, tmp_path / "config")
+    eventually(lambda: connections(lab) == 0)
+    for number in (1, 2, 3):
+        lab.run("process", "kill", f"apiserver-{number}")
+        k.run("create", "configmap", f"without-apiserver-{number}")
+        assert connections(lab) > 0
+        eventually(lambda: is_whole(lab))
+    assert len([one for one in k.json("get", "configmaps")["items"] if "without-" in one["metadata"]["name"]]) == 3
+    assert k.json("auth", "whoami")["status"]["userInfo"]["username"] == "admin"
+    assert k.run("exec", "web", "--", "hostname").strip() == "web", (
+        "which the daemon answers, as the kubelet that it has"
+    )
+    assert 'User "nobody" cannot list' in k.run("get", "pods", "--as", "nobody", code=1)
+    viewer = Kubectl(program, tmp_path, tmp_path / "view")
+    assert "cannot create" in viewer.run("create", "configmap", "mine", code=1) and viewer.run("get", "pods")
+
+
+def connections(lab: Lab) -> int:
+    """Those that the balancer has."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(str(lab.run_directory / lab.name / "addons" / "router" / "haproxy" / "haproxy.sock"))
+        line.sendall(b"show stat\n")
+        rows = csv.DictReader(line.makefile().read().removeprefix("# ").splitlines())
+        return next(int(row["scur"]) for row in rows if row["svname"] == "FRONTEND")
 
 
 @pytest.mark.parametrize("name", ["apiserver-hangs", "etcd-without-quorum", "scheduler-hangs"])
