@@ -60,7 +60,7 @@ class Within:
 
     def __init__(self, lab: str, control: socket.socket) -> None:
         self._line = control.dup()
-        self._done = asyncio.get_running_loop().create_future()
+        self._done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         threading.Thread(target=self._serve, args=(lab, asyncio.get_running_loop()), daemon=True).start()
 
     def _serve(self, lab: str, loop: asyncio.AbstractEventLoop) -> None:
@@ -72,13 +72,21 @@ class Within:
             code = 1
         self._line.close()
         with contextlib.suppress(RuntimeError):  # the kubelet has ended
-            loop.call_soon_threadsafe(self._done.set_result, code)
+            loop.call_soon_threadsafe(self._end, code)
+
+    def _end(self, code: int) -> None:
+        if not self._done.done():
+            self._done.set_result(code)
 
     def terminate(self) -> None:
         with contextlib.suppress(OSError):
             self._line.shutdown(socket.SHUT_RD)
 
-    kill = terminate
+    def kill(self) -> None:
+        """A thread cannot be killed: one that does not end is waited for no more."""
+        with contextlib.suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
+        self._end(-signal.SIGKILL)
 
     async def code(self) -> int:
         return await asyncio.shield(self._done)

@@ -65,6 +65,7 @@ class Server:
             pod.close()
 
     def close(self) -> None:
+        self._watching.close()
         for key in list(self._pods):
             self.leave(key)
 

@@ -59,6 +59,7 @@ class Watching:
     def __init__(self, client: Client, told: Told) -> None:
         self._client, self._told = client, told
         self._begun: set[Wanted] = set()
+        self._closed = threading.Event()
 
     def begin(self, *wanted: Wanted) -> None:
         """Idempotent."""
@@ -68,9 +69,13 @@ class Watching:
                 decoder(one.kind)  # before its thread, and others meanwhile, convert to what it is made of
                 threading.Thread(target=self._follow, args=[one], name=f"watch {one.kind.KIND}", daemon=True).start()
 
+    def close(self) -> None:
+        """What is not under way is not begun again."""
+        self._closed.set()
+
     def _follow(self, wanted: Wanted) -> None:
         tries = 0
-        while True:
+        while not self._closed.is_set():
             began = time.monotonic()
             try:
                 self._watch(wanted)
@@ -79,7 +84,7 @@ class Watching:
                 why = str(error)
             tries = 0 if time.monotonic() - began > LONG else tries + 1
             log.warning("%s: %s; asking again", wanted.kind.KIND, why)
-            time.sleep(PAUSES[min(tries, len(PAUSES) - 1)])
+            self._closed.wait(PAUSES[min(tries, len(PAUSES) - 1)])
 
     def _watch(self, wanted: Wanted) -> None:
         """One watch: first all objects, then what changes."""
