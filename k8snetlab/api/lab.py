@@ -82,15 +82,18 @@ class Routing(Value):
 
     With `daemon` left out it is FRR for OSPF with IPv4 alone, BIRD else: whichever has its routes first. Timers that
     are fast find a dead neighbour within seconds; textbook ones are the protocol's own defaults. `asNumber` is the
-    autonomous system of all nodes, for BGP.
+    autonomous system of all nodes, for BGP. With Calico `routes` says who makes the routes of pools with an ipipMode:
+    BIRD (classic, as it was until Calico 3.32 and as books show it) or Felix (current).
     """
 
     daemon: Daemon = ""
     timers: Literal["fast", "textbook"] = always("fast")
     asNumber: Annotated[int, Meta(ge=1, le=4_294_967_294)] = always(64512)
+    routes: Literal["classic", "current"] = always("classic")
 
 
 Encapsulation = Literal["Never", "Always", "CrossSubnet"]
+Tunnel = Literal["", "vxlan", "ipip"]
 
 
 class IPPool(Value):
@@ -106,6 +109,16 @@ class IPPool(Value):
     vxlanMode: Encapsulation = always("Never")
     natOutgoing: bool = False
     nodeSelector: str = always("all()")
+
+    @property
+    def tunnel(self) -> Tunnel:
+        """What carries packets to pods of other nodes, "" for nothing."""
+        return "vxlan" if self.vxlanMode != "Never" else "ipip" if self.ipipMode != "Never" else ""
+
+    @property
+    def mode(self) -> Encapsulation:
+        """When it does."""
+        return self.ipipMode if self.tunnel == "ipip" else self.vxlanMode
 
 
 class Network(Value):

@@ -13,15 +13,21 @@ from msgspec.structs import replace
 
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node
-from k8snetlab.api.lab import IPPool, Lab
+from k8snetlab.api.lab import IPPool, Lab, Tunnel
 from k8snetlab.api.meta import Labels
 from k8snetlab.dataplane.families import host, network, parsed, pick
+from k8snetlab.dataplane.names import TUNL0, VXLAN_CALICO
 
 PREFIX = "projectcalico.org/"
 IPV4_ADDRESS = f"{PREFIX}IPv4Address"
 """Annotation of a Node: its address and the length of its network."""
 VXLAN_ADDRESS = f"{PREFIX}IPv4VXLANTunnelAddr"
 """Annotation of a Node: the address of vxlan.calico."""
+IPIP_ADDRESS = f"{PREFIX}IPv4IPIPTunnelAddr"
+"""Annotation of a Node: the address of tunl0."""
+TUNNELS: Mapping[Tunnel, str] = {"ipip": IPIP_ADDRESS, "vxlan": VXLAN_ADDRESS}
+"""The annotations of both, by what the tunnel speaks."""
+DEVICES: Mapping[Tunnel, str] = {"ipip": TUNL0, "vxlan": VXLAN_CALICO}
 BLOCKS = "k8snetlab/ipam-blocks"
 """Annotation of a Node: the blocks that it has claimed, separated by commas."""
 BORROWED = "k8snetlab/ipam-borrowed"
@@ -29,8 +35,8 @@ BORROWED = "k8snetlab/ipam-borrowed"
 MOST = 20
 """Blocks of one node (Calico's maxBlocksPerHost)."""
 DEFAULT_POOL = "default-ipv4-ippool"
-OVERHEAD = 50
-"""Octets that VXLAN's headers take."""
+OVERHEAD: Mapping[Tunnel, int] = {"": 0, "ipip": 20, "vxlan": 50}
+"""Octets that a tunnel's headers take."""
 
 
 def pools(lab: Lab) -> tuple[IPPool, ...]:
@@ -64,14 +70,19 @@ def led_to(node: Node) -> tuple[str, ...]:
     return (*subnets_of(node), *map(host, () if node.podCIDRs else borrowed_by(node)))
 
 
-def tunnel_address(node: Node) -> str:
-    """Of vxlan.calico, "" where the node has none."""
-    return node.metadata.annotations.get(VXLAN_ADDRESS, "")
+def tunnel_address(node: Node, tunnel: Tunnel = "vxlan") -> str:
+    """Of vxlan.calico, or tunl0; "" where the node has none."""
+    return node.metadata.annotations.get(TUNNELS[tunnel], "")
+
+
+def tunnel_addresses(node: Node) -> dict[str, str]:
+    """Those of a node's tunnels, with their devices."""
+    return {address: DEVICES[tunnel] for tunnel in TUNNELS if (address := tunnel_address(node, tunnel))}
 
 
 def overhead(lab_pools: tuple[IPPool, ...]) -> int:
     """Octets that tunnels take from the underlay's MTU."""
-    return OVERHEAD if any(pool.vxlanMode != "Never" for pool in lab_pools) else 0
+    return max((OVERHEAD[pool.tunnel] for pool in lab_pools), default=0)
 
 
 def pool_of(lab: Lab, address: str) -> IPPool | None:

@@ -83,8 +83,8 @@ def _pool(report: Report, lab: Lab, path: Path, pool: IPPool) -> IPNetwork | Non
         return None
     if cidr.num_addresses >> (32 - pool.blockSize) > _LARGEST:
         report.error(lab, where, f"{cidr} has more than {_LARGEST:,} blocks; use a larger blockSize")
-    if pool.ipipMode != "Never":
-        words = f"{pool.ipipMode} is not supported, as IP in IP is not; use Never, and vxlanMode: {pool.ipipMode}"
+    if pool.ipipMode != "Never" and pool.vxlanMode != "Never":
+        words = f"is {pool.ipipMode}, and vxlanMode is {pool.vxlanMode}: a pool has one tunnel; make one of them Never"
         report.error(lab, (*path, "ipipMode"), words)
     try:
         selects(pool.nodeSelector, {})

@@ -90,7 +90,7 @@ def protocol(name: str) -> Match:
 
 def vxlan(vni: int | None) -> Match:
     """Carries a frame, of this VNI where one is given."""
-    return lambda p: p.inner is not None and vni in (None, p.vni)
+    return lambda p: p.inner is not None and p.protocol == "udp" and vni in (None, p.vni)
 
 
 def station(side: Side, mac: str) -> Match:

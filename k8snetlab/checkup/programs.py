@@ -1,4 +1,5 @@
-"""Programs of others that a lab runs: are they installed? Asked by `up` before anything is built."""
+"""What a lab needs of others: programs that it runs, and IP in IP of the kernel. Asked by `up` before anything is
+built."""
 
 from __future__ import annotations
 
@@ -10,14 +11,20 @@ from k8snetlab.addons.balancing import HAPROXY
 from k8snetlab.addons.routing import PACKAGES
 from k8snetlab.api.lab import Lab
 from k8snetlab.errors import UnsupportedError
-from k8snetlab.kernel.features import Feature
+from k8snetlab.kernel.features import Feature, has_ipip
 
 
 def needed(lab: Lab) -> None:
-    """Raises UnsupportedError for a program that the lab asks for and this machine does not have."""
+    """Raises UnsupportedError for what the lab asks for and this machine does not have."""
     for field, program, package in _asked(lab):
         if shutil.which(program) is None:
             raise UnsupportedError(f"{field} needs {program}, which is not installed", f"apt-get install {package}")
+    number = next((n for n, pool in enumerate(lab.spec.network.ipPools) if pool.tunnel == "ipip"), None)
+    if number is not None and lab.spec.network.calico and not has_ipip():
+        raise UnsupportedError(
+            f"spec.network.ipPools[{number}].ipipMode needs IP in IP, and this kernel has no module ipip",
+            f"ipipMode: Never with vxlanMode: {lab.spec.network.ipPools[number].mode}, or another kernel",
+        )
 
 
 def features(lab: Lab) -> Iterator[Feature]:

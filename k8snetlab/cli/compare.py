@@ -27,7 +27,7 @@ def compare(
     target: Annotated[str, typer.Argument(metavar="TO:PORT", help="As `trace` takes it.")] = "",
     backends: Annotated[
         str, typer.Option("--backends", metavar="NAME,NAME…", help="Left out: all.")
-    ] = "vxlan,host-gw,bgp,ospf,rip,calico-bgp,calico-vxlan",
+    ] = "vxlan,host-gw,bgp,ospf,rip,calico-bgp,calico-ipip,calico-vxlan",
     output: OutputOption = None,
 ) -> None:
     """Build a scenario under one network after the other, and show the same packet's way side by side."""

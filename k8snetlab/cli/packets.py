@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from msgspec import UNSET
 
 from k8snetlab.dataplane.families import end
-from k8snetlab.dataplane.packet import Packet
+from k8snetlab.dataplane.packet import IPIP, Packet
 from k8snetlab.messages.capture import CapturedFields, CapturedPacket
 
 if TYPE_CHECKING:
@@ -56,7 +56,8 @@ def words(packet: Packet | None) -> str:
         return "too short to be read"
     if packet.inner is None:
         return " ".join(_words(packet))
-    return f"{words(packet.inner)}  in VXLAN {packet.vni}: {packet.src} → {packet.dst}"
+    around = "IP in IP" if packet.protocol == IPIP else f"VXLAN {packet.vni}"
+    return f"{words(packet.inner)}  in {around}: {packet.src} → {packet.dst}"
 
 
 def fields(sight: Sight) -> CapturedPacket:

@@ -156,7 +156,7 @@ def _label(last: Hop, hop: Hop) -> Iterator[str]:
     yield source
     yield f"→ {target}"
     if last.outer:
-        yield f"in VXLAN {last.vni}: {last.outer.src}"
+        yield f"in {last.around}: {last.outer.src}"
         yield f"→ {last.outer.dst}"
     if hop.microseconds is not None:
         yield f"{hop.microseconds:.0f} µs"

@@ -73,7 +73,7 @@ def _leg(hops: Sequence[Hop], widths: tuple[int, int], watched: bool, named_whol
         if before and before != hop.packet:
             line.append(f"  (was {_changed(before, hop.packet)})", style="magenta")
         if hop.outer:
-            line.append(f"  in VXLAN {hop.vni}: {hop.outer.src} → {hop.outer.dst}", style="cyan")
+            line.append(f"  in {hop.around}: {hop.outer.src} → {hop.outer.dst}", style="cyan")
         if watched:
             line.append(_mark(hop), style="green" if hop.seen and not hop.remark else "bold red")
         yield line

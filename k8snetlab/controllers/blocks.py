@@ -18,7 +18,7 @@ from k8snetlab.api import pools
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.defaults import expanded_nodes
-from k8snetlab.api.lab import IPPool, Lab
+from k8snetlab.api.lab import IPPool, Lab, Tunnel
 from k8snetlab.api.reading import LAST_RESERVED
 from k8snetlab.api.reserved import Reserved, reserved
 from k8snetlab.api.selection import pods_by_ip
@@ -58,7 +58,7 @@ def _moved(name: str, now: Snapshot, before: Snapshot | None) -> bool:
 
 
 def _own(node: Node) -> tuple[object, ...]:
-    return pools.blocks_of(node), (pools.tunnel_address(node),), reserved(node)
+    return pools.blocks_of(node), tuple(pools.tunnel_addresses(node)), reserved(node)
 
 
 def _give(space: Space, node: Node, waiting: Iterable[Pod]) -> Iterator[Answer]:
@@ -89,8 +89,8 @@ class Space:
         """The offset of the address given last of each block."""
         self._taken: set[str] = set()
         """Addresses of tunnels, and those given since."""
-        self._tunnels: dict[str, str] = {}
-        """By node."""
+        self._tunnels: dict[tuple[str, Tunnel], str] = {}
+        """By node, and by what the tunnel speaks."""
         self._given: dict[str, list[str]] = {}
         """Addresses of pods, by node."""
         self._leaked: list[Reserved] = []
@@ -101,7 +101,7 @@ class Space:
                 self._claim(entry.name, entry.blocks)
         for node in nodes.values():
             self._claim(node.name, pools.blocks_of(node))
-            self._taken.add(pools.tunnel_address(node))
+            self._taken |= {*pools.tunnel_addresses(node)}
             self._leaked += [leaked] if (leaked := reserved(node)).ranges else []
             for address in split(node.metadata.annotations.get(LAST_RESERVED, "")):
                 if block := self._block_of(address):
@@ -129,12 +129,13 @@ class Space:
         return len(pod.ips) > 1 or self._pool_of(pod.ips[0]) is None
 
     def settle(self, node: Node) -> None:
-        """Gives the node's tunnel an address, and takes back that of one that is no more."""
-        held = pools.tunnel_address(node)
-        mine = [pool for pool, _ in self._pools if pool.vxlanMode != "Never" and self._allows(pool, node)]
-        pool = self._pool_of(held) if self._block_of(held) is not None else None
-        keeps = pool is not None and pool in mine
-        self._tunnels[node.name] = held if keeps else self._take(node, mine) if mine else ""
+        """Gives the node's tunnels addresses, and takes back those of tunnels that are no more."""
+        for tunnel in pools.TUNNELS:
+            held = pools.tunnel_address(node, tunnel)
+            mine = [pool for pool, _ in self._pools if pool.tunnel == tunnel and self._allows(pool, node)]
+            pool = self._pool_of(held) if self._block_of(held) is not None else None
+            keeps = pool is not None and pool in mine
+            self._tunnels[node.name, tunnel] = held if keeps else self._take(node, mine) if mine else ""
 
     def take(self, node: Node) -> str:
         """The next address for a pod of the node; "" where there is none."""
@@ -158,7 +159,7 @@ class Space:
             pools.BLOCKS: ",".join(map(str, mine)),
             pools.BORROWED: ",".join(borrowed),
             LAST_RESERVED: ",".join(last),
-            pools.VXLAN_ADDRESS: self._tunnels.get(node.name, ""),
+            **{key: self._tunnels.get((node.name, tunnel), "") for tunnel, key in pools.TUNNELS.items()},
         }
         for key, value in told.items():
             if value:
@@ -168,9 +169,9 @@ class Space:
         return found
 
     def _borrowed(self, node: Node) -> list[str]:
-        """Addresses of its tunnel, those of pods that it had of other nodes' blocks, and those that it was given."""
-        tunnel = self._tunnels.get(node.name, "")
-        had = [*((tunnel,) if tunnel else ()), *(ip for ip in pools.borrowed_by(node) if self._is_pods(ip, node))]
+        """Addresses of its tunnels, those of pods that it had of other nodes' blocks, and those that it was given."""
+        tunnels = (self._tunnels.get((node.name, tunnel), "") for tunnel in pools.TUNNELS)
+        had = [*filter(None, tunnels), *(ip for ip in pools.borrowed_by(node) if self._is_pods(ip, node))]
         return [*had, *(ip for ip in self._given.get(node.name, ()) if ip and ip not in had)]
 
     def _is_pods(self, ip: str, node: Node) -> bool:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.links import Address, Bridge, Device, Ipip, Link, Veth, Vxlan
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, Operation, SysctlOperation
@@ -85,7 +85,7 @@ def _links(desired: Netns, actual: Netns) -> _Links:
     return _Links(plan, made, readdressed, set(present) | made)
 
 
-_RANK: dict[object, int] = {Device: 0, Bridge: 1, Vxlan: 2, Veth: 3}
+_RANK: dict[object, int] = {Device: 0, Bridge: 1, Vxlan: 2, Ipip: 2, Veth: 3}
 """Devices and bridges before what is plugged into them or stands on them."""
 
 
@@ -216,8 +216,8 @@ def _stale(desired: Netns, actual: Netns, previous: Netns | None, made: set[str]
             and (_inside(item, desired.networks) or (_device(item) in devices and not _kernel_made(item, answered)))
         ]
     doomed = made | {item.name for item in stale if isinstance(item, Bridge | Veth | Vxlan)}
-    links = [item for item in stale if isinstance(item, Bridge | Veth | Vxlan)]
-    rest = [item for item in stale if not isinstance(item, Bridge | Veth | Vxlan) and _device(item) not in doomed]
+    links = [item for item in stale if isinstance(item, Bridge | Veth | Vxlan | Ipip)]
+    rest = [item for item in stale if item not in links and _device(item) not in doomed]
     early: list[Item] = [item for item in [*rest, *links] if isinstance(item, Address | Veth)]
     return early, [item for item in [*rest, *links] if not isinstance(item, Address | Veth)]
 
@@ -246,7 +246,10 @@ def _kernel_made(item: Item, answered: set[str]) -> bool:
 
 
 def _items(state: Netns) -> list[Item]:
-    links: list[Item] = [link for link in state.links if not isinstance(link, Device)]
+    """A tunnel of IP in IP that is down is as good as none."""
+    links: list[Item] = [
+        link for link in state.links if not isinstance(link, Device) and (link.up or not isinstance(link, Ipip))
+    ]
     return [*state.routes, *state.neighbours, *state.fdb, *state.addresses, *links]
 
 

@@ -73,6 +73,19 @@ class Vxlan(msgspec.Struct, frozen=True, tag="vxlan"):
         )
 
 
+class Ipip(msgspec.Struct, frozen=True, tag="ipip"):
+    """A tunnel of IP in IP to any address, as tunl0. The kernel makes tunl0 in every namespace and never deletes it:
+    it is brought up, and down again."""
+
+    name: str
+    mtu: int = 1480
+    mac: str = ""
+    up: bool = True
+
+    def words(self) -> str:
+        return f"{self.name} mtu {self.mtu} up type ipip"
+
+
 class Device(msgspec.Struct, frozen=True, tag="device"):
     """A device that others bring: lo, the far end of another namespace's veth, a machine's own card.
 
@@ -88,7 +101,7 @@ class Device(msgspec.Struct, frozen=True, tag="device"):
         return f"{self.name} up"
 
 
-Link: TypeAlias = Bridge | Veth | Vxlan | Device
+Link: TypeAlias = Bridge | Veth | Vxlan | Ipip | Device
 
 
 class Address(msgspec.Struct, frozen=True):

@@ -52,8 +52,9 @@ TEMPORARY_SET = "TMP-K8SNETLAB"
 """How the names of sets begin that change places with one of those, and are gone a moment later."""
 ALLOWED_MARK, PASSED_MARK, NEXT_TIER_MARK = 0x10000, 0x20000, 0x40000
 """Bits of a packet's mark: a policy allows it, all policies of a pod do, and a tier leaves it to the next."""
-CALI, VXLAN_CALICO = "cali", "vxlan.calico"
-"""How the node's end of a pod's veth begins with Calico, and its tunnel."""
+CALI, VXLAN_CALICO, TUNL0 = "cali", "vxlan.calico", "tunl0"
+"""How the node's end of a pod's veth begins with Calico, and its tunnels; the second is the kernel's own, of every
+namespace that knows IP in IP."""
 CALI_MAC = "ee:ee:ee:ee:ee:ee"
 """Of all of those ends."""
 CALI_CHAIN, CALI_SETS = "cali-", ("cali40", "cali60")

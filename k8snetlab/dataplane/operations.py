@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Bridge, Link, Veth
+from k8snetlab.dataplane.links import Address, Bridge, Ipip, Link, Veth
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 
@@ -63,6 +63,9 @@ class ItemOperation(msgspec.Struct, frozen=True, tag="item"):
                 return self._link(self.item, f"ip {where}link")
 
     def _link(self, link: Link, command: str) -> str:
+        if isinstance(link, Ipip):
+            state = "down" if self.verb == "del" else f"mtu {link.mtu} up"
+            return f"{command} set {link.name} {state}"
         if self.verb == "del":
             return f"{command} del {link.name}"
         text = f"{command} add {link.words()}" if self.verb != "set" else f"{command} set {_settings(link)}"

@@ -15,6 +15,8 @@ FIN, SYN, RST, PSH, ACK, URG, ECE, CWR = (1 << bit for bit in range(8))
 IPV4, IPV6, ARP = 0x0800, 0x86DD, 0x0806
 TUNNEL_PORTS = (8472, 4789)
 """UDP ports of VXLAN: Linux's own, which flannel took over, and IANA's."""
+IPIP = "4"
+"""The protocol of IP in IP (RFC 2003), which has no name in NAMES."""
 NAMES = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp", 132: "sctp"}
 """Of IP's protocol numbers."""
 _ERRORS = {4: (3, 11, 12), 6: (1, 2, 3, 4)}
@@ -33,10 +35,10 @@ class Packet(NamedTuple):
     """`protocol` is tcp, udp, icmp (both families'), sctp, arp, an IP protocol's number, or an EtherType ("0x88cc").
 
     `sequence`, `acknowledged`, `flags` and `window` are TCP's; `identifier` and `sequence` an echo's. `inner` is what
-    VXLAN (`vni`) carries, `quoted` the packet that an ICMP error is about, `code` ICMP's type and code, or ARP's
-    operation. `about` is the address that ICMPv6 asks or tells the MAC of, `lladdr` the MAC that ARP or ICMPv6 tells;
-    `smac` and `dmac` are the Ethernet header's, "" where there is none. `length` counts the octets that TCP, UDP, SCTP
-    or ICMP carry; `hops` is the hop limit. `fragment`: of a packet's later part, without its ports.
+    VXLAN (`vni`) or IP in IP carries, `quoted` the packet that an ICMP error is about, `code` ICMP's type and code, or
+    ARP's operation. `about` is the address that ICMPv6 asks or tells the MAC of, `lladdr` the MAC that ARP or ICMPv6
+    tells; `smac` and `dmac` are the Ethernet header's, "" where there is none. `length` counts the octets that TCP,
+    UDP, SCTP or ICMP carry; `hops` is the hop limit. `fragment`: of a packet's later part, without its ports.
     """
 
     src: str
@@ -114,7 +116,8 @@ def _ip(data: bytes, tunnel_ports: Collection[int]) -> Packet | None:
     if protocol == "sctp":
         sport, dport = _PORTS.unpack_from(body)
         return Packet(src, dst, protocol, sport, dport, payload=body[12:], length=left - 12, hops=hops)
-    return Packet(src, dst, protocol, length=left, hops=hops)
+    inner = decode(body, tunnel_ports) if protocol == IPIP else None
+    return Packet(src, dst, protocol, length=left, hops=hops, inner=inner)
 
 
 class _Header(NamedTuple):

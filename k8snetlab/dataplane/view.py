@@ -17,8 +17,8 @@ TABLES = ("local", "main", "default")
 
 
 class Interface(msgspec.Struct, frozen=True):
-    """A device. `kind` is loopback, veth, bridge, vxlan or device; `peer` (namespace, name) the other end of a veth, if
-    it is in the lab. `running` is false without carrier. `vni`, `local` and `port` are of a vxlan device.
+    """A device. `kind` is loopback, veth, bridge, vxlan, ipip or device; `peer` (namespace, name) the other end of a
+    veth, if it is in the lab. `running` is false without carrier. `vni`, `local` and `port` are of a vxlan device.
     """
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from k8snetlab.dataplane.links import Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.links import Bridge, Device, Ipip, Link, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation, Operation
 from k8snetlab.diagnose.finding import Finding, Where
@@ -103,7 +103,7 @@ class Links(Explanation):
     def _cut(self, link: Link) -> str:
         """What fails without the device."""
         match link:
-            case Vxlan():
+            case Vxlan() | Ipip():
                 return f"packets to and from pods of other nodes are dropped at {link.name}"
             case Bridge() if self.where.kind == "node":
                 return f"no pod of {self.where.place} reaches anything"

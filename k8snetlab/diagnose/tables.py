@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from k8snetlab.dataplane import delta, names
 from k8snetlab.dataplane.families import network
-from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
+from k8snetlab.dataplane.links import Address, Bridge, Device, Ipip, Veth, Vxlan
 from k8snetlab.dataplane.names import ETH0
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import Item, ItemOperation, Operation, SysctlOperation
@@ -51,7 +51,7 @@ def drift(
                 yield explain.sysctl(operation)
             case ItemOperation(verb="del", item=Bridge() | Veth() | Vxlan() as link) if explain.wanted(link.name):
                 recreated[link.name] = operation
-            case ItemOperation(item=Bridge() | Veth() | Vxlan() | Device() as link):
+            case ItemOperation(item=Bridge() | Veth() | Vxlan() | Ipip() | Device() as link):
                 yield links.link(operation, link, recreated.get(link.name))
             case ItemOperation():
                 yield from explain.entry(operation, operation.item)

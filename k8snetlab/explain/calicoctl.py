@@ -136,11 +136,14 @@ class Cluster:
 
     def _node_specs(self) -> Iterator[tuple[str, object]]:
         for node in self.nodes:
+            held = node.metadata.annotations.get(pools.IPV4_ADDRESS, "")
             spec: dict[str, object] = {
                 "addresses": [{"address": address, "type": "InternalIP"} for address in node.addresses],
-                "bgp": {"ipv4Address": node.metadata.annotations.get(pools.IPV4_ADDRESS, "")},
+                "bgp": {"ipv4Address": held},
                 "orchRefs": [{"nodeName": node.name, "orchestrator": "k8s"}],
             }
+            if tunnel := pools.tunnel_address(node, "ipip"):
+                spec["bgp"] = {"ipv4Address": held, "ipv4IPIPTunnelAddr": tunnel}
             if tunnel := pools.tunnel_address(node):
                 spec["ipv4VXLANTunnelAddr"] = tunnel
                 spec["vxlanTunnelMACAddr"] = names.felix_mac(node.name)
@@ -156,7 +159,7 @@ class Cluster:
 
     @property
     def tunnels(self) -> dict[str, str]:
-        return {address: node.name for node in self.nodes if (address := pools.tunnel_address(node))}
+        return {address: node.name for node in self.nodes for address in pools.tunnel_addresses(node)}
 
     @property
     def allocated(self) -> list[str]:
@@ -185,8 +188,10 @@ class Cluster:
             if ip in pod.ips:
                 told = {"namespace": pod.namespace, "node": pod.spec.nodeName, "pod": pod.name}
                 return _attributes(ip, {**told, "timestamp": pod.metadata.creationTimestamp or ""})
-        if node := self.tunnels.get(ip):
-            return _attributes(ip, {"node": node, "type": "vxlanTunnelAddress"})
+        for node in self.nodes:
+            if device := pools.tunnel_addresses(node).get(ip):
+                kind = "ipipTunnelAddress" if device == names.TUNL0 else "vxlanTunnelAddress"
+                return _attributes(ip, {"node": node.name, "type": kind})
         return f"IP {ip} is not currently assigned\n"
 
     def check(self) -> tuple[str, int]:

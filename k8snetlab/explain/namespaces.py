@@ -13,7 +13,7 @@ from k8snetlab.api import topology
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.machines import interface_of, is_machine
-from k8snetlab.api.pools import tunnel_address
+from k8snetlab.api.pools import tunnel_addresses
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import network
@@ -177,7 +177,7 @@ def _places(snapshot: Snapshot) -> Iterator[tuple[Where, tuple[str, ...]]]:
     for node in snapshot.all(Node).values():
         tunnels = (
             *(str(network(cidr).network_address) for cidr in node.podCIDRs),
-            *filter(None, (tunnel_address(node),)),
+            *tunnel_addresses(node),
         )
         own = names.node_netns(lab.name, node.name)
         yield Where(own, node.name, "node", node.name), (*node.addresses, *tunnels)

@@ -63,7 +63,7 @@ class Reader:
         self._lab, self._directory, self._role, self._uplink, self._wanted = lab, directory, role, uplink, wanted
         self._foreign = MACHINE if lab.spec.machines and role == "node" else NOBODY
         flannels = tuple(names.vxlan_device(lab.spec.network.vni, family) for family in FAMILIES)
-        self._tunnels = (names.VXLAN_CALICO,) if lab.spec.network.calico else flannels
+        self._tunnels = (names.TUNL0, names.VXLAN_CALICO) if lab.spec.network.calico else flannels
         self._network = FELIX if lab.spec.network.calico else FLANNEL
 
     @property
@@ -132,7 +132,7 @@ class Reader:
             return Row(line, CALICO, f"{dst}: directly on {dev}, whose other end answers for any address (proxy_arp)")
         if dev in self._directory.ports:
             return Row(line, CALICO, f"{what or dst}: directly on {dev}")
-        if dev == names.VXLAN_CALICO:
+        if dev in (names.VXLAN_CALICO, names.TUNL0):
             return Row(line, FELIX, f"{what or dst}: into the tunnel, to {hop}; onlink, as no device has that network")
         if words.after("proto") == str(PROTOCOL):
             return Row(line, FELIX, f"{what or dst}: straight to {hop}, without a tunnel")
@@ -218,8 +218,7 @@ class Reader:
         if behind:
             return CALICO if calico else CNI, f"the node's end of the veth pair to {behind}"
         if name in self._tunnels:
-            packets = f"what is routed here leaves in UDP packets by {self._uplink}"
-            return self._network, f"the VXLAN tunnel endpoint (VTEP): {packets}"
+            return self._tunnel(name)
         if name == names.BRIDGE and kind == "bridge":
             return CNI, "the bridge that joins this node's pods; its address is their gateway"
         if name == names.UNDERLAY_BRIDGE and self._role == "router":
@@ -233,6 +232,15 @@ class Reader:
         if name == UPLINK:
             return LAB, "the node's card" if self._role == "node" else "the card towards the router"
         return NOBODY, "neither the lab nor the kernel made it"
+
+    def _tunnel(self, name: str) -> tuple[str, str]:
+        if name != names.TUNL0:
+            packets = f"what is routed here leaves in UDP packets by {self._uplink}"
+            return self._network, f"the VXLAN tunnel endpoint (VTEP): {packets}"
+        if self._role == "node" and any(pool.tunnel == "ipip" for pool in self._lab.spec.network.ipPools):
+            into = f"what is routed here leaves in other packets by {self._uplink}"
+            return self._network, f"the tunnel of IP in IP: {into}"
+        return KERNEL, "every namespace has it, where the kernel knows IP in IP"
 
     # --- connections ---
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TypeAlias
 
-from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
+from k8snetlab.dataplane.links import Address, Bridge, Device, Ipip, Veth, Vxlan
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.operations import ItemOperation, NetnsOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
@@ -128,7 +128,7 @@ class _Execution:
                 f"{operation}: there is no device {missing} in {where}", operation=str(operation)
             ) from None
         self._pending.append((operation, parts))
-        if isinstance(item, Bridge | Vxlan | Veth) and operation.verb != "set":
+        if isinstance(item, Bridge | Vxlan | Veth | Ipip) and operation.verb != "set":
             self._unsettled.add(item.name)
 
     def _index(self, device: str) -> int:
@@ -177,13 +177,13 @@ class _Execution:
         match operation.item:
             case Address():
                 return True
-            case Bridge() | Veth() | Vxlan() if self._same_kind(operation.item):
+            case Bridge() | Veth() | Vxlan() | Ipip() if self._same_kind(operation.item):
                 again = requests("set", operation.item, self._index)
                 return not any(self._socket().batch(again))
             case _:
                 return False
 
-    def _same_kind(self, link: Bridge | Veth | Vxlan) -> bool:
+    def _same_kind(self, link: Bridge | Veth | Vxlan | Ipip) -> bool:
         return self._socket().kind(link.name) == type(link).__name__.lower()
 
 
@@ -200,7 +200,7 @@ def _hint(operation: ItemOperation, refusal: Refusal) -> str:
     match operation.item, refusal.errno:
         case _, errno.EPERM:
             return "run as root (CAP_NET_ADMIN in that namespace)"
-        case Bridge() | Veth() | Vxlan(), errno.EOPNOTSUPP:
+        case Bridge() | Veth() | Vxlan() | Ipip(), errno.EOPNOTSUPP:
             return f"load the kernel module: modprobe {type(operation.item).__name__.lower()}"
         case Bridge() | Veth() | Vxlan(), errno.EEXIST:
             return "another kind of device has this name, or another VXLAN device this VNI and port: delete one"

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Bridge, Device, Veth, Vxlan
-from k8snetlab.dataplane.names import HOST_NETNS, MASQUERADE_MARK
+from k8snetlab.dataplane.links import Address, Bridge, Device, Ipip, Veth, Vxlan
+from k8snetlab.dataplane.names import HOST_NETNS, MASQUERADE_MARK, TUNL0
 from k8snetlab.dataplane.operations import Item, ItemOperation
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta
 from k8snetlab.errors import K8sNetLabError
@@ -77,6 +77,12 @@ def probe() -> list[Feature]:
     return found
 
 
+def has_ipip() -> bool:
+    """Whether the kernel knows IP in IP. Where that is a module it is loaded, and every namespace has tunl0 then."""
+    with _scratch() as name:
+        return bool(name) and _can_add(name, Ipip(TUNL0))
+
+
 def _privileges() -> Iterator[Feature]:
     yield Feature("root", os.geteuid() == 0, _NO_LAB, "use sudo")
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
@@ -122,6 +128,10 @@ def _devices(name: str) -> Iterator[Feature]:
     for kind, (item, rules_out) in items.items():
         how_to_get = f"modprobe {kind} (Debian: apt-get install linux-image-$(uname -r))"
         yield Feature(kind, _can_add(name, item), rules_out, how_to_get)
+    loaded = modules.ipip_is_loaded()
+    yield Feature("ipip", _can_add(name, Ipip(TUNL0)), "Calico's ipipMode", "modprobe ipip", False)
+    if not loaded:
+        modules.unload_ipip()
     for kind, rules_out in (("netem", "link set --delay, --jitter, --loss"), ("tbf", "link set --rate")):
         yield Feature(kind, shaping.try_on(name, kind), rules_out, f"modprobe sch_{kind}", False)
     works = _can_add(name, Device("lo")) and _can_add(name, Address("lo", "fd00::1/64"))

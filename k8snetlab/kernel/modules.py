@@ -10,6 +10,7 @@ from pathlib import Path
 from k8snetlab.kernel import fault
 
 BRIDGE_FILTER = "br_netfilter"
+_IPIP = Path("/sys/module/ipip")
 _BRIDGE_SYSCTLS = Path("/proc/sys/net/bridge")
 _CALLS = ("bridge-nf-call-iptables", "bridge-nf-call-ip6tables", "bridge-nf-call-arptables")
 
@@ -39,3 +40,13 @@ def unload_bridge_filter() -> bool:
         return False
     subprocess.run(["modprobe", "-q", "-r", BRIDGE_FILTER], capture_output=True, check=False)
     return not _BRIDGE_SYSCTLS.is_dir()
+
+
+def ipip_is_loaded() -> bool:
+    return _IPIP.is_dir()
+
+
+def unload_ipip() -> None:
+    """Takes tunl0 from all namespaces: for whoever had it loaded a moment ago."""
+    if ipip_is_loaded() and shutil.which("modprobe"):
+        subprocess.run(["modprobe", "-q", "-r", "ipip"], capture_output=True, check=False)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.links import Address, Bridge, Device, Ipip, Link, Veth, Vxlan
 from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.routing import FELIX, FdbEntry, Neighbour, Route
@@ -173,6 +173,8 @@ def _link(found: decoded.Device, names: Names) -> Link:
                 l3miss=bool(whole(data, IFLA_VXLAN_L3MISS)),
                 up=up,
             )
+        case "ipip":
+            return Ipip(name, mtu, "", up)
         case _:
             return Device(name, mtu, own, up)
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
-from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+import msgspec
+
+from k8snetlab.dataplane.links import Address, Bridge, Device, Ipip, Link, Veth, Vxlan
 from k8snetlab.dataplane.operations import Item, Verb
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
 from k8snetlab.kernel import messages as m
@@ -31,6 +33,8 @@ def requests(verb: Verb, item: Item, index: Index, peer_netns: int = -1) -> list
             return [_neighbour(verb, item, index)]
         case FdbEntry():
             return [_fdb(verb, item, index)]
+        case Ipip() if verb == "del":
+            return _changed(msgspec.structs.replace(item, up=False), index)
         case _ if verb == "del":
             return [NetlinkRequest(m.RTM_DELLINK, 0, m.ifinfomsg() + text(m.IFLA_IFNAME, item.name))]
         case _ if verb == "set" or isinstance(item, Device):
@@ -96,6 +100,8 @@ def _kind(link: Link, index: Index, peer_netns: int) -> bytes:
             data += attribute(m.IFLA_VXLAN_PORT, link.port.to_bytes(2, "big"))
             data += octet(m.IFLA_VXLAN_LEARNING, link.learning)
             data += octet(m.IFLA_VXLAN_L2MISS, link.l2miss) + octet(m.IFLA_VXLAN_L3MISS, link.l3miss)
+        case Ipip():
+            return text(m.IFLA_INFO_KIND, "ipip")
         case Device():
             raise AssertionError("a Device is never created")
     return text(m.IFLA_INFO_KIND, kind) + attribute(m.IFLA_INFO_DATA, data)

@@ -153,7 +153,7 @@ def _interface(
     peer = others.get(whole(given, IFLA_LINK), "")
     return Interface(
         name,
-        "loopback" if link.flags & IFF_LOOPBACK else kind if kind in ("veth", "bridge", "vxlan") else "device",
+        "loopback" if link.flags & IFF_LOOPBACK else kind if kind in ("veth", "bridge", "vxlan", "ipip") else "device",
         mac(given, IFLA_ADDRESS),
         whole(given, IFLA_MTU),
         up=bool(link.flags & IFF_UP),

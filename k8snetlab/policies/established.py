@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from k8snetlab.api.addressing import same
 from k8snetlab.api.core import Node
-from k8snetlab.api.pools import tunnel_address
+from k8snetlab.api.pools import tunnel_addresses
 from k8snetlab.dataplane.families import base, gateway
 from k8snetlab.policies.shapes import End, Resolved
 from k8snetlab.policies.verdict import allowed
@@ -17,7 +17,7 @@ class Judge:
         self._resolved, self._node = resolved, node.name
         self._pods = {address: end for end in resolved.pods.values() if not end.host for address in end.addresses}
         own = (*node.addresses, *(address for cidr in node.podCIDRs for address in (base(cidr), gateway(cidr))))
-        self._local = frozenset(map(same, (*own, *((tunnel,) if (tunnel := tunnel_address(node)) else ()))))
+        self._local = frozenset(map(same, (*own, *tunnel_addresses(node))))
 
     def allows(self, source: str, target: str, protocol: str, port: int) -> bool:
         """`target` and `port` are those after DNAT, `source` is that before SNAT."""

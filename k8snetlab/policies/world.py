@@ -108,12 +108,12 @@ def world(snapshot: Snapshot) -> World:
 
 def _node(snapshot: Snapshot, node: Node) -> End:
     """Pods of other nodes see a node by another address than its own where flannel's VXLAN carries its packets:
-    flannel.1's, or where vxlan.calico does, that one's."""
+    flannel.1's, or where a tunnel of Calico's does, that one's."""
     network = snapshot.lab.spec.network
     tunnel = network.backend == "vxlan" and not network.directRouting and node.podCIDRs
     senders = tuple(cidr.partition("/")[0] for cidr in node.podCIDRs) if tunnel else ()
-    if any(pool.vxlanMode == "Always" for pool in pools(snapshot.lab)) and (address := tunnel_address(node)):
-        senders = (address,)
+    always = {pool.tunnel for pool in pools(snapshot.lab) if pool.mode == "Always"}
+    senders += tuple(address for tunnel in sorted(always) if (address := tunnel_address(node, tunnel)))
     own = _one_a_family(node.addresses)
     return End(node.name, own, None, node.name, True, senders=_one_a_family(senders))
 

@@ -22,13 +22,14 @@ class Held(msgspec.Struct, frozen=True):
 
 class Holder(msgspec.Struct, frozen=True):
     """A node, with its address on the nodes' link, its blocks, the addresses that its pods have of others' blocks, and
-    the address of its tunnel."""
+    the addresses of its tunnels."""
 
     name: str
     address: str
     blocks: tuple[Held, ...]
     borrowed: tuple[Held, ...]
     vxlan: str
+    ipip: str
 
     @property
     def led_to(self) -> tuple[Held, ...]:
@@ -48,6 +49,7 @@ def holders(snapshot: Snapshot) -> dict[str, Holder]:
             tuple(_held(pools.blocks_of(node), given)),
             tuple(_held(map(host, pools.borrowed_by(node)), given)),
             pools.tunnel_address(node),
+            pools.tunnel_address(node, "ipip"),
         )
         for node in snapshot.all(Node).values()
         if (address := pick(node.addresses, "ipv4")) and node.network_available
@@ -59,6 +61,11 @@ def _held(cidrs: Iterator[str] | tuple[str, ...] | map[str], given: tuple[IPPool
         base = network(cidr).network_address
         if pool := next((pool for pool in given if base in network(pool.cidr)), None):
             yield Held(cidr, pool)
+
+
+def by_felix(lab: Lab, pool: IPPool) -> bool:
+    """Whether Felix makes the routes of a pool, else BIRD does."""
+    return pool.tunnel == "vxlan" or (pool.tunnel == "ipip" and lab.spec.network.routing.routes == "current")
 
 
 def tunnelled(mode: Encapsulation, lab: Lab, one: str, other: str) -> bool:

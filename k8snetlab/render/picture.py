@@ -14,7 +14,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab, LabSpec
 from k8snetlab.api.machines import interface_of
 from k8snetlab.api.pod_state import shown_status
-from k8snetlab.api.pools import blocks_of, tunnel_address
+from k8snetlab.api.pools import blocks_of, tunnel_addresses
 from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
@@ -211,14 +211,15 @@ def _backend(spec: LabSpec) -> str:
 def _calico(spec: LabSpec) -> str:
     by = "routes by BIRD on every node" if spec.network.routed else "routes by Felix"
     if _tunnelled(spec):
-        return f"Calico VXLAN {VNI}, UDP {PORT}, {by}"
+        by_vxlan = any(pool.vxlanMode == "Always" for pool in spec.network.ipPools)
+        return f"Calico {f'VXLAN {VNI}, UDP {PORT}' if by_vxlan else 'IP in IP'}, {by}"
     return f"Calico: blocks of addresses, {by}, no tunnel"
 
 
 def _tunnelled(spec: LabSpec) -> bool:
     """Whether packets to all other nodes take a tunnel."""
     if spec.network.calico:
-        return any(pool.vxlanMode == "Always" for pool in spec.network.ipPools)
+        return any(pool.mode == "Always" for pool in spec.network.ipPools)
     return spec.network.backend == "vxlan"
 
 
@@ -260,8 +261,8 @@ def _node(
     subnets = {family: subnet for family in FAMILIES if (subnet := pick(node.podCIDRs, family))}
     tunnel = [f"{names.vxlan_device(vni, family)} {base(subnet)}" for family, subnet in subnets.items()]
     calico = snapshot.lab.spec.network.calico
-    if calico and vxlan and (address := tunnel_address(node)):
-        tunnel.append(f"{names.VXLAN_CALICO} {address}")
+    if calico and vxlan:
+        tunnel += [f"{device} {address}" for address, device in tunnel_addresses(node).items()]
     return NodeBox(
         name=node.name,
         uplink=interface_of(node) or UPLINK,

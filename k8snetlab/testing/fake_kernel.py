@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from k8snetlab.dataplane.links import Address, Bridge, Device, Link, Veth, Vxlan
+from k8snetlab.dataplane.links import Address, Bridge, Device, Ipip, Link, Veth, Vxlan
 from k8snetlab.dataplane.netns import Netns
 from k8snetlab.dataplane.operations import ItemOperation, Operation, SysctlOperation
 from k8snetlab.dataplane.routing import FdbEntry, Neighbour, Route
@@ -35,12 +35,12 @@ class FakeKernel:
         match operation:
             case SysctlOperation(_, key, value):
                 self.sysctls[key] = value
-            case ItemOperation(verb, _, Bridge() | Veth() | Vxlan() | Device() as link):
+            case ItemOperation(verb, _, Bridge() | Veth() | Vxlan() | Ipip() | Device() as link):
                 self.link(verb, link)
             case ItemOperation("del", _, entry):
                 self.entries = {k: e for k, e in self.entries.items() if e != entry}
             case ItemOperation(verb, _, entry):
-                assert not isinstance(entry, Bridge | Veth | Vxlan | Device)
+                assert not isinstance(entry, Bridge | Veth | Vxlan | Ipip | Device)
                 assert entry.dev in self.links, f"{operation}: no such device"
                 known = self.entries.get(self.identity(entry))
                 assert verb == "replace" or known in (None, entry), f"{operation}: File exists"

@@ -113,7 +113,7 @@ def _of_node(node: Node) -> Iterator[tuple[str, str]]:
         yield gateway(subnet), f"{node.name}'s cni0"
     for block in () if node.podCIDRs else pools.blocks_of(node):
         yield str(network(block)), f"pods of {node.name}"
-    if tunnel := pools.tunnel_address(node):
-        yield tunnel, f"{node.name}'s {names.VXLAN_CALICO}"
+    for address, device in pools.tunnel_addresses(node).items():
+        yield address, f"{node.name}'s {device}"
     for address in node.addresses:
         yield address, node.name

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from k8snetlab.dataplane.families import end, same_family
+from k8snetlab.dataplane.packet import IPIP
 from k8snetlab.dataplane.view import Interface, RouteEntry, View, Views
 from k8snetlab.trace.filtering import Passed, passages
 from k8snetlab.trace.listener import no_listener
@@ -23,6 +24,7 @@ from k8snetlab.trace.way import Carried, Decision, Flow, Way
 MAX_HOPS = 64
 VXLAN_OVERHEAD = {False: 50, True: 70}
 """Octets that the outer headers take: with IPv4, with IPv6 underneath."""
+IPIP_OVERHEAD = 20
 
 
 def predict(views: Views, owners: Owners, origin: str, target: Flow, followed: Followed = ALL) -> tuple[Way, ...]:
@@ -194,7 +196,30 @@ class _Walk:
         trip = trip.note(decision, Decision("encapsulate", text, owner=self.owners.of_tunnel()))
         yield from self.send(trip, view, outer)
 
+    def _into_ipip(self, trip: Trip, view: View, hop: str, flow: Flow) -> Iterator[Way]:
+        """Into a packet to the next hop itself: such a tunnel has neither neighbours nor forwarding entries."""
+        under, _ = view.route(hop)
+        source = view.source(under, hop) if under else ""
+        device = view.interfaces.get(under.dev) if under else None
+        room = device.mtu - IPIP_OVERHEAD if device else 0
+        text = f"{source} → {hop} IP protocol {IPIP}, IP in IP; {room} octets are left for the packet"
+        trip = trip.note(Decision("encapsulate", text, owner=self.owners.of_tunnel()))
+        yield from self.send(trip, view, Flow(source, hop, IPIP, 0, 0, Carried(flow, "", 0)))
+
+    def _out_of_ipip(self, trip: Trip, view: View, flow: Flow, carried: Carried) -> Iterator[Way]:
+        tunnels = [i for i in view.interfaces.values() if i.kind == "ipip"]
+        tunnel = next((i for i in tunnels if i.up), None)
+        if tunnel is None:
+            why = f"{' and '.join(i.name for i in tunnels)} is down" if tunnels else "it has no tunl0"
+            yield trip.stop(view, flow, "lost", f"{view.place} takes no IP in IP: {why}")
+            return
+        trip = trip.note(Decision("decapsulate", f"{tunnel.name} takes {carried.flow}", owner=self.owners.of_tunnel()))
+        yield from self._input(trip.appear(view, tunnel, "in", carried.flow), view, tunnel, carried.flow)
+
     def _decapsulate(self, trip: Trip, view: View, flow: Flow, carried: Carried) -> Iterator[Way]:
+        if flow.protocol == IPIP:
+            yield from self._out_of_ipip(trip, view, flow, carried)
+            return
         tunnels = (i for i in view.interfaces.values() if i.kind == "vxlan" and i.up and i.port == flow.dport)
         ends = [i for i in tunnels if not i.local or same_family(i.local, flow.dst)]
         tunnel = next((i for i in ends if i.vni == carried.vni), None)
@@ -235,14 +260,21 @@ class _Walk:
             same = (flow.src, flow.dst) == (trip.asked.src, trip.asked.dst)
             yield trip.stop(view, flow, "unreachable" if same else "lost", reason)
             return
-        mac, decision = self.segments.neighbour(view, device, route.via or flow.dst)
+        yield from self._onto(trip, view, device, route.via or flow.dst, flow)
+
+    def _onto(self, trip: Trip, view: View, device: Interface, hop: str, flow: Flow) -> Iterator[Way]:
+        """Out by a device, to the next hop."""
+        if device.kind == "ipip":
+            yield from self._into_ipip(trip.appear(view, device, "out", flow), view, hop, flow)
+            return
+        mac, decision = self.segments.neighbour(view, device, hop)
         trip = trip.note(decision)
         if not mac:
             yield trip.stop(view, flow, "lost", f"{view.place}: {decision.text}")
             return
         trip = trip.appear(view, device, "out", flow)
         if device.beyond and not device.peer:
-            device, mac = self._across(device, route.via or flow.dst, flow, mac)
+            device, mac = self._across(device, hop, flow, mac)
         if device.kind == "bridge":
             yield from self._switch(trip, Frame(view, device, mac, flow))
         elif device.kind == "vxlan":

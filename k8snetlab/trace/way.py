@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from k8snetlab.dataplane.families import end
-from k8snetlab.dataplane.packet import Fate
+from k8snetlab.dataplane.packet import IPIP, Fate
 
 Point = tuple[str, str, str]
 """Namespace, device, "out" or "in": a place where a packet socket sees the packet."""
@@ -43,13 +43,13 @@ class Flow(msgspec.Struct, frozen=True):
     dst: str
     """IP address of the receiver."""
     protocol: str = "tcp"
-    """tcp, udp, icmp or sctp."""
+    """tcp, udp, icmp or sctp; of a tunnel's packet also 4, IP in IP."""
     sport: int = 0
     """Source port, 0 for ICMP."""
     dport: int = 0
     """Destination port, 0 for ICMP."""
     inner: Carried | None = None
-    """What a VXLAN packet carries."""
+    """What a tunnel's packet carries."""
 
     def turned(self) -> Flow:
         """The answer's."""
@@ -60,14 +60,14 @@ class Flow(msgspec.Struct, frozen=True):
 
 
 class Carried(msgspec.Struct, frozen=True):
-    """A frame inside a VXLAN packet."""
+    """A frame inside a VXLAN packet, or a packet inside one of IP in IP."""
 
     flow: Flow
     """The packet in the frame."""
     mac: str
-    """The frame's destination MAC."""
+    """The frame's destination MAC; "" in IP in IP."""
     vni: int
-    """The VXLAN network."""
+    """The VXLAN network; 0 in IP in IP."""
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -105,9 +105,9 @@ class Hop(msgspec.Struct, frozen=True):
     decisions: tuple[Decision, ...] = ()
     """What brought it there, since the hop before."""
     outer: Flow | None = None
-    """The VXLAN packet around it."""
+    """The tunnel's packet around it."""
     vni: int = 0
-    """The VXLAN network, 0 without a tunnel."""
+    """The VXLAN network, 0 without a tunnel and in IP in IP."""
     mtu: int = 0
     """The device's, in octets."""
     seen: bool | None = None
@@ -120,6 +120,11 @@ class Hop(msgspec.Struct, frozen=True):
     @property
     def point(self) -> Point:
         return (self.netns, self.interface, self.direction)
+
+    @property
+    def around(self) -> str:
+        """What the tunnel's packet is, without its addresses; "" without a tunnel."""
+        return "" if self.outer is None else "IP in IP" if self.outer.protocol == IPIP else f"VXLAN {self.vni}"
 
 
 class Way(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ PYTHON = "3.11"
 PLATFORMS = ("manylinux_2_36_x86_64", "manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
 PACKAGES = (
     *("python3", "python3-venv", "iproute2", "iptables", "conntrack", "kmod", "procps", "iputils-ping"),
-    *("etcd-server", "etcd-client", "make", "git", "gcc", "libc6-dev", "sudo", "busybox-static", "cpio"),
+    *("etcd-server", "etcd-client", "make", "git", "gcc", "libc6-dev", "sudo", "busybox-static", "cpio", "bird2"),
 )
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_console", "ext4")
 DISK = "2G"

@@ -59,9 +59,7 @@ def test_doctor_misses_nothing_and_leaves_nothing(node1: Machine) -> None:
     # What only makes looking easier is not in the image, and the kernel has room for fewer than a thousand pods: named.
     missing = {feature["name"]: feature["needed"] for feature in found if not feature["present"]}
     large = {name for name in missing if name.startswith("1,000 pods: ")}
-    assert missing == dict.fromkeys(
-        {"curl (program)", "tcpdump (program)", "bird (program)", "zebra (program)"} | large, False
-    )
+    assert missing == dict.fromkeys({"curl (program)", "tcpdump (program)", "zebra (program)"} | large, False)
     assert {what: now ^ before[what] for what, now in state(node1).items() if now != before[what]} == {}
 
 

@@ -1,6 +1,6 @@
 """Felix's devices and routes of one node.
 
-Pools without VXLAN are BIRD's (`render.routing.calico`): their blackholes and routes are in no plan of ours.
+Pools that are not `by_felix` are BIRD's (`render.routing.calico`): their blackholes and routes are in no plan of ours.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from k8snetlab.api import pools
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import host
-from k8snetlab.dataplane.links import Address, Vxlan
-from k8snetlab.dataplane.names import VXLAN_CALICO
+from k8snetlab.dataplane.links import Address, Ipip, Vxlan
+from k8snetlab.dataplane.names import TUNL0, VXLAN_CALICO
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import FELIX, FdbEntry, Neighbour, Route
 from k8snetlab.dataplane.rules import RuleSet
-from k8snetlab.render.blocks import Holder, holders, tunnelled
+from k8snetlab.render.blocks import Holder, by_felix, holders, tunnelled
 from k8snetlab.render.calico import rules
 from k8snetlab.render.overlay import pod_mtu
 from k8snetlab.render.uplink import forwarding, uplink
@@ -29,7 +29,7 @@ VNI, PORT = 4096, 4789
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     """Nothing but a claim to the names, where Calico is not the network."""
     lab = snapshot.lab
-    netns = Netns(names.namespace_of(lab.name, name, lab.spec.machines), owned=(VXLAN_CALICO,))
+    netns = Netns(names.namespace_of(lab.name, name, lab.spec.machines), owned=(VXLAN_CALICO, TUNL0))
     if lab.spec.machines:
         return NodeDataplane(Netns(netns.name))
     if not lab.spec.network.calico:
@@ -39,7 +39,7 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     sets = rules.sets(pools.pools(lab), [*([own] if own else []), *everybody.values()])
     part = NodeDataplane(
         msgspec.structs.replace(netns, networks=(lab.spec.podCIDR,), learns=lab.spec.network.routed),
-        (rules.nat(bool(own and own.vxlan)),),
+        (rules.nat(device for device, address in _tunnels(own) if address),),
         sets=sets,
     )
     if own is None:
@@ -48,7 +48,25 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     node = msgspec.structs.replace(part.node, routes=(*_routes(snapshot, own, others),))
     if own.vxlan:
         node = _tunnelled(snapshot, own, others, node)
+    if own.ipip:
+        node = _with_tunl0(snapshot, own, node)
     return msgspec.structs.replace(part, node=node)
+
+
+def _tunnels(own: Holder | None) -> tuple[tuple[str, str], ...]:
+    """The node's devices, each with its address or ""."""
+    return ((TUNL0, own.ipip), (VXLAN_CALICO, own.vxlan)) if own else ()
+
+
+def _with_tunl0(snapshot: Snapshot, own: Holder, node: Netns) -> Netns:
+    network = snapshot.lab.spec.network
+    mtu = network.mtu or snapshot.lab.spec.underlay.mtu - pools.OVERHEAD["ipip"]
+    return msgspec.structs.replace(
+        node,
+        sysctls={**node.sysctls, **forwarding((TUNL0,))},
+        links=(*node.links, Ipip(TUNL0, mtu)),
+        addresses=(*node.addresses, Address(TUNL0, host(own.ipip))),
+    )
 
 
 def _tunnelled(snapshot: Snapshot, own: Holder, others: list[Holder], node: Netns) -> Netns:
@@ -77,13 +95,15 @@ def _routes(snapshot: Snapshot, own: Holder, others: list[Holder]) -> Iterator[R
     """To what other nodes hold of pools with VXLAN; and nowhere, for what is not in use of the node's own blocks."""
     device = uplink(snapshot.lab, snapshot.node(own.name))
     for held in own.blocks:
-        if held.pool.vxlanMode != "Never":
+        if by_felix(snapshot.lab, held.pool):
             yield Route(held.cidr, blackhole=True, protocol=FELIX)
     for other in others:
         for held in other.led_to:
-            if held.pool.vxlanMode == "Never":
+            if not by_felix(snapshot.lab, held.pool):
                 continue
-            if not tunnelled(held.pool.vxlanMode, snapshot.lab, own.address, other.address):
+            if not tunnelled(held.pool.mode, snapshot.lab, own.address, other.address):
                 yield Route(held.cidr, dev=device, via=other.address, onlink=True, protocol=FELIX)
+            elif held.pool.tunnel == "ipip":
+                yield Route(held.cidr, dev=TUNL0, via=other.address, onlink=True, protocol=FELIX)
             elif own.vxlan and other.vxlan:
                 yield Route(held.cidr, dev=VXLAN_CALICO, via=other.vxlan, onlink=True, protocol=FELIX)

@@ -11,7 +11,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 
 from k8snetlab.api.lab import IPPool
-from k8snetlab.dataplane.names import CALI_CHAIN, VXLAN_CALICO
+from k8snetlab.dataplane.names import CALI_CHAIN
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
 from k8snetlab.dataplane.sets import IPSet, halves
 from k8snetlab.render.blocks import Holder
@@ -37,13 +37,14 @@ def sets(pools: Sequence[IPPool], nodes: Iterable[Holder]) -> tuple[IPSet, ...]:
     )
 
 
-def nat(tunnelled: bool) -> RuleSet:
-    """`tunnelled`: the node has vxlan.calico. What it sends by that from another address would not come back."""
+def nat(tunnels: Iterable[str]) -> RuleSet:
+    """`tunnels` are the node's devices. What it sends by one from another address would not come back."""
     through = (
-        f"--out-interface {VXLAN_CALICO} -m addrtype ! --src-type LOCAL --limit-iface-out "
-        "-m addrtype --src-type LOCAL --jump MASQUERADE --random-fully",
+        f"--out-interface {device} -m addrtype ! --src-type LOCAL --limit-iface-out "
+        "-m addrtype --src-type LOCAL --jump MASQUERADE --random-fully"
+        for device in tunnels
     )
-    chains = {**_NAT, "cali-POSTROUTING": (*_POSTROUTING, *(through if tunnelled else ()))}
+    chains = {**_NAT, "cali-POSTROUTING": (*_POSTROUTING, *through)}
     return RuleSet(
         "ipv4",
         {ChainKey("nat", name): hashed(name, fragments) for name, fragments in chains.items()},

@@ -11,7 +11,7 @@ import msgspec
 from k8snetlab.api.core import Node
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
-from k8snetlab.api.pools import tunnel_address
+from k8snetlab.api.pools import tunnel_addresses
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import base, family_of, gateway, host, network, pick
 from k8snetlab.dataplane.names import MASQUERADE_MARK
@@ -148,5 +148,5 @@ def _selected_addresses(cidrs: Iterable[str], node: Node, family: Family) -> tup
     for subnet in node.podCIDRs:
         if family_of(subnet) == family:
             own += [gateway(subnet), base(subnet)]
-    own += [address for address in (tunnel_address(node),) if address and family_of(address) == family]
+    own += [address for address in tunnel_addresses(node) if family_of(address) == family]
     return tuple(dict.fromkeys(address for net in nets for address in own if ip_address(address) in net))

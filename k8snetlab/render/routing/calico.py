@@ -12,9 +12,10 @@ from collections.abc import Iterable, Iterator
 
 from k8snetlab.api import pools
 from k8snetlab.api.lab import IPPool, Lab
-from k8snetlab.dataplane.families import network
-from k8snetlab.dataplane.names import CALI
-from k8snetlab.render.blocks import Holder
+from k8snetlab.dataplane.families import network, pick
+from k8snetlab.dataplane.names import CALI, TUNL0
+from k8snetlab.dataplane.routing import FELIX
+from k8snetlab.render.blocks import Holder, by_felix
 
 CALICOS = "connect delay time 2; connect retry time 5; error wait time 5,30;"
 """The timers of its template."""
@@ -29,9 +30,9 @@ def configuration(lab: Lab, own: Holder, others: Iterable[Holder]) -> str:
     given = pools.pools(lab)
     others = tuple(others)
     lines = [
-        *_aggregation(own),
+        *_aggregation(lab, own),
         *_exports(given),
-        *_programming(given),
+        *_programming(lab, given),
         "",
         f"router id {own.address};",
         "log stderr all;",
@@ -50,13 +51,14 @@ def protocol_of(address: str) -> str:
     return f"Mesh_{address.replace('.', '_').replace(':', '_')}"
 
 
-def _aggregation(own: Holder) -> Iterator[str]:
+def _aggregation(lab: Lab, own: Holder) -> Iterator[str]:
     """bird_aggr.cfg: each block as one route, which goes nowhere where no pod's route is longer."""
-    blocks = [held.cidr for held in own.blocks if held.pool.vxlanMode == "Never"]
-    if blocks:
+    told = [held for held in own.blocks if held.pool.tunnel != "vxlan"]
+    blocks = [held.cidr for held in told]
+    if made := [held.cidr for held in told if not by_felix(lab, held.pool)]:
         yield "protocol static {"
         yield "  ipv4;"
-        yield from (f"  route {cidr} blackhole;" for cidr in blocks)
+        yield from (f"  route {cidr} blackhole;" for cidr in made)
         yield "}"
         yield ""
     yield "# What is in a block of this node is told of as that block, and not by itself."
@@ -74,32 +76,41 @@ def _exports(given: Iterable[IPPool]) -> Iterator[str]:
     yield "function calico_export_to_bgp_peers(bool internal_peer)"
     yield "{"
     for pool in given:
-        if pool.vxlanMode != "Never":
+        if pool.tunnel == "vxlan":
             yield f"  if (net ~ {network(pool.cidr)}) then {{ reject; }}  # VXLAN: Felix makes its routes"
     yield "  calico_aggr();"
     for pool in given:
-        if pool.vxlanMode == "Never":
+        if pool.tunnel != "vxlan":
             yield f"  if (net ~ {network(pool.cidr)}) then {{ accept; }}"
     yield "}"
 
 
-def _programming(given: Iterable[IPPool]) -> Iterator[str]:
+def _programming(lab: Lab, given: Iterable[IPPool]) -> Iterator[str]:
+    """With an IPIP pool routes of other nodes lead into tunl0, which has no network: hence onlink."""
+    link = pick(lab.spec.underlay.cidr, "ipv4")
     yield ""
     yield "filter calico_kernel_programming"
     yield "{"
     yield "  if (source = RTS_DEVICE) then { reject; }"
     for pool in given:
-        if pool.vxlanMode != "Never":
-            yield f"  if (net ~ {network(pool.cidr)}) then {{ reject; }}"
+        inside = f"net ~ {network(pool.cidr)}"
+        if by_felix(lab, pool):
+            yield f"  if ({inside}) then {{ reject; }}"
+        elif pool.tunnel == "ipip":
+            near = f" && !(bgp_next_hop ~ {link})" if pool.mode == "CrossSubnet" and link else ""
+            into = f'ifname = "{TUNL0}"; gw = bgp_next_hop; onlink = true; accept;'
+            yield f"  if ({inside} && source = RTS_BGP{near}) then {{ {into} }}"
     yield "  accept;"
     yield "}"
 
 
 def _devices(lab: Lab) -> Iterator[str]:
     """Metric 0 is what the fork writes, where BIRD 2 has 32."""
-    kernel = (
-        "learn; metric 0; scan time 2; merge paths on; ipv4 { import all; export filter calico_kernel_programming; };"
-    )
+    learned = "all"
+    if any(by_felix(lab, pool) and pool.tunnel == "ipip" for pool in pools.pools(lab)):
+        learned = f"filter {{ if (krt_source = {FELIX}) then reject; accept; }}"  # told to others, they would go around
+    channel = f"import {learned}; export filter calico_kernel_programming;"
+    kernel = f"learn; metric 0; scan time 2; merge paths on; ipv4 {{ {channel} }};"
     textbook = lab.spec.network.routing.timers == "textbook"
     yield f"protocol kernel {{ {'persist; graceful restart; ' if textbook else ''}{kernel} }}"
     yield "protocol device { scan time 2; }"

@@ -15,7 +15,7 @@ from k8snetlab.dataplane.families import FAMILIES, network, pick
 from k8snetlab.dataplane.names import ETH0, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render.blocks import holders
+from k8snetlab.render.blocks import by_felix, holders
 
 CALM = 10
 """With more neighbours than this a node's timers are calmer: what each says every second adds up."""
@@ -152,7 +152,10 @@ def wanted(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
     if spec.calico:
         others = [one for one in holders(snapshot).values() if one.name != name] if name != ROUTER else []
         return tuple(
-            Route(held.cidr, via=one.address) for one in others for held in one.led_to if held.pool.vxlanMode == "Never"
+            Route(held.cidr, via=one.address)
+            for one in others
+            for held in one.led_to
+            if not by_felix(snapshot.lab, held.pool)
         )
     if snapshot.lab.spec.underlay.links:
         return tuple(_far(snapshot, name))

@@ -170,8 +170,8 @@ def test_bird_reads_what_is_written_for_it(tmp_path: Path, pool: str, timers: st
         ("{network: {backend: calico, ipPools: [{blockSize: 26}]}}", "ipPools[0]"),
         ("{network: {backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: Sometimes}]}}", "ipipMode"),
         (
-            "{network: {backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: Always}]}}",
-            "spec.network.ipPools[0].ipipMode: Always is not supported, as IP in IP is not",
+            "{network: {backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: Always, vxlanMode: Always}]}}",
+            "spec.network.ipPools[0].ipipMode: is Always, and vxlanMode is Always: a pool has one tunnel",
         ),
     ],
 )
