@@ -34,9 +34,8 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
     if not own:
         return ()
     if lab.spec.network.calico:
-        others = holders(snapshot)
-        me = others.pop(node)
-        return (_bird(calico.configuration(lab, me, others.values())),)
+        everybody = holders(snapshot)
+        return (_bird(calico.configuration(lab, everybody[node], everybody.values())),)
     if lab.spec.daemon == "bird":
         services = bird.Services(routed.told(snapshot, node), lab.spec.loadBalancer.networks if node == ROUTER else ())
         return (_bird(bird.configuration(lab, own, services)),)

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from k8snetlab.addons.program import Place
 from k8snetlab.kernel import launch
+from k8snetlab.kernel.patience import patience
 
 PATIENCE = 10.0
-"""Seconds that it gets."""
+"""Seconds that it gets; more where processes queue for the cores."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d\S*\s+")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -30,12 +31,12 @@ def failure(place: Place, directory: Path, argv: Sequence[str], seconds: float =
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            timeout=seconds,
+            timeout=patience(seconds),
             start_new_session=True,
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return f"no answer within {seconds:g} s"
+        return f"no answer within {patience(seconds):.0f} s"
     if done.returncode == 0:
         return ""
     said = [line.strip() for line in done.stdout.splitlines() if line.strip()]

@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from msgspec import Meta
 
 from k8snetlab.api import addressing
+from k8snetlab.api.bgp import BGP, ASNumber
 from k8snetlab.api.dns import Dns
 from k8snetlab.api.load_balancer import LoadBalancer
 from k8snetlab.api.meta import Object, Port, Value, always
@@ -30,14 +31,17 @@ class LabNode(Value):
     """A node of the lab; `address` and `podCIDR` are allocated in order where left out, `maxPods` and `proxy` are the
     lab's.
 
-    `podCIDR` may hold one CIDR per family, separated by a comma. `blocks` are CIDRs that the node claims first, with
-    Calico.
+    `podCIDR` may hold one CIDR per family, separated by a comma. Of Calico's network are `blocks`, CIDRs that the node
+    claims first, `asNumber`, its autonomous system (by default the lab's), and `routeReflectorClusterID`, by which it
+    is a route reflector of that cluster.
     """
 
     name: str
     address: str = ""
     podCIDR: str = ""
     blocks: tuple[str, ...] = ()
+    asNumber: ASNumber | None = None
+    routeReflectorClusterID: str = ""
     labels: Mapping[str, str] = {}
     maxPods: MaxPods | None = None
     proxy: NodeProxy | None = None
@@ -88,7 +92,7 @@ class Routing(Value):
 
     daemon: Daemon = ""
     timers: Literal["fast", "textbook"] = always("fast")
-    asNumber: Annotated[int, Meta(ge=1, le=4_294_967_294)] = always(64512)
+    asNumber: ASNumber = always(64512)
     routes: Literal["classic", "current"] = always("classic")
 
 
@@ -126,10 +130,10 @@ class Network(Value):
     that are routing protocols.
 
     With backend calico pods have addresses of `ipPools`, or of one pool that is the pod network and has natOutgoing;
-    with `strictAffinity` no node takes addresses of another one's blocks. With all others
-    nodes get subnets of the pod network with prefix length `subnetLen`, from the one at `subnetMin` to the one at
-    `subnetMax`; by default a /24 each (IPv6: a /64), from the second subnet to the last. They hold them by leases of
-    `leaseTTL` seconds.
+    with `strictAffinity` no node takes addresses of another one's blocks; `bgp` is whom nodes have sessions with.
+    With all others nodes get subnets of the pod network with prefix length `subnetLen`, from the one at `subnetMin`
+    to the one at `subnetMax`; by default a /24 each (IPv6: a /64), from the second subnet to the last. They hold
+    them by leases of `leaseTTL` seconds.
     """
 
     backend: Backend = always("vxlan")
@@ -149,6 +153,7 @@ class Network(Value):
     leaseTTL: Annotated[int, Meta(ge=2, le=31_536_000)] = always(86_400)
     ipPools: tuple[IPPool, ...] = ()
     strictAffinity: bool = False
+    bgp: BGP = BGP()
 
     @property
     def calico(self) -> bool:

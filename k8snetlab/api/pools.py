@@ -25,6 +25,8 @@ VXLAN_ADDRESS = f"{PREFIX}IPv4VXLANTunnelAddr"
 """Annotation of a Node: the address of vxlan.calico."""
 IPIP_ADDRESS = f"{PREFIX}IPv4IPIPTunnelAddr"
 """Annotation of a Node: the address of tunl0."""
+AS_NUMBER, CLUSTER_ID = f"{PREFIX}ASNumber", f"{PREFIX}RouteReflectorClusterID"
+"""Annotations of a Node: its autonomous system, where it is not the lab's, and of what cluster it is a reflector."""
 TUNNELS: Mapping[Tunnel, str] = {"ipip": IPIP_ADDRESS, "vxlan": VXLAN_ADDRESS}
 """The annotations of both, by what the tunnel speaks."""
 DEVICES: Mapping[Tunnel, str] = {"ipip": TUNL0, "vxlan": VXLAN_CALICO}

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface
 
-from k8snetlab.api import addressing, pools, valid_calico, valid_dns, valid_links, valid_load_balancer, valid_outside
+from k8snetlab.api import (
+    addressing,
+    pools,
+    valid_bgp,
+    valid_calico,
+    valid_dns,
+    valid_links,
+    valid_load_balancer,
+    valid_outside,
+)
 from k8snetlab.api.addressing import Address, IPNetwork, split
 from k8snetlab.api.core import NODE_PORTS, Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
@@ -49,6 +58,7 @@ def lab(report: Report, lab: Lab) -> None:
     _mtu(report, lab, underlay)
     _backend(report, lab)
     valid_calico.calico(report, lab)
+    valid_bgp.bgp(report, lab)
     _policies(report, lab)
     _store(report, lab)
     _control_plane(report, lab)

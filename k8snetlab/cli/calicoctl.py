@@ -80,8 +80,8 @@ def get(
     if form is not Form.YAML:
         screen.say(cluster.get(kind.value, form is Form.WIDE).rstrip("\n"))
         return
-    if kind not in (Kind.IPPOOL, Kind.NODE):
-        raise InputError(f"{kind.value} has no -o yaml here", "ippool and node have one")
+    if kind is Kind.WEP:
+        raise InputError("wep has no -o yaml here", "all others have one")
     import yaml
 
     screen.say(yaml.safe_dump(dict(cluster.resources(kind.value)), sort_keys=False).rstrip("\n"))

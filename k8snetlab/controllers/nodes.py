@@ -161,7 +161,9 @@ def _annotations(lab: Lab, entry: LabNode, subnets: list[IPNetwork], node: Node)
     own = {key: value for key, value in before.items() if not key.startswith(FLANNEL)}
     if (address := pick(entry.address, "ipv4")) and (link := pick(lab.spec.underlay.cidr, "ipv4")):
         own[pools.IPV4_ADDRESS] = with_length(address, link)
-    return own
+    given = {pools.AS_NUMBER: str(entry.asNumber or ""), pools.CLUSTER_ID: entry.routeReflectorClusterID}
+    own = {key: value for key, value in own.items() if key not in given}
+    return own | {key: value for key, value in given.items() if value}
 
 
 def _flannel(lab: Lab, entry: LabNode, subnets: list[IPNetwork], node: Node) -> dict[str, str]:

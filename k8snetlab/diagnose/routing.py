@@ -75,6 +75,9 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             yield _overridden(node, netns, cidr, name)
             continue
         session = next((one for one in node.neighbours if one.name == name), None)
+        if session and (told := _refused(node, netns, session, cidr)):
+            yield told
+            continue
         why = _far(node) if session is None and lab.spec.underlay.links else _why(protocol, session)
         hops = " and ".join(node.detours.get(cidr, ()))
         none = f"made a route by way of {hops}, and none straight" if hops else "made no route"
@@ -104,6 +107,34 @@ def _overridden(node: Speaking, netns: str, cidr: str, name: str) -> Finding:
         consequence=f"packets of {node.name} to {name}'s pods go where that leads",
         show=f"ip -n {netns} route show {cidr}",
         mend=f"ip -n {netns} route del {node.others[cidr]}",
+        netns=netns,
+    )
+
+
+_REFUSALS: Mapping[str, tuple[str, str]] = {
+    "Bad peer AS": ("as", "the other is of another autonomous system than is expected of it"),
+    "Invalid open message": ("open", "the two do not agree on who they are"),
+    "Bad BGP identifier": ("identifier", "both have the same router id"),
+    "Unsupported optional parameter": ("capability", "one wants what the other does not know"),
+}
+"""Why BIRD ends a session that it has just begun, in a word and a sentence. Source: RFC 4271, BIRD's proto/bgp."""
+
+
+def _refused(node: Speaking, netns: str, session: Session, cidr: str) -> Finding | None:
+    """The route that is missing as the two neighbours reach each other, and do not agree on a session."""
+    found = next((told for words, told in _REFUSALS.items() if words in session.info), None)
+    if session.stands or found is None:
+        return None
+    number = f" (it expects {session.expects})" if session.expects and found[0] == "as" else ""
+    return Finding(
+        kind="route",
+        fault=found[0],
+        node=node.name,
+        object=cidr,
+        message=f"{node.name}: its session with {session.name} at {session.address} is not established: {found[1]}"
+        f"{number}; {node.daemon} says: {session.info}",
+        consequence=f"by it {node.name} learns no route to {session.name}'s pods {cidr}, nor {session.name} to its own",
+        show=f"k8snetlab birdc {node.name} show protocols all",
         netns=netns,
     )
 

@@ -27,6 +27,10 @@ class Session(msgspec.Struct, frozen=True):
     name: str = ""
     since: str = ""
     """When that began, as the daemon writes it; "" where it does not say."""
+    kind: str = ""
+    """What Calico calls it."""
+    expects: int = 0
+    """The autonomous system that the node expects of it, where the lab file names one."""
 
     @property
     def stands(self) -> bool:

@@ -8,8 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+import msgspec
+from msgspec.structs import replace
+
 from k8snetlab.api import pools
 from k8snetlab.api.addressing import parse_network
+from k8snetlab.api.bgp import BGP, BGPPeer
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.lab import IPPool, Lab
 from k8snetlab.api.reserved import Reserved, reserved
@@ -32,7 +36,7 @@ def status(node: RoutingNode | None) -> str:
     rows = [
         (
             one.address,
-            "node-to-node mesh",
+            one.kind,
             "up" if one.established else "start",
             one.since[:8],
             f"{one.state} {one.info}".strip(),
@@ -58,7 +62,7 @@ class Cluster:
             "ippool": self._ippools,
             "node": self._nodes,
             "wep": self._endpoints,
-            "bgppeer": lambda wide: (("NAME", "PEERIP", "NODE", "ASN"), []),
+            "bgppeer": self._peers,
             "bgpconfig": self._configuration,
         }[kind](wide)
         return spaced(titles, rows)
@@ -86,8 +90,9 @@ class Cluster:
         if not wide:
             return ("NAME",), [(node.name,) for node in self.nodes]
         number = f"({self.lab.spec.network.routing.asNumber})"
+        told = ((node.name, node.metadata.annotations) for node in self.nodes)
         return ("NAME", "ASN", "IPV4", "IPV6"), [
-            (node.name, number, node.metadata.annotations.get(pools.IPV4_ADDRESS, ""), "") for node in self.nodes
+            (name, given.get(pools.AS_NUMBER, number), given.get(pools.IPV4_ADDRESS, ""), "") for name, given in told
         ]
 
     def _endpoints(self, wide: bool) -> tuple[Row, list[Row]]:
@@ -102,16 +107,38 @@ class Cluster:
             return ("NAME", *titles, "PROFILES", "NATS"), rows
         return titles, rows
 
+    def _peers(self, _: bool) -> tuple[Row, list[Row]]:
+        """An AS of 0 is, as there, that of the peers themselves."""
+        return ("NAME", "PEERIP", "NODE", "ASN"), [
+            (name, peer.peerIP, peer.nodeSelector or peer.node or "(global)", str(peer.asNumber or 0))
+            for name, peer in self._named_peers()
+        ]
+
+    def _named_peers(self) -> Iterator[tuple[str, BGPPeer]]:
+        for number, peer in enumerate(self.lab.spec.network.bgp.peers, 1):
+            yield peer.name or f"peer-{number}", peer
+
     def _configuration(self, _: bool) -> tuple[Row, list[Row]]:
         """There is one where something is not the default."""
+        mesh = self.lab.spec.network.bgp.nodeToNodeMeshEnabled
         number = self.lab.spec.network.routing.asNumber
-        rows: list[Row] = [("default", "Info", "true", str(number))] if number != DEFAULT_AS else []
+        rows: list[Row] = [("default", "Info", _said(mesh), str(number))] if self._is_configured else []
         return ("NAME", "LOGSEVERITY", "MESHENABLED", "ASNUMBER"), rows
 
+    @property
+    def _is_configured(self) -> bool:
+        bgp = replace(self.lab.spec.network.bgp, peers=())
+        return self.lab.spec.network.routing.asNumber != DEFAULT_AS or bgp != BGP()
+
     def resources(self, kind: str) -> Mapping[str, object]:
-        """`get -o yaml` of pools and nodes."""
-        made = [*self._pool_specs()] if kind == "ippool" else [*self._node_specs()]
-        name = "IPPool" if kind == "ippool" else "Node"
+        """`get -o yaml` of pools, nodes, peers and the configuration of BGP."""
+        name, specs = {
+            "ippool": ("IPPool", self._pool_specs),
+            "node": ("Node", self._node_specs),
+            "bgppeer": ("BGPPeer", self._peer_specs),
+            "bgpconfig": ("BGPConfiguration", self._configuration_specs),
+        }[kind]
+        made = [*specs()]
         items = [
             {"apiVersion": "projectcalico.org/v3", "kind": name, "metadata": {"name": named}, "spec": spec}
             for named, spec in made
@@ -134,16 +161,30 @@ class Cluster:
                 },
             )
 
+    def _peer_specs(self) -> Iterator[tuple[str, object]]:
+        for name, peer in self._named_peers():
+            yield name, {key: value for key, value in msgspec.to_builtins(peer).items() if key != "name"}
+
+    def _configuration_specs(self) -> Iterator[tuple[str, object]]:
+        if self._is_configured:
+            told = msgspec.to_builtins(replace(self.lab.spec.network.bgp, peers=()))
+            yield "default", {"asNumber": self.lab.spec.network.routing.asNumber, "logSeverityScreen": "Info", **told}
+
     def _node_specs(self) -> Iterator[tuple[str, object]]:
         for node in self.nodes:
-            held = node.metadata.annotations.get(pools.IPV4_ADDRESS, "")
+            given = node.metadata.annotations
+            told: dict[str, object] = {"ipv4Address": given.get(pools.IPV4_ADDRESS, "")}
+            if number := given.get(pools.AS_NUMBER):
+                told["asNumber"] = int(number)
+            if cluster := given.get(pools.CLUSTER_ID):
+                told["routeReflectorClusterID"] = cluster
             spec: dict[str, object] = {
                 "addresses": [{"address": address, "type": "InternalIP"} for address in node.addresses],
-                "bgp": {"ipv4Address": held},
+                "bgp": told,
                 "orchRefs": [{"nodeName": node.name, "orchestrator": "k8s"}],
             }
             if tunnel := pools.tunnel_address(node, "ipip"):
-                spec["bgp"] = {"ipv4Address": held, "ipv4IPIPTunnelAddr": tunnel}
+                told["ipv4IPIPTunnelAddr"] = tunnel
             if tunnel := pools.tunnel_address(node):
                 spec["ipv4VXLANTunnelAddr"] = tunnel
                 spec["vxlanTunnelMACAddr"] = names.felix_mac(node.name)

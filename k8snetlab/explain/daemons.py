@@ -24,7 +24,7 @@ from k8snetlab.diagnose.sessions import Session, Speaking
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel import read
 from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
-from k8snetlab.render.routing import bird, calico
+from k8snetlab.render.routing import bird
 from k8snetlab.render.routing.speakers import Speaker, lacking, speakers, wanted
 from k8snetlab.state.paths import LabPaths
 
@@ -87,7 +87,9 @@ def sessions_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Iterator[Sess
 
 
 def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:
-    neighbours = tuple(RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since) for s in one.neighbours)
+    neighbours = tuple(
+        RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since, s.kind) for s in one.neighbours
+    )
     routes = tuple(LearnedRoute(r.dst, r.via, r.dev, r.metric, subnets.get(r.dst, "")) for r in held)
     return RoutingNode(one.name, one.daemon, neighbours, routes, one.missing, one.problem)
 
@@ -100,7 +102,7 @@ def _neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Sess
         identity = other.identity if snapshot.lab.spec.spoken == "ospf" else ""
         session = known.pop(identity or other.address, None)
         if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.spoken == "bgp":
-            yield replace(session or Session(other.address, ""), name=other.name)
+            yield replace(session or Session(other.address, ""), name=other.name, kind=other.kind, expects=other.number)
     yield from known.values()
 
 
@@ -117,8 +119,7 @@ def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Itera
         return sessions.frr_ospf(said) if backend == "ospf" else sessions.frr_rip(said)
     control = [*command, "-r", "show"]
     if backend == "bgp":
-        named = calico.protocol_of if lab.spec.network.calico else bird.protocol_of
-        addresses = {named(n.address): n.address for one in own for n in one.neighbours}
+        addresses = {n.protocol or bird.protocol_of(n.address): n.address for one in own for n in one.neighbours}
         return sessions.bird_bgp(_said(where, [*control, "protocols"]), addresses)
     told = sessions.bird_ospf if backend == "ospf" else sessions.bird_rip
     protocols = [f"{backend}_{one.family}" for one in own]

@@ -17,9 +17,9 @@ from k8snetlab.diagnose.finding import Finding
 from k8snetlab.explain import probe
 from k8snetlab.explain.drift import Tell
 from k8snetlab.explain.intended import Intents
-from k8snetlab.explain.patience import patience
 from k8snetlab.explain.places import Place, all_places
 from k8snetlab.explain.targets import Target, all_targets
+from k8snetlab.kernel.patience import patience
 from k8snetlab.messages.probe import ProbeResult
 
 MOST, LARGE = 800, 120

@@ -14,8 +14,8 @@ from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.errors import K8sNetLabError, NotFoundError
 from k8snetlab.explain import tracing
-from k8snetlab.explain.patience import patience
 from k8snetlab.kernel import netns, unmanaged
+from k8snetlab.kernel.patience import patience
 from k8snetlab.kernel.shot import shoot
 from k8snetlab.kernel.unmanaged import Unmanaged
 from k8snetlab.messages.trace import TraceQuestion

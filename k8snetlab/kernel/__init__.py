@@ -31,6 +31,7 @@ __all__ = [
     "nfacct",
     "nftables",
     "packets",
+    "patience",
     "probe",
     "processes",
     "read",

@@ -9,6 +9,7 @@ import msgspec
 from k8snetlab.api import pools
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Encapsulation, IPPool, Lab
+from k8snetlab.api.peerings import Member
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import host, network, parsed, pick
 
@@ -21,8 +22,8 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A node, with its address on the nodes' link, its blocks, the addresses that its pods have of others' blocks, and
-    the addresses of its tunnels."""
+    """A node, with its address on the nodes' link, its blocks, the addresses that its pods have of others' blocks, the
+    addresses of its tunnels, and what BGP knows of it."""
 
     name: str
     address: str
@@ -30,6 +31,7 @@ class Holder(msgspec.Struct, frozen=True):
     borrowed: tuple[Held, ...]
     vxlan: str
     ipip: str
+    bgp: Member
 
     @property
     def led_to(self) -> tuple[Held, ...]:
@@ -50,10 +52,17 @@ def holders(snapshot: Snapshot) -> dict[str, Holder]:
             tuple(_held(map(host, pools.borrowed_by(node)), given)),
             pools.tunnel_address(node),
             pools.tunnel_address(node, "ipip"),
+            _member(snapshot.lab, node, address),
         )
         for node in snapshot.all(Node).values()
         if (address := pick(node.addresses, "ipv4")) and node.network_available
     }
+
+
+def _member(lab: Lab, node: Node, address: str) -> Member:
+    told = node.metadata.annotations
+    number = int(told.get(pools.AS_NUMBER, lab.spec.network.routing.asNumber))
+    return Member(node.name, address, node.metadata.labels, number, told.get(pools.CLUSTER_ID, ""))
 
 
 def _held(cidrs: Iterator[str] | tuple[str, ...] | map[str], given: tuple[IPPool, ...]) -> Iterator[Held]:

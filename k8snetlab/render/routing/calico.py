@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from k8snetlab.api import pools
+from k8snetlab.api.bgp import BGP
 from k8snetlab.api.lab import IPPool, Lab
+from k8snetlab.api.peerings import Peering, busiest, peerings
 from k8snetlab.dataplane.families import network, pick
 from k8snetlab.dataplane.names import CALI, TUNL0
 from k8snetlab.dataplane.routing import FELIX
@@ -25,13 +27,12 @@ CALM = 10
 """With more neighbours than this a node is calmer."""
 
 
-def configuration(lab: Lab, own: Holder, others: Iterable[Holder]) -> str:
-    """The file of a node. Every value in it was read as an address or a number before."""
-    given = pools.pools(lab)
-    others = tuple(others)
+def configuration(lab: Lab, own: Holder, everybody: Iterable[Holder]) -> str:
+    """The file of a node, one of `everybody`. Every value in it was read as an address or a number before."""
+    given, members, bgp = pools.pools(lab), [one.bgp for one in everybody], lab.spec.network.bgp
     lines = [
         *_aggregation(lab, own),
-        *_exports(given),
+        *_exports(given, bgp),
         *_programming(lab, given),
         "",
         f"router id {own.address};",
@@ -39,16 +40,11 @@ def configuration(lab: Lab, own: Holder, others: Iterable[Holder]) -> str:
         "",
         *_devices(lab),
         "",
-        *_template(lab, own, len(others)),
+        *_template(lab, own, busiest(bgp, members)),
     ]
-    for other in others:
-        lines += ["", *_peer(own, other)]
+    for session in peerings(bgp, members, own.bgp):
+        lines += ["", *_peer(own, session)]
     return "\n".join(lines) + "\n"
-
-
-def protocol_of(address: str) -> str:
-    """The name of the session with another node of the mesh."""
-    return f"Mesh_{address.replace('.', '_').replace(':', '_')}"
 
 
 def _aggregation(lab: Lab, own: Holder) -> Iterator[str]:
@@ -70,19 +66,34 @@ def _aggregation(lab: Lab, own: Holder) -> Iterator[str]:
     yield "}"
 
 
-def _exports(given: Iterable[IPPool]) -> Iterator[str]:
+def _exports(given: Iterable[IPPool], bgp: BGP) -> Iterator[str]:
     """bird_ipam.cfg: to other nodes go addresses of pools, but for those whose routes Felix makes."""
+    yield ""
+    yield "function apply_communities()"
+    yield "{"
+    values = {one.name: one.value for one in bgp.communities}
+    for told in bgp.prefixAdvertisements:
+        added = " ".join(_added(values.get(one, one)) for one in told.communities)
+        yield f"  if (net ~ {network(told.cidr)}) then {{ {added} }}"
+    yield "}"
     yield ""
     yield "function calico_export_to_bgp_peers(bool internal_peer)"
     yield "{"
     for pool in given:
         if pool.tunnel == "vxlan":
             yield f"  if (net ~ {network(pool.cidr)}) then {{ reject; }}  # VXLAN: Felix makes its routes"
+    yield "  apply_communities();"
     yield "  calico_aggr();"
     for pool in given:
         if pool.tunnel != "vxlan":
             yield f"  if (net ~ {network(pool.cidr)}) then {{ accept; }}"
     yield "}"
+
+
+def _added(value: str) -> str:
+    parts = [int(part) for part in value.split(":")]
+    attribute = "bgp_community" if len(parts) == 2 else "bgp_large_community"
+    return f"{attribute}.add(({', '.join(map(str, parts))}));"
 
 
 def _programming(lab: Lab, given: Iterable[IPPool]) -> Iterator[str]:
@@ -98,7 +109,7 @@ def _programming(lab: Lab, given: Iterable[IPPool]) -> Iterator[str]:
             yield f"  if ({inside}) then {{ reject; }}"
         elif pool.tunnel == "ipip":
             near = f" && !(bgp_next_hop ~ {link})" if pool.mode == "CrossSubnet" and link else ""
-            into = f'ifname = "{TUNL0}"; gw = bgp_next_hop; onlink = true; accept;'
+            into = f'onlink = true; ifname = "{TUNL0}"; gw = bgp_next_hop; accept;'
             yield f"  if ({inside} && source = RTS_BGP{near}) then {{ {into} }}"
     yield "  accept;"
     yield "}"
@@ -118,8 +129,9 @@ def _devices(lab: Lab) -> Iterator[str]:
 
 
 def _template(lab: Lab, own: Holder, peers: int) -> Iterator[str]:
+    """`peers`: of the node with the most, as the shorter of two hold times counts."""
     yield "template bgp bgp_template {"
-    yield f"  local {own.address} as {lab.spec.network.routing.asNumber};"
+    yield f"  local {own.address} as {own.bgp.asNumber};"
     yield "  multihop;"
     if lab.spec.network.routing.timers == "textbook":
         yield f"  graceful restart; {CALICOS}"
@@ -131,15 +143,19 @@ def _template(lab: Lab, own: Holder, peers: int) -> Iterator[str]:
     yield "    gateway recursive; import all; add paths on;"
     yield "    export filter { calico_export_to_bgp_peers(true); reject; };"
     yield "  };"
-    yield f"  neighbor as {lab.spec.network.routing.asNumber};"
     yield "}"
 
 
-def _peer(own: Holder, other: Holder) -> Iterator[str]:
-    """One of the two waits for the other: the one whose address, as text, is less."""
-    yield f"# For peer /host/{other.name}/ip_addr_v4"
-    yield f"protocol bgp {protocol_of(other.address)} from bgp_template {{"
-    yield f"  neighbor {other.address};"
-    if other.address > own.address:
+def _peer(own: Holder, session: Peering) -> Iterator[str]:
+    mesh = session.kind == "node-to-node mesh"
+    yield f"# For peer {f'/host/{session.name}/ip_addr_v4' if mesh else session.name}"
+    yield f"protocol bgp {session.protocol} from bgp_template {{"
+    yield f"  neighbor {session.address} as {session.asNumber};"
+    if session.client:
+        yield f"  rr client; rr cluster id {own.bgp.cluster};"
+    if session.passive:
         yield "  passive on;  # Mesh is unidirectional, peer will connect to us."
+    if session.asNumber != own.bgp.asNumber:
+        keep = "next hop keep; " if session.keeps else ""
+        yield f"  ipv4 {{ {keep}export filter {{ calico_export_to_bgp_peers(false); reject; }}; }};"
     yield "}"

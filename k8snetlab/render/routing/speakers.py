@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from k8snetlab.api import topology
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.peerings import peerings
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, network, pick
 from k8snetlab.dataplane.names import ETH0, ROUTER, UNDERLAY_BRIDGE
@@ -57,12 +58,19 @@ class Neighbour(msgspec.Struct, frozen=True):
     number: int = 0
     identity: str = ""
     """Its router id, where that may be another of its addresses."""
+    protocol: str = ""
+    """The name of the session with it, where that does not follow from its address."""
+    kind: str = ""
+    """What Calico calls the session."""
 
 
 def speakers(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
     """The node `name`, or the router, once for each family that pods have. Where no daemon makes the routes to pods,
     nodes have nothing to tell but addresses of load balancers, and those to the router alone."""
     lab = snapshot.lab
+    if lab.spec.network.calico:
+        yield from _of_calico(snapshot, name)
+        return
     if lab.spec.underlay.links:
         yield from _on_links(snapshot, name)
         return
@@ -127,12 +135,22 @@ def _numbers(lab: Lab) -> dict[str, int]:
     return {end.name: routers.get(end.name, first) for end in topology.ends(lab)}
 
 
+def _of_calico(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
+    """Its sessions are of nodes alone."""
+    everybody = holders(snapshot)
+    if own := everybody.get(name):
+        sessions = peerings(snapshot.lab.spec.network.bgp, [one.bgp for one in everybody.values()], own.bgp)
+        others = tuple(
+            Neighbour(one.name, one.address, "", own.address, one.asNumber, protocol=one.protocol, kind=one.kind)
+            for one in sessions
+        )
+        device = Attached(ETH0, _link(snapshot.lab, "ipv4"))
+        yield Speaker(name, "ipv4", own.address, "", (device,), others, own.bgp.asNumber)
+
+
 def _everybody(snapshot: Snapshot, family: Family) -> Iterator[Neighbour]:
-    """All that speak, the router first; Calico's mesh is of nodes alone."""
+    """All that speak, the router first."""
     lab = snapshot.lab
-    if lab.spec.network.calico:
-        yield from (Neighbour(one.name, one.address, "") for one in holders(snapshot).values() if family == "ipv4")
-        return
     if (router := pick(lab.spec.underlay.router, family)) and pick(lab.spec.podCIDR, family):
         yield Neighbour(ROUTER, router, "")
     for node in snapshot.all(Node).values():
@@ -150,13 +168,7 @@ def wanted(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
     if not spec.routed:
         return ()
     if spec.calico:
-        others = [one for one in holders(snapshot).values() if one.name != name] if name != ROUTER else []
-        return tuple(
-            Route(held.cidr, via=one.address)
-            for one in others
-            for held in one.led_to
-            if not by_felix(snapshot.lab, held.pool)
-        )
+        return tuple(_by_bird(snapshot, name))
     if snapshot.lab.spec.underlay.links:
         return tuple(_far(snapshot, name))
     return tuple(
@@ -175,6 +187,20 @@ def _far(snapshot: Snapshot, name: str) -> Iterator[Route]:
             subnet = pick(node.podCIDRs, "ipv4") if node.network_available else ""
             if subnet and node.name != name:
                 yield Route(subnet, via=near.get(subnet, ""))
+
+
+def _by_bird(snapshot: Snapshot, name: str) -> Iterator[Route]:
+    """Calico's; the next hop is the node itself, but for those to another autonomous system that come by way of
+    somebody: which way that is follows from more than the lab file."""
+    everybody = holders(snapshot)
+    if (own := everybody.pop(name, None)) is None:
+        return
+    direct = {session.name for one in speakers(snapshot, name) for session in one.neighbours}
+    for other in everybody.values():
+        known = own.bgp.asNumber == other.bgp.asNumber or other.name in direct
+        for held in other.led_to:
+            if not by_felix(snapshot.lab, held.pool):
+                yield Route(held.cidr, via=other.address if known else "")
 
 
 def lacking(routes: Iterable[Route], held: Iterable[Route]) -> tuple[Route, ...]:

@@ -13,7 +13,7 @@ from k8snetlab.addons.programs import programs
 from k8snetlab.addons.routing import PACKAGES
 from k8snetlab.api.load import load
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.links import Veth, Vxlan
+from k8snetlab.dataplane.links import Address, Ipip, Veth, Vxlan
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.errors import ManifestError
@@ -92,6 +92,65 @@ def test_with_vxlan_felix_makes_the_routes_and_no_daemon_runs() -> None:
     assert near == "10.1.140.64/26 via 192.168.0.22 dev eth0 onlink proto 80"
 
 
+def test_with_ipip_bird_makes_the_routes_and_felix_the_tunnel() -> None:
+    made = rendered(", ipipMode: Always")
+    assert [link for link in made.node.links if isinstance(link, Ipip)] == [Ipip("tunl0", 1480)]
+    assert Address("tunl0", "10.1.109.64/32") in made.node.addresses
+    assert [route for route in routes(", ipipMode: Always") if "tunl0" in route or "proto" in route] == []
+    text = file(", ipipMode: Always")
+    into = 'onlink = true; ifname = "tunl0"; gw = bgp_next_hop; accept;'
+    assert f"  if (net ~ 10.1.0.0/16 && source = RTS_BGP) then {{ {into} }}\n" in text
+    near = "net ~ 10.1.0.0/16 && source = RTS_BGP && !(bgp_next_hop ~ 192.168.0.0/24)"
+    assert near in file(", ipipMode: CrossSubnet")
+    assert [route.words() for route in wanted(world(", ipipMode: Always").snapshot, "node1")] == [
+        "10.1.140.64/26 via 192.168.0.22"
+    ]
+    (own,) = (rules for rules in made.rules if rules.prefixes == ("cali-",))
+    assert "cali:SXWvdsbh4Mw7wOln" in own.chains[ChainKey("nat", "cali-POSTROUTING")][2]
+
+
+def test_with_routes_current_felix_makes_those_of_ipip_too_and_bird_only_tells_of_them() -> None:
+    current = ", routing: {routes: current}"
+    assert routes(", ipipMode: Always", current)[2:] == [
+        "blackhole 10.1.109.64/26 proto 80",
+        "10.1.140.64/26 via 192.168.0.22 dev tunl0 onlink proto 80",
+    ]
+    assert routes(", ipipMode: CrossSubnet", current)[-1] == "10.1.140.64/26 via 192.168.0.22 dev eth0 onlink proto 80"
+    text = file(", ipipMode: Always", current)
+    assert "protocol static" not in text and "if (net = 10.1.109.64/26) then { accept; }" in text
+    assert "import filter { if (krt_source = 80) then reject; accept; };" in text
+    assert wanted(world(", ipipMode: Always", current).snapshot, "node1") == ()
+
+
+REFLECTOR = (
+    "[{name: node1, routeReflectorClusterID: 244.0.0.1, labels: {rr: 'yes'}}, {name: node2},"
+    " {name: node3, asNumber: 65001}]"
+)
+REFLECTED = (
+    ", bgp: {nodeToNodeMeshEnabled: false, communities: [{name: x, value: '64512:1'}],"
+    " prefixAdvertisements: [{cidr: 10.1.0.0/16, communities: [x, '1:2:3']}],"
+    " peers: [{name: up, nodeSelector: all(), peerSelector: has(rr)}]}"
+)
+
+
+def test_a_reflector_has_clients_of_its_own_as_and_a_node_of_another_as_is_told_what_bgp_tells_others() -> None:
+    text = file("", REFLECTED, "node1", REFLECTOR)
+    client = "protocol bgp Node_192_168_0_22 from bgp_template {\n  neighbor 192.168.0.22 as 64512;\n"
+    assert client + "  rr client; rr cluster id 244.0.0.1;\n}\n" in text
+    other = (
+        "  neighbor 192.168.0.23 as 65001;\n  ipv4 { export filter { calico_export_to_bgp_peers(false); reject; }; };"
+    )
+    assert other in text and text.count("rr client") == 1 and "Mesh_" not in text
+    assert "{ bgp_community.add((64512, 1)); bgp_large_community.add((1, 2, 3)); }" in text
+    for name, number in (("node2", 64512), ("node3", 65001)):
+        text = file("", REFLECTED, name, REFLECTOR)
+        assert text.count("protocol bgp") == 1 and f"as {number};\n  multihop;" in text
+        assert "protocol bgp Node_192_168_0_21 from bgp_template {\n  neighbor 192.168.0.21 as 64512;" in text
+    pods = "".join(POD % (f"p{n}", f"node{n}") for n in (1, 2, 3))
+    ways = [route.words() for route in wanted(world("", REFLECTED, REFLECTOR, pods).snapshot, "node2")]
+    assert ways == ["10.1.0.0/26 via 192.168.0.21", "10.1.0.128/26"]  # by whom to node3's is BGP's to say
+
+
 def test_a_borrowed_address_has_a_route_of_its_own_on_all_other_nodes() -> None:
     pods = "".join(POD % (f"p{n}", "node1") for n in range(5)) + POD % ("guest", "node2")
     text = (
@@ -141,8 +200,9 @@ def test_bird_has_the_names_and_the_order_of_confds_templates() -> None:
     text = file()
     assert "protocol static {\n  ipv4;\n  route 10.1.109.64/26 blackhole;\n}\n" in text
     assert "  if (net = 10.1.109.64/26) then { accept; }\n  if (net ~ 10.1.109.64/26) then { reject; }\n" in text
-    assert "protocol bgp Mesh_192_168_0_22 from bgp_template {\n  neighbor 192.168.0.22;\n  passive on;" in text
-    assert "protocol bgp Mesh_192_168_0_21 from bgp_template {\n  neighbor 192.168.0.21;\n}\n" in file(name="node2")
+    other = "protocol bgp Mesh_192_168_0_22 from bgp_template {\n  neighbor 192.168.0.22 as 64512;\n  passive on;"
+    own = "protocol bgp Mesh_192_168_0_21 from bgp_template {\n  neighbor 192.168.0.21 as 64512;\n}\n"
+    assert other in text and own in file(name="node2")
     assert "persist" not in text and "hold time 3;" in text
     calm = file(more=", routing: {timers: textbook}")
     assert "persist; graceful restart;" in calm and "connect delay time 2; connect retry time 5;" in calm
@@ -150,10 +210,13 @@ def test_bird_has_the_names_and_the_order_of_confds_templates() -> None:
 
 
 @pytest.mark.skipif(not shutil.which(PACKAGES["bird"][0], path="/usr/sbin:/usr/bin"), reason="bird is missing")
-@pytest.mark.parametrize(("pool", "timers"), [*itertools.product(("", ", natOutgoing: true"), ("fast", "textbook"))])
+@pytest.mark.parametrize(
+    ("pool", "timers"),
+    [*itertools.product(("", ", ipipMode: CrossSubnet"), ("fast", "textbook", "fast, routes: current"))],
+)
 def test_bird_reads_what_is_written_for_it(tmp_path: Path, pool: str, timers: str) -> None:
     conf = tmp_path / "bird.conf"
-    conf.write_text(file(pool, f", routing: {{timers: {timers}}}"))
+    conf.write_text(file(pool, f", routing: {{timers: {timers}}}{REFLECTED}", nodes=REFLECTOR))
     done = subprocess.run(["/usr/sbin/bird", "-p", "-c", conf], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
@@ -172,6 +235,28 @@ def test_bird_reads_what_is_written_for_it(tmp_path: Path, pool: str, timers: st
         (
             "{network: {backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: Always, vxlanMode: Always}]}}",
             "spec.network.ipPools[0].ipipMode: is Always, and vxlanMode is Always: a pool has one tunnel",
+        ),
+        ("{network: {backend: calico, routing: {asNumber: 0}}}", "asNumber"),
+        ("{nodes: [{name: a, asNumber: 4294967295}], network: {backend: calico}}", "spec.nodes[0].asNumber"),
+        (
+            "{nodes: [{name: a, routeReflectorClusterID: 244.0.0.1}, {name: b}], network: {backend: calico}}",
+            "spec.nodes[0].routeReflectorClusterID: is of a reflector without clients",
+        ),
+        (
+            "{nodes: [{name: a, routeReflectorClusterID: one}], network: {backend: calico}}",
+            'spec.nodes[0].routeReflectorClusterID: "one" is no cluster id',
+        ),
+        (
+            "{network: {backend: calico, bgp: {nodeToNodeMeshEnabled: false}}}",
+            "spec.network.bgp.nodeToNodeMeshEnabled: is false, and there are no peers",
+        ),
+        (
+            "{network: {backend: calico, bgp: {peers: [{node: nobody, peerIP: 192.168.0.1}]}}}",
+            'spec.network.bgp.peers[0].node: there is no node "nobody"',
+        ),
+        (
+            "{network: {backend: calico, bgp: {communities: [{name: a, value: '70000:1'}]}}}",
+            'spec.network.bgp.communities[0].value: "70000:1" is no community',
         ),
     ],
 )

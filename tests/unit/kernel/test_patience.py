@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from k8snetlab.explain.patience import MOST, patience
+from k8snetlab.kernel.patience import MOST, patience
 
 
 @pytest.mark.parametrize(
