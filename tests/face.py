@@ -43,7 +43,7 @@ from k8snetlab.lab.table import Table
 from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.running.agents import Agents
-from k8snetlab.running.ingresses import Ingresses
+from k8snetlab.running.doors import Doors
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.overflows import Overflows
 from k8snetlab.state.ledger import Ledger
@@ -222,12 +222,12 @@ def _table(store: EmbeddedStore, cluster: Cluster, listener: Listener) -> Table:
     return Table(
         Attaching(cluster, ledger),
         Linking(cluster, agents),
-        changing := Changing(cluster, agents, leases, None, ingresses := Ingresses(cluster, paths, kubelet)),
-        IngressesShown(cluster, ingresses),
+        changing := Changing(cluster, agents, leases, None, doors := Doors(cluster, paths, kubelet)),
+        IngressesShown(cluster, doors),
         Pausing(cluster, agents),
         Explaining(cluster, agents, paths, remote=None, supervisor=supervisor, troubles=dict, overflows=Overflows()),
         Guests(cluster, agents, paths),
-        Faulting(cluster, agents, leases, paths),
+        Faulting(cluster, agents, leases, paths, listener.keys),
         Places(cluster, agents, paths),
         Reaching(cluster, listener, paths),
         Snapshotting(cluster, agents, paths, changing.writing),

@@ -25,6 +25,7 @@ from k8snetlab.machines.leases import Leases
 from k8snetlab.running.agents import Agents
 from k8snetlab.state.injected import InjectedFaults as Kept
 from k8snetlab.state.paths import LabPaths
+from k8snetlab.store.keys import Keys
 
 SEEN = Seen("pod/default/a", "pod/default/b")
 
@@ -58,7 +59,9 @@ def in_lab(test: Callable[[Face, Faulting], Coroutine[Any, Any, None]]) -> None:
         paths = LabPaths("l")
         paths.directory.mkdir(parents=True, exist_ok=True)
         controllers = asyncio.create_task(face.cluster.run_controllers())
-        faulting = Faulting(face.cluster, cast(Agents, NoAgents()), cast(Leases, NoLeases()), paths)
+        faulting = Faulting(
+            face.cluster, cast(Agents, NoAgents()), cast(Leases, NoLeases()), paths, Keys(paths.api_pki)
+        )
         await test(face, faulting)
         controllers.cancel()
         await asyncio.gather(controllers, return_exceptions=True)
