@@ -13,11 +13,12 @@ import msgspec
 
 from k8snetlab.api.lines import line
 from k8snetlab.api.networking import Ingress
+from k8snetlab.api.selection import alb_ingresses
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import show
 from k8snetlab.diagnose.finding import Finding
-from k8snetlab.render.ingress import collect, matching
-from k8snetlab.render.ingress.model import CATCH_ALL, Location, Problem, Site
+from k8snetlab.render.ingress import addon, annotated, collect, matching
+from k8snetlab.render.ingress.model import CATCH_ALL, Location, Problem, Server, Site
 
 FAULTS: Mapping[str, tuple[str, str]] = {
     "Conflict": ("conflict", "its host and path lead where the older Ingress says"),
@@ -39,6 +40,7 @@ ANSWERS = {
     504: ("late", "nginx asked the pod, and had no answer in time"),
 }
 """What the status of an answer tells, where nginx itself gave it."""
+CIRCLE = "a browser gives up: too many redirects"
 HOPS = 8
 """Redirects that are followed; browsers follow 20."""
 MOST = 200
@@ -70,11 +72,40 @@ def doors(snapshot: Snapshot, site: Site) -> Iterator[Finding]:
     for problem in site.problems:
         fault, consequence = FAULTS.get(problem.reason, ("refused", "it is not served as it asks"))
         yield _found(snapshot, problem, fault, consequence)
+    for problem in _ended_before(snapshot, site):
+        yield _found(snapshot, problem, "loop", CIRCLE)
     for location, host in _empty(site, snapshot):
         title = f"service {location.namespace}/{location.service}"
         message = f"{title} has no ready endpoint: http://{_url(host)}{location.path} has nobody to answer"
         problem = Problem(Ingress.KIND, location.origin.key, "backend", message, location.origin.path)
         yield _found(snapshot, problem, "endpoints", ANSWERS[503][1] + ": 503 Service Temporarily Unavailable")
+
+
+def _ended_before(snapshot: Snapshot, site: Site) -> Iterator[Problem]:
+    """Hosts whose TLS a balancer before nginx ends: what nginx is asked is plain HTTP for ever."""
+    for ingress in (one for one in alb_ingresses(snapshot) if one.spec.tls and one.namespace == addon.NAMESPACE):
+        for number, rule in enumerate(ingress.spec.rules):
+            for place, path in enumerate(rule.http.paths if rule.http else ()):
+                asked = path.backend.service.name if path.backend.service else ""
+                server = matching.server(site, rule.host) if asked == addon.NAME else None
+                location = matching.location(server, path.path or "/") if server else None
+                if server is None or location is None or not _sends_to_https(server, location):
+                    continue
+                forced, known = location.options.force_ssl_redirect, annotated.PREFIX
+                mend = f"no {known}force-ssl-redirect" if forced else f'{known}ssl-redirect: "false"'
+                message = (
+                    f"https://{rule.host}{path.path or '/'} is redirected (308) in a circle: haproxy ends TLS and asks "
+                    "nginx by HTTP, which sends that to HTTPS; Ingress "
+                    f"{location.namespace}/{location.ingress} needs {mend}"
+                )
+                where = ("spec", "rules", number, "http", "paths", place)
+                yield Problem(Ingress.KIND, ingress.key, "loop", message, where)
+
+
+def _sends_to_https(server: Server, location: Location) -> bool:
+    """Whether nginx answers plain HTTP with 308."""
+    options = location.options
+    return options.force_ssl_redirect or (options.ssl_redirect and bool(server.certificate))
 
 
 def _empty(site: Site, snapshot: Snapshot) -> Iterator[tuple[Location, str]]:
@@ -116,7 +147,7 @@ def _judged(snapshot: Snapshot, location: Location, url: str, reply: Reply, brow
         status, again, who = loop
         message = f"{again} is redirected ({status}) in a circle, {_by(location, again, who)}"
         problem = Problem(Ingress.KIND, location.origin.key, "loop", message, location.origin.path)
-        yield _found(snapshot, problem, "loop", "a browser gives up: too many redirects")
+        yield _found(snapshot, problem, "loop", CIRCLE)
 
 
 def _by(location: Location, url: str, own: bool) -> str:

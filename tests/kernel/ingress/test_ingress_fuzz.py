@@ -17,7 +17,7 @@ from k8snetlab.render.ingress import collect, conf
 from k8snetlab.running import fake_certificate
 from k8snetlab.testing.services import endpoint, service, slice_of
 
-COUNT = int(os.environ.get("K8SNETLAB_INGRESSES", "400"))
+COUNT = int(os.environ.get("K8SNETLAB_INGRESSES", "5000"))
 EACH = 400
 """Ingresses of one nginx.conf."""
 
@@ -31,7 +31,7 @@ def test_nginx_takes_whatever_stands_in_ingresses(namespace: Callable[[str], str
         chance = random.Random(seed)
         objects = [ingress(number, chance, expressions=False) for number in range(min(EACH, COUNT))]
         site = collect.site(Snapshot.of([CLASS, *web, *objects]))
-        assert len(site.servers) > EACH // 4
+        assert len(site.servers) > EACH // 5
         text = conf.render(site).text
         files = {**site.files, conf.DEFAULT_CERTIFICATE: certificate, conf.FILE: text}
         assert nginx.refusal(place, files) == "", seed

@@ -7,6 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from k8snetlab.api.lab import Lab, LabSpec
+from k8snetlab.api.load_balancer import ALB_CONTROLLER, LoadBalancer
 from k8snetlab.api.networking import Ingress, IngressClass
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.diagnose import doors, refused_requests
@@ -70,6 +72,29 @@ def test_redirects_that_end_and_answers_of_pods_are_well(answers: dict[str, Repl
 def test_an_answer_that_nginx_gives_for_a_pod_is_named() -> None:
     [(fault, message)] = tried({HOME: Reply(502, OWN)})
     assert fault == "protocol" and "http://shop.example/ is answered with 502" in message
+
+
+def in_front() -> list[Any]:
+    """The cloud's balancer ends TLS of the shop before nginx."""
+    backend = {"service": {"name": "ingress-nginx-controller", "port": {"number": 80}}}
+    rule = {"host": "shop.example", "http": {"paths": [{"path": "/", "pathType": "Prefix", "backend": backend}]}}
+    spec = {"ingressClassName": "alb", "rules": [rule], "tls": [{"secretName": "shop"}]}
+    front: Any = {"metadata": {"name": "front", "namespace": "ingress-nginx"}, "spec": spec}
+    alb: Any = {"metadata": {"name": "alb"}, "spec": {"controller": ALB_CONTROLLER}}
+    lab = Lab(spec=LabSpec(loadBalancer=LoadBalancer("cloud", ("192.168.0.200-192.168.0.201",))))
+    return [lab, msgspec.convert(alb, IngressClass, strict=False), msgspec.convert(front, Ingress)]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "looped"), [({"force_ssl_redirect": "true"}, True), ({"ssl_redirect": "true"}, False), ({}, False)]
+)
+def test_tls_that_a_balancer_ends_and_nginx_asks_for_is_a_circle(annotations: dict[str, str], looped: bool) -> None:
+    """Without a certificate of the host's own nginx redirects nobody."""
+    now = snapshot(**annotations)
+    now = now.changed([(type(one), one.key, one) for one in in_front()], 1)
+    loops = [one for one in doors.doors(now, collect.site(now)) if one.fault == "loop"]
+    assert [one.object for one in loops] == (["ingress-nginx/front"] if looped else [])
+    assert all("default/shop needs no nginx.ingress.kubernetes.io/force-ssl-redirect" in one.message for one in loops)
 
 
 # --- the access log ---------------------------------------------------------------------------------------------------
