@@ -30,6 +30,8 @@ def load_balancer(report: Report, lab: Lab, underlay: Sequence[IPNetwork], insid
     elif wanted.mode == "bgp" and (lab.spec.network.backend not in SPEAKING or lab.spec.daemon == "frr"):
         report.error(lab, MODE, _unspoken(lab))
     else:
+        if lab.spec.machines:
+            report.warn(lab, POOL, "is answered for in the machines' own network: nobody else there may have these")
         _pool(report, lab, underlay, inside)
 
 

@@ -51,6 +51,13 @@ def test_modes_that_cannot_be_are_refused_with_their_reasons() -> None:
         assert f"{mode} needs the lab's own router, which machines do not have; use l2" in said(pool, machines=True)
 
 
+def test_machines_answer_for_a_pool_in_a_network_of_others_and_that_is_said() -> None:
+    pool = "loadBalancer: {mode: l2, pool: [192.168.0.200-192.168.0.201]}"
+    store = "store: {type: etcd, endpoints: ['http://a:2379'], insecure: true}"
+    text = f"{HEAD.replace('nodes: 2', 'machines: true')}  {store}\n  {pool}\n"
+    assert any("nobody else there may have these" in one for one in load([("lab.yaml", text)]).warnings)
+
+
 def test_a_mode_needs_a_pool() -> None:
     assert "spec.loadBalancer.pool: needs a range of addresses" in said("{mode: l2}")
 
