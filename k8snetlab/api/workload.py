@@ -141,6 +141,10 @@ class ContainerWork(msgspec.Struct, frozen=True):
     cpu: int = 0
     root: str = ""
 
+    @property
+    def has_process(self) -> bool:
+        return bool(self.command) or self.names is not None
+
 
 class PodWork(msgspec.Struct, frozen=True):
     """A pod to run in an existing namespace. `grace` is in seconds; logs go to `log_directory`/<container>/<n>.log,

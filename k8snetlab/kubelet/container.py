@@ -19,7 +19,6 @@ from k8snetlab.api.core import (
     ContainerStateRunning,
     ContainerStateTerminated,
     ContainerStateWaiting,
-    ContainerStatus,
 )
 from k8snetlab.api.workload import ContainerWork, Happening, PodWork
 from k8snetlab.kernel import bounds, fault, launch
@@ -29,6 +28,7 @@ from k8snetlab.kubelet.backoff import RELIST, BackOff
 from k8snetlab.kubelet.ending import at_least
 from k8snetlab.kubelet.instance import Exit, Instance
 from k8snetlab.kubelet.nameserver import NameServer, Seat
+from k8snetlab.kubelet.past import again, begun_with, restarts
 from k8snetlab.kubelet.prober import Prober, Probes, Unhealthy, askable
 from k8snetlab.kubelet.responder import Listener
 from k8snetlab.kubelet.rotation import LogKeeper
@@ -73,65 +73,16 @@ class Container:
         self._stopping = False
         self._condemned = False
         """Whether this run is ended because its probes or its postStart failed."""
-        initial = any(one.sidecar or one.init for one in pod.containers)
-        waiting = ContainerStateWaiting(reason="PodInitializing" if initial else "ContainerCreating")
-        creating = ContainerState(waiting=waiting)
-        known = next((s for s in pod.statuses if s.name == work.name), None)
-        self.status = ContainerStatus(
-            name=work.name,
-            image=work.image,
-            started=False,
-            state=creating,
-            restartCount=known.restartCount if known else 0,
-            lastState=known.lastState if known else ContainerState(),
-        )
-        self._resumed = self._taken_up(known) if known else False
-
-    # --- what was before ---
-
-    def _taken_up(self, known: ContainerStatus) -> bool:
-        """Goes on from what is known of it; True when it has ended for good. What was running is gone with the kubelet
-        or the sandbox that it ran in."""
-        ended = known.state.terminated
-        if ended is None and known.state.running is not None and self._has_process:
-            ended = ContainerStateTerminated(
-                exitCode=137,
-                reason="ContainerStatusUnknown",
-                message="The container could not be located when the pod was run again",
-                startedAt=known.state.running.startedAt,
-                finishedAt=telling.now(),
-            )
-        if ended is None:
-            return False
-        if not self._again(ended.exitCode) and not (self._pod.anew and self._work.init):
-            done = self._work.init and not ended.exitCode
-            self.status = replace(self.status, state=ContainerState(terminated=ended), ready=done)
-            return True
-        self.status = replace(
-            self.status, restartCount=known.restartCount + 1, lastState=ContainerState(terminated=ended)
-        )
-        return False
+        self.status, self._resumed = begun_with(pod, work)
 
     def _again(self, code: int) -> bool:
-        failed = code != 0 or self._condemned
-        return not self._stopping and (self._policy == "Always" or (self._policy == "OnFailure" and failed))
-
-    @property
-    def _policy(self) -> str:
-        """Its own restartPolicy, of an init container that is no sidecar: not again once it has ended well."""
-        if self._work.sidecar:
-            return "Always"
-        return "OnFailure" if self._work.init and self._pod.restart == "Always" else self._pod.restart
+        return not self._stopping and again(self._pod, self._work, code != 0 or self._condemned)
 
     @property
     def _is_watched(self) -> bool:
         """Whether somebody asks it, or it does something when it begins."""
         work = self._work
         return any(one is not None for one in (work.startup, work.liveness, work.readiness, work.begins))
-
-    @property
-    def _has_process(self) -> bool:
-        return bool(self._work.command) or self._work.names is not None
 
     # --- its life ---
 
@@ -142,7 +93,7 @@ class Container:
                 await asyncio.to_thread(self._end_leftovers)
             self._conclude()
             return
-        if not (self._has_process or self._work.init or self._is_watched) and await self._listen() is None:
+        if not (self._work.has_process or self._work.init or self._is_watched) and await self._listen() is None:
             self._begun()
             self._running()
             return
@@ -211,10 +162,10 @@ class Container:
     async def _once(self) -> ContainerStateTerminated:
         """Starts it and waits for its end."""
         self._condemned = False
-        if self._work.init and not self._has_process:
+        if self._work.init and not self._work.has_process:
             self._begun()
             return telling.terminated(0, "Completed", telling.now())
-        if not self._has_process:
+        if not self._work.has_process:
             problem = await self._listen()
             if problem is None:
                 self._begun()
@@ -307,8 +258,8 @@ class Container:
     async def _unhealthy(self, found: Unhealthy) -> float:
         """Tells why it is ended, and does what is to be done before; the seconds that it has."""
         self._condemned = True
-        restarts = ", will be restarted" if self._policy != "Never" else ""
-        message = found.why if found.why == HOOK else f"Container {self._work.name} {found.why}{restarts}"
+        restarted = ", will be restarted" if restarts(self._pod, self._work) else ""
+        message = found.why if found.why == HOOK else f"Container {self._work.name} {found.why}{restarted}"
         self._event("Killing", message)
         self.status = replace(self.status, ready=False, started=False)
         self._changed()
