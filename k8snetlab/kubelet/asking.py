@@ -156,7 +156,7 @@ async def _socket(namespace: str, host: str, port: int) -> socket.socket:
     with netns.inside(namespace):
         sock = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
-        if host[:1].isdigit() or family == socket.AF_INET6:
+        if host.replace(".", "").isdigit() or family == socket.AF_INET6:
             await _connect(sock, (host, port))
         else:  # a name
             await asyncio.get_running_loop().sock_connect(sock, (host, port))
