@@ -39,6 +39,7 @@ _OWN = frozenset(
     {
         b"connection",
         b"content-length",
+        b"expect",
         b"host",
         b"keep-alive",
         b"te",
