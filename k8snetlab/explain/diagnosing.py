@@ -381,9 +381,9 @@ class _Look:
 
     def _walk(self, snapshot: Snapshot, kernel: Kernels, early: bool) -> list[Broken]:
         """`early`: of a Service's many endpoints some are chosen before it is known where the others would end."""
-        broken: list[Broken] = []
+        broken, silent = list[Broken](), frozenset(self._unanswered(snapshot))
         usual = [(family, path) for family in kernel.families for path in usual_paths(snapshot, family, self.turn)]
-        usual = [(family, path) for family, path in usual if path.flow.dst not in self._unanswered(snapshot)]
+        usual = [(family, path) for family, path in usual if path.flow.dst not in silent]
         walker = Walker({family: kernel[family] for family in kernel.families}, self.walks.of(snapshot))
         for number, (family, path) in enumerate(usual):
             self.tell("usual paths", number, len(usual))
