@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from ipaddress import ip_address, ip_interface
 
@@ -304,10 +305,11 @@ def _gateway(report: Report, lab: Lab) -> None:
 
 def _backend(report: Report, lab: Lab) -> None:
     network = lab.spec.network
+    _password(report, lab)
     if network.routed:
         if not network.calico:
             _routing(report, lab)
-    elif network.routing != Routing():
+    elif network.routing != Routing() and not lab.spec.daemon:
         where = "calico with vxlanMode in all pools" if network.calico else f"backend {network.backend}"
         words = f"means nothing with {where}; {', '.join(ROUTED)} have daemons"
         report.warn(lab, ("spec", "network", "routing"), words)
@@ -331,6 +333,19 @@ def _routing(report: Report, lab: Lab) -> None:
         report.error(lab, path, "frr would end all sessions for each node that comes or goes; BGP is spoken by bird")
     if spec.daemon == "frr" and ":" in spec.podCIDR:
         report.error(lab, path, "frr is configured for IPv4 only; bird speaks both families")
+
+
+def _password(report: Report, lab: Lab) -> None:
+    """What FRR and BIRD take by all protocols, in whose files it stands."""
+    network, path = lab.spec.network, ("spec", "network", "routing", "password")
+    if not network.routing.password:
+        return
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,16}", network.routing.password):
+        report.error(lab, path, "is to have 1 to 16 of the letters A to Z, a to z, 0 to 9, '.', '_' and '-'")
+    if network.calico:
+        report.error(lab, path, "is not for calico, whose sessions have none here; bgp, ospf and rip take one")
+    if ":" in lab.spec.podCIDR and network.backend in ("ospf", "rip"):
+        report.error(lab, path, f"{network.backend} signs by MD5 in IPv4 alone; spec.podCIDR has an IPv6 network")
 
 
 def _off_link(lab: Lab, node: Node) -> list[str]:

@@ -109,6 +109,8 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     yield "  direct;"
     if routing.timers == "fast":
         yield f"  {BGP_TIMERS.format(*(CALMER if is_calm(lab, speaker) else FAST))}"
+    if routing.password:
+        yield f'  password "{routing.password}";'
     pods = f'source = RTS_DEVICE && ifname = "{BRIDGE}"' if lab.spec.network.routed else "false"
     told = 'source != RTS_STATIC || proto = "outside"' if not speaker.subnet and lab.spec.underlay.links else pods
     yield f"  {channel} {{ import all; export where {told}; next hop self; }};"
@@ -125,6 +127,12 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
         yield "}"
 
 
+def _signed(lab: Lab) -> str:
+    """Of a device, by OSPF or RIP."""
+    password = lab.spec.network.routing.password
+    return f'authentication cryptographic; password "{password}" {{ algorithm keyed md5; }}; ' if password else ""
+
+
 def _ospf(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     timers = f"{OSPF_TIMERS} " if lab.spec.network.routing.timers == "fast" else "type broadcast; "
     told = 'where proto = "outside"' if speaker.first else "none"
@@ -134,7 +142,7 @@ def _ospf(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     for link in speaker.devices:
         cost = f"cost {link.cost}; " if link.cost else ""
         kind = timers.replace("type broadcast", "type ptp") if link.pair else timers
-        yield f'    interface "{link.device}" {{ {kind}{cost}}};'
+        yield f'    interface "{link.device}" {{ {kind}{cost}{_signed(lab)}}};'
     if speaker.subnet:
         # Of the bridge only its address would be announced while no pod is on it.
         yield f"    stubnet {speaker.subnet};"
@@ -151,7 +159,7 @@ def _rip(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
         told = "source = RTS_RIP || source = RTS_DEVICE" + (' || proto = "outside"' if speaker.first else "")
     yield f"  {channel} {{ import all; export where {told}; }};"
     for link in speaker.devices:
-        yield f'  interface "{link.device}" {{ {version}{timers}}};'
+        yield f'  interface "{link.device}" {{ {version}{timers}{_signed(lab)}}};'
     yield "}"
 
 

@@ -38,6 +38,9 @@ def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
         yield f"interface {link.device}"
         if link.cost:
             yield f" ip ospf cost {link.cost}"
+        if password := lab.spec.network.routing.password:
+            yield " ip ospf authentication message-digest"
+            yield f" ip ospf message-digest-key 1 md5 {password}"
         if fast:
             yield f" ip ospf network {'point-to-point' if link.pair else 'point-to-multipoint'}"
             yield " ip ospf dead-interval minimal hello-multiplier 4"
@@ -59,6 +62,12 @@ def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
 
 
 def _rip(lab: Lab, speaker: Speaker) -> Iterator[str]:
+    if password := lab.spec.network.routing.password:
+        yield from ("key chain lab", " key 1", f"  key-string {password}", " exit", "exit")
+        for link in speaker.devices:
+            yield f"interface {link.device}"
+            yield " ip rip authentication mode md5"
+            yield " ip rip authentication key-chain lab"
     yield "router rip"
     yield " version 2"
     if lab.spec.network.routing.timers == "fast":

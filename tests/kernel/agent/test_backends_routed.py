@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from k8snetlab.addons.routing import PACKAGES
 from k8snetlab.kernel import processes
+from k8snetlab.kernel.netns import inside
 from k8snetlab.testing import Lab, eventually
 
 pytestmark = [
@@ -32,6 +34,10 @@ NETWORKS = {
     "ospf": "{backend: ospf}",
     "rip by frr": "{backend: rip, routing: {daemon: frr}}",
     "ospf by bird": "{backend: ospf, routing: {daemon: bird}}",
+    **{
+        f"signed {backend} by {daemon}": f"{{backend: {backend}, routing: {{daemon: {daemon}, password: s3cret}}}}"
+        for backend, daemon in (("bgp", "bird"), ("ospf", "frr"), ("ospf", "bird"), ("rip", "frr"), ("rip", "bird"))
+    },
 }
 DAEMONS = {
     "bgp": ({"bird"}, "proto bird metric 32"),
@@ -122,6 +128,46 @@ def test_a_killed_daemon_comes_back_and_no_route_goes(world: World) -> None:
     eventually(lambda: world.pids("node1").get("bird", former) != former)
     eventually(lambda: world.routes("node1") == by_daemons("node1", DAEMONS["bgp"][1]) and world.lab.whole())
     eventually(lambda: world.lab.json("status")["problems"] == [])
+
+
+def digest(payload: bytes) -> bool:
+    """Whether an IP packet of a routing protocol is signed by MD5: TCP's option 19, OSPF's AuType 2, RIP's type 3."""
+    head = (payload[0] & 15) * 4
+    inner = payload[head:]
+    match payload[9]:
+        case 6:
+            return 19 in _options(inner[20 : (inner[12] >> 4) * 4])
+        case 89:
+            return int.from_bytes(inner[14:16]) == 2
+        case _:
+            return inner[12:16] == b"\xff\xff\x00\x03"
+
+
+def _options(data: bytes) -> Iterator[int]:
+    while data:
+        yield data[0]
+        data = data[1 if data[0] in (0, 1) else max(data[1], 2) :]
+
+
+def is_routings(payload: bytes) -> bool:
+    head, protocol = (payload[0] & 15) * 4, payload[9]
+    ports = {int.from_bytes(payload[head : head + 2]), int.from_bytes(payload[head + 2 : head + 4])}
+    return protocol == 89 or (protocol == 6 and 179 in ports) or (protocol == 17 and 520 in ports)
+
+
+@pytest.mark.parametrize("network", [name for name in NETWORKS if name.startswith("signed")])
+def test_with_a_password_what_daemons_say_is_signed_and_nothing_else_believed(world: World, network: str) -> None:
+    world.up(network)
+    assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
+    with inside(world.lab.netns("node1")):
+        line = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+    with line:
+        line.settimeout(30)
+        found: list[bytes] = []
+        while len(found) < 5:
+            packet = line.recv(2048)
+            found += [packet] if is_routings(packet) else []
+    assert all(map(digest, found))
 
 
 @pytest.mark.parametrize("network", ["bgp", "ospf"])
