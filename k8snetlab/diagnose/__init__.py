@@ -22,6 +22,7 @@ __all__ = [
     "policy_rules",
     "pools",
     "power",
+    "reasons",
     "refused_requests",
     "resolving",
     "routing",

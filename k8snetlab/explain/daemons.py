@@ -19,7 +19,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of
 from k8snetlab.dataplane.names import node_netns
 from k8snetlab.dataplane.routing import Route
-from k8snetlab.diagnose import sessions
+from k8snetlab.diagnose import reasons, sessions
 from k8snetlab.diagnose.sessions import Session, Speaking
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel import read
@@ -124,6 +124,22 @@ def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Itera
     told = sessions.bird_ospf if backend == "ospf" else sessions.bird_rip
     protocols = [f"{backend}_{one.family}" for one in own]
     return [one for protocol in protocols for one in told(_said(where, [*control, backend, "neighbors", protocol]))]
+
+
+def reasons_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Mapping[str, str]:
+    """Why the daemon of a node or a router holds its routes, by destination; none where it does not answer."""
+    lab = snapshot.lab
+    if not lab.spec.daemon or not tuple(speakers(snapshot, name)):
+        return {}
+    where, command = talking(lab, paths.addons / name)
+    try:
+        if lab.spec.daemon == "bird":
+            return reasons.bird(_said(where, [*command, "-r", "show", "route", "all"]))
+        if lab.spec.spoken == "ospf":
+            return reasons.frr_ospf(_said(where, [*command, "-c", "show ip ospf route json"]))
+        return reasons.frr_rip(_said(where, [*command, "-c", "show ip rip"]))
+    except OSError:
+        return {}
 
 
 def _said(where: Path, command: list[str]) -> str:

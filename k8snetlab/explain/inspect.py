@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain
 
 from k8snetlab.api.core import Node, Service
@@ -18,6 +19,7 @@ from k8snetlab.dataplane.netns import Role
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.explain import daemons
 from k8snetlab.explain.places import Place
 from k8snetlab.explain.tables import TABLES, Reader, joined
 from k8snetlab.kernel import connections, iptables, listing
@@ -99,12 +101,13 @@ def _own_chains(snapshot: Snapshot, service: Service, family: Family) -> list[st
 # --- tables -----------------------------------------------------------------------------------------------------------
 
 
-def tables(snapshot: Snapshot, place: Place, name: str = "") -> TableList:
-    """One table of a node or pod, or all. Raises NotFoundError, InputError."""
+def tables(snapshot: Snapshot, place: Place, name: str = "", paths: LabPaths | None = None) -> TableList:
+    """One table of a node or pod, or all; with `paths` routing daemons are asked why they hold their routes. Raises
+    NotFoundError, InputError."""
     if name and name not in TABLES:
         raise InputError(f"{name!r} is no table", f"tables: {', '.join(TABLES)}")
     wanted = [table for table in TABLES if name in ("", table)]
-    there = _Tables(snapshot, place)
+    there = _Tables(snapshot, place, paths)
     with ThreadPoolExecutor(len(wanted)) as programs:  # to wait for each alone takes longer than they work
         found = list(programs.map(lambda one: tuple(there.of(one)), wanted))
     return TableList(place.name, place.kind, place.netns, tuple(chain.from_iterable(found)))
@@ -113,7 +116,7 @@ def tables(snapshot: Snapshot, place: Place, name: str = "") -> TableList:
 class _Tables:
     """The tables of one namespace."""
 
-    def __init__(self, snapshot: Snapshot, place: Place) -> None:
+    def __init__(self, snapshot: Snapshot, place: Place, paths: LabPaths | None) -> None:
         lab, node = snapshot.lab, snapshot.get(Node, place.node)
         role: Role = "pod"
         own = names.namespace_of(lab.name, place.node, lab.spec.machines)
@@ -124,12 +127,15 @@ class _Tables:
         home = names.node_netns(lab.name, place.node) if role == "node" else place.netns
         wanted = Wanted(snapshot)(home)
         uplink = (interface_of(node) if node else "") or UPLINK
+        asked = place.node if role == "node" else place.name if role == "router" else ""
+        self._reasons = partial(daemons.reasons_of, snapshot, paths, asked) if paths and asked else dict[str, str]
         self._reader = Reader(lab, Directory.of(snapshot), role, uplink, wanted)
         self._families = [family for family in FAMILIES if pick(lab.spec.underlay.cidr, family)]
 
     def of(self, name: TableName) -> Iterator[Table]:
         match name:
             case "routes":
+                self._reader.reasons = self._reasons()
                 for family in self._families:
                     yield self._lines(name, self._ip(family, "route", "show"), self._reader.route)
             case "neigh":

@@ -66,6 +66,9 @@ class Reader:
         self._tunnels = (names.TUNL0, names.VXLAN_CALICO) if lab.spec.network.calico else flannels
         self._network = FELIX if lab.spec.network.calico else FLANNEL
 
+    reasons: Mapping[str, str] = {}
+    """Why its routing daemon holds a route, by destination."""
+
     @property
     def _vxlan_port(self) -> int:
         return CALICOS_PORT if self._lab.spec.network.calico else self._lab.spec.network.port
@@ -85,7 +88,9 @@ class Reader:
         if not self._is_wanted(dst, via, dev, words.after("proto")):
             by = f", by {words.after('proto')}" if words.after("proto") else ""
             learned = bool(self._lab.spec.protocol) and words.after("proto") == self._lab.spec.protocol
-            owner, told = (self._lab.spec.author, ", which told of it") if learned else (self._foreign, by)
+            why = self.reasons.get("0.0.0.0/0" if dst == "default" else dst if "/" in dst else f"{dst}/32", "")
+            heard = f"{', which told of it' if via else ''}{f'; {why}' if why else ''}"
+            owner, told = (self._lab.spec.author, heard) if learned else (self._foreign, by)
             return Row(line, owner, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}{told}")
         row = self._calico(line, words, what, hop) if self._lab.spec.network.calico else None
         return row or self._brought(line, words, what, hop)

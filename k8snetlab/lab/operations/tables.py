@@ -69,7 +69,7 @@ class Tables:
         """What ip and bridge print inside a place: one kind of table, or ("") all."""
         snapshot = self._cluster.snapshot
         place = place_of(snapshot, asked.name, asked.namespace, self._agents.power.off)
-        return await asyncio.to_thread(inspect.tables, snapshot, place, asked.table)
+        return await asyncio.to_thread(inspect.tables, snapshot, place, asked.table, self._paths)
 
     @answers(ROUTING)
     async def routing(self, asked: RoutingQuestion) -> RoutingView:
