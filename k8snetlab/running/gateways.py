@@ -171,6 +171,9 @@ class Gateways:
     async def _turn(self, snapshot: Snapshot) -> float | None:
         """Seconds after which to look again, None for only when there is news."""
         running, marks = self._running(snapshot), _marks(snapshot)
+        if not running:
+            self.written, self._marks, self._revision = {}, (), -1
+            return None
         self._taking.forget(pod.metadata.uid for pod in snapshot.all(Pod).values())
         if snapshot.all(Secret) is not self._secrets:
             self._secrets, self._refused = snapshot.all(Secret), {}
