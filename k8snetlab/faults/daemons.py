@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from msgspec.structs import replace
+
+from k8snetlab.api.bgp import BGPPeer
+from k8snetlab.api.scheme import to_dict
 from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
 from k8snetlab.dataplane.names import ETH0
-from k8snetlab.faults.fault import Damage, Fault, Said
+from k8snetlab.faults.fault import Damage, Edit, Fault, Said, content
 from k8snetlab.faults.scene import LacksError, Scene
 from k8snetlab.faults.typed import across, back, hold, inserted, ip, sysctl
 
@@ -21,6 +25,18 @@ def _bgp_dropped(scene: Scene) -> Damage:
     nodes = pick(scene.snapshot.lab.spec.underlay.cidr, "ipv4")
     do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-s {nodes} -p tcp -j DROP")
     return Damage("filter INPUT", across(scene), (do,), (undo,))
+
+
+def _as_wrong(scene: Scene) -> Damage:
+    """Somebody has told this node of its peer, and of another autonomous system than that one's."""
+    _needs(scene, "calico")
+    lab, expected = scene.snapshot.lab, 64999
+    network = lab.spec.network
+    peer = BGPPeer(name="wrong-as", node=scene.node.name, peerIP=scene.peer_address, asNumber=expected)
+    told = replace(network, bgp=replace(network.bgp, peers=(peer, *network.bgp.peers)))
+    after = replace(lab, spec=replace(lab.spec, network=told))
+    edit = Edit("Lab", "", lab.name, content(to_dict(lab)), content(to_dict(after)))
+    return Damage(scene.peer_subnet, across(scene), edits=(edit,))
 
 
 def _ospf_dropped(scene: Scene) -> Damage:
@@ -80,6 +96,16 @@ def faults() -> Iterator[Fault]:
         symptom=lost,
         said=Said("rule", "foreign"),
         make=_bgp_dropped,
+    )
+    yield Fault(
+        name="bgp-as-wrong",
+        title="a node expects another autonomous system of its peer than that one has",
+        level=2,
+        group="routing",
+        touches="the peers of BGP in the lab file",
+        symptom=lost,
+        said=Said("route", "as"),
+        make=_as_wrong,
     )
     yield Fault(
         name="ospf-dropped",

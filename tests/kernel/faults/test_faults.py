@@ -38,7 +38,7 @@ OF_INGRESSES = {name for name in FAULTS if name.startswith(("ingress-", "gateway
 ROUTED = {
     "ospf": ("ospf-dropped", "ospf-mute", "learned-route-shadowed"),
     "bgp": ("bgp-dropped", "learned-route-shadowed"),
-    "calico": ("bgp-dropped", "proxy-arp-off", "pod-route-missing"),
+    "calico": ("bgp-dropped", "bgp-as-wrong", "proxy-arp-off", "pod-route-missing"),
 }
 """Faults of labs whose routes daemons make, by the backend."""
 OF_WORKLOADS = sorted((n for n, one in FAULTS.items() if one.group == "workloads"), key=lambda name: name == "taint")

@@ -160,7 +160,7 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
 ) -> None:
     held_by = {"miss-agent-dead": asking, **dict.fromkeys(("ospf-dropped", "ospf-mute"), by_ospf)}
     held_by |= dict.fromkeys(("bgp-dropped", "learned-route-shadowed"), by_bgp)
-    held_by |= dict.fromkeys(("proxy-arp-off", "pod-route-missing"), by_calico)
+    held_by |= dict.fromkeys(("proxy-arp-off", "pod-route-missing", "bgp-as-wrong"), by_calico)
     if name.startswith(("gateway-", "reference-grant-")):
         held_by[name] = cluster("gateway: {controller: nginx}")
     held_by |= {one: balancing(*BALANCED[one]) for one in (name,) if one in BALANCED}
