@@ -111,6 +111,13 @@ def load(
 
 
 _Message = tuple[str, int, str]
+GUARDING = frozenset(
+    (f"{group}{version}", kind)
+    for group, version in (("projectcalico.org/", "v3"), ("crd.projectcalico.org/", "v1"))
+    for kind in ("NetworkPolicy", "GlobalNetworkPolicy")
+)
+"""Kinds that hold packets back elsewhere: a lab that passed them over would be more open than its manifests say."""
+INSTEAD = "use networking.k8s.io/v1 NetworkPolicy or policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy"
 
 
 def _texts(messages: list[_Message]) -> list[str]:
@@ -173,6 +180,10 @@ class _Loader:
             self.ignored[record.name] = record
         metadata = value.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
+        if (version, kind) in GUARDING:
+            said = f"{version} {kind} is not brought about here, and what it guards would be open; {INSTEAD}"
+            self.problem(document.file, document.line(at), f"{show((*at, 'kind'))}: {said}")
+            return
         same = [name for name, resource in BY_KIND.items() if version == resource.type.API_VERSION]
         hint = did_you_mean(kind, same) if kind not in BY_KIND else ""
         self.passed.kind(document.file, document.line(at), kind, name if isinstance(name, str) else "", hint)
