@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Key
@@ -41,7 +41,7 @@ class _Looked(Struct, frozen=True):
     rule: Hashable
     pods: Mapping[Key, Pod] = {}
     standings: dict[Key, Standing] = {}
-    tally: Counter[Standing] = Counter()
+    tally: Counter[Standing] = field(default_factory=Counter)
 
 
 class ReplicaMemory:

@@ -11,6 +11,7 @@ from k8snetlab.api.core import Condition, Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import Context, ReplicaMemory, replica_sets
+from k8snetlab.controllers.replica_memory import Standing
 from k8snetlab.testing.fake_cluster import LAB, FakeCluster, deployment
 
 MANY = 1000
@@ -73,3 +74,11 @@ def _another(now: Snapshot, chance: random.Random) -> Snapshot:
             return put(now, replace(rs, spec=replace(rs.spec, minReadySeconds=chance.choice([0, 0, 5]))))
         case _:
             return put(now, replace(rs, spec=replace(rs.spec, replicas=chance.randrange(2, 9))))
+
+
+def test_what_is_known_of_one_set_is_not_counted_for_another() -> None:
+    pods = FakeCluster(LAB % 1 + deployment("web", 5)).run().snapshot.all(Pod)
+    standing = Standing(active=True, kept=False, fits=True, ready=True, labelled=True)
+    for memory in (ReplicaMemory(), ReplicaMemory()):
+        for name in ("web", "api"):
+            assert memory.tally(name, "rule", pods, lambda _: standing) == {standing: 5}
