@@ -27,7 +27,7 @@ from k8snetlab.cli.options import (
     print_json,
     untagged,
 )
-from k8snetlab.errors import ConflictError, InputError, UnconfirmedError
+from k8snetlab.errors import ConflictError, InputError, UnconfirmedError, UnsupportedError
 from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import counted
 
@@ -80,6 +80,7 @@ def up(
     from k8snetlab.cli import node as nodes
     from k8snetlab.messages.changes import Up
     from k8snetlab.state import scenarios
+    from k8snetlab.state.paths import LabPaths
 
     began = time.monotonic()
     files = scenarios.find(scenario)
@@ -93,6 +94,7 @@ def up(
     need_root("up")
     body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
     place = nodes.plan_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
+    fresh = place.fresh if place else LabPaths(name).fresh
     with progress.patient("the lab's daemon, which starts", quiet=output is not None):
         client = nodes.begin(body, place) if place else _begun(name, loaded.objects)
     try:
@@ -100,9 +102,10 @@ def up(
         outcome = _brought(client, wanted, quiet=output is not None)
         if place and wait is Wait.TRUE:
             nodes.joined(client, quiet=output is not None)
-    except (ConflictError, InputError, UnconfirmedError):
-        if place and place.fresh:
-            nodes.withdraw(name, client)
+    except (ConflictError, InputError, UnconfirmedError, UnsupportedError):
+        # another `up` of the same lab, at the same time, may have been taken
+        if fresh and (place or not client.list("labs")):
+            nodes.withdraw(name, client if place else None)
         raise
     if output:
         print_json({"lab": name, **untagged(outcome)})

@@ -303,15 +303,17 @@ def _begun(lab: str, store: Any, plan: JoinPlan) -> Client:
     return join.begin(lab, store, plan)
 
 
-def withdraw(lab: str, client: Client) -> None:
-    """Undoes what making this machine a node had begun, here and as far as it goes in the store."""
+def withdraw(lab: str, client: Client | None) -> None:
+    """Undoes what a refused beginning of a lab had made here, and, where this machine was to be a node of it (whose
+    daemon is the client's), as far as it goes in the store."""
     from k8snetlab.errors import K8sNetLabError
     from k8snetlab.messages.machines import LEAVE
     from k8snetlab.messages.verb import Nothing
 
     try:
         with contextlib.suppress(K8sNetLabError):
-            client.call(LEAVE, Nothing())
+            if client:
+                client.call(LEAVE, Nothing())
     finally:
         _remove(lab)
 

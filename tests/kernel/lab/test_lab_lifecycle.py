@@ -142,6 +142,23 @@ def test_a_refused_file_changes_nothing(running: Lab, small: Path, tmp_path: Pat
     assert "not found" in running.run("get", "pod", "good", code=1)
 
 
+def test_a_lab_whose_program_is_missing_is_refused_and_leaves_nothing(lab: Lab, tmp_path: Path) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for folder in os.environ["PATH"].split(":"):
+        for program in Path(folder).iterdir() if Path(folder).is_dir() else ():
+            if program.name != "haproxy" and not (programs / program.name).is_symlink():
+                (programs / program.name).symlink_to(program)
+    lab.environment["PATH"] = str(programs)
+    cloud = tmp_path / "lab.yaml"
+    cloud.write_text(
+        "apiVersion: k8snetlab/v1alpha1\nkind: Lab\n"
+        "spec: {nodes: 1, loadBalancer: {mode: cloud, pool: [192.168.0.200-192.168.0.210]}}\n"
+    )
+    assert "apt-get install haproxy" in lab.run("up", str(cloud), code=2)
+    assert not lab.run_directory.exists() and not lab.namespaces()
+
+
 def test_not_yaml_is_one_clear_sentence(lab: Lab, tmp_path: Path) -> None:
     bad = tmp_path / "lab.yaml"
     bad.write_text("a: [\n")
