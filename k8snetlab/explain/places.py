@@ -31,13 +31,18 @@ class Place(msgspec.Struct, frozen=True):
     ips: tuple[str, ...] = ()
 
 
+def stays(pod: Pod) -> bool:
+    """Whether a pod is ready, and not on its way out: it may have stopped answering, and be ready all the same."""
+    return pod.ready and not pod.metadata.deletionTimestamp
+
+
 def all_places(snapshot: Snapshot) -> list[Place]:
     """Every pod, every node and, where nodes are namespaces, the hosts outside."""
     lab = snapshot.lab
     found = [
         Place(pod.short_name, "pod", sandbox_name(lab, pod), pod.spec.nodeName, pod.ips)
         for pod in snapshot.all(Pod).values()
-        if pod.ready
+        if stays(pod)
     ]
     found += [
         Place(name, "node", names.namespace_of(lab.name, name, lab.spec.machines), name)

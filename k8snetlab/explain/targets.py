@@ -14,7 +14,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster import nearby
 from k8snetlab.dataplane.families import is_address
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, find_pod, outside_host, without_kind
+from k8snetlab.explain.places import POD_WORDS, SERVICE_WORDS, find_pod, outside_host, stays, without_kind
 from k8snetlab.messages.probe import TargetKind
 
 ICMP = "ICMP"
@@ -35,7 +35,7 @@ def all_targets(snapshot: Snapshot, protocols: Iterable[str] = ("TCP", "UDP")) -
     """Every container port of every pod, every ClusterIP, NodePort on every node, external IP, and port outside."""
     found: list[Target] = []
     for pod in snapshot.all(Pod).values():
-        if pod.ready:
+        if stays(pod):
             found += _pod_targets(pod)
     for service in snapshot.all(Service).values():
         found += _service_targets(snapshot, service)
@@ -125,7 +125,7 @@ def _pinged(snapshot: Snapshot, name: str) -> Target:
 def _pingable(snapshot: Snapshot) -> Iterator[Target]:
     """Every pod, node and host outside: what has its address on a device."""
     for pod in snapshot.all(Pod).values():
-        if pod.ready and not pod.spec.hostNetwork:
+        if stays(pod) and not pod.spec.hostNetwork:
             for ip in pod.ips:
                 yield Target(pod.short_name, "pod", ip, 0, ICMP)
     for node in snapshot.all(Node).values():

@@ -116,7 +116,8 @@ def _bound(scene: Scene) -> Damage:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {"name": name, "namespace": where, "labels": labels},
-        "spec": {"nodeName": scene.node.name, "containers": [container]},
+        # who reads its fault's end does not wait for a program that is deaf to SIGTERM
+        "spec": {"nodeName": scene.node.name, "containers": [container], "terminationGracePeriodSeconds": 0},
     }
     service = {
         "apiVersion": "v1",

@@ -21,7 +21,8 @@ from k8snetlab.trace.tracer import ALL, Followed
 from k8snetlab.trace.trip import Trip
 from k8snetlab.trace.way import Carried, Decision, Flow, Way
 
-MAX_HOPS = 64
+MAX_HOPS = 200
+"""Devices on the way there and back: from rack to rack there are 76. Each takes some three of Python's 1,000 calls."""
 VXLAN_OVERHEAD = {False: 50, True: 70}
 """Octets that the outer headers take: with IPv4, with IPv6 underneath."""
 IPIP_OVERHEAD = 20

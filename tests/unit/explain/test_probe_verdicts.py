@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.explain.intended import Intent, Intents
 from k8snetlab.explain.matrix import ALL_OF_LARGE, LARGE, MOST, chosen, everyone
@@ -176,3 +177,13 @@ def test_of_a_large_lab_another_turn_asks_others_and_from_other_places() -> None
     few = [{*chosen(some, asked[:90], turn)} for turn in range(90)]
     assert {*chosen(some, asked, 7)} == {*chosen(some, asked, 7)}
     assert {pair for one in few for pair in one} == {(place, target) for place in some for target in asked[:90]}
+
+
+def test_nobody_asks_a_pod_on_its_way_out_nor_is_asked_by_it() -> None:
+    now = snapshot_of()
+    pod = now.all(Pod)["default", "web"]
+    assert pod.ready and any(target.name == "web" and target.kind == "pod" for target in all_targets(now))
+    going = replace(pod, metadata=replace(pod.metadata, deletionTimestamp="2026-01-01T00:00:00Z"))
+    later = now.changed([(Pod, pod.key, going)], now.revision + 1)
+    assert not any(one.name == "web" and one.kind == "pod" for one in all_targets(later, ("TCP", "UDP", "ICMP")))
+    assert "web" not in {place.name for place in all_places(later)}
