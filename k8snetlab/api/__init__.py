@@ -56,6 +56,7 @@ __all__ = [
     "renewal",
     "requirements",
     "reserved",
+    "routes",
     "schema",
     "scheme",
     "selection",

@@ -8,6 +8,7 @@ from k8snetlab.api.cells import AGE, NAME, Column
 from k8snetlab.api.core import Condition
 from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute, ReferenceGrant
 from k8snetlab.api.meta import Object
+from k8snetlab.api.routes import TCPRoute, TLSRoute
 
 
 def _status(conditions: tuple[Condition, ...], type_: str) -> str:
@@ -40,5 +41,7 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         AGE,
     ),
     HTTPRoute: (NAME, Column("Hostnames", _hostnames), AGE),
+    TLSRoute: (NAME, AGE),
+    TCPRoute: (NAME, AGE),
     ReferenceGrant: (NAME, AGE),
 }

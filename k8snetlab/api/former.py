@@ -55,6 +55,7 @@ FORMER: Mapping[tuple[str, str], Former] = {
         *_of("coordination.k8s.io/v1beta1", ("Lease",), 19, 22),
         *_of("scheduling.k8s.io/v1beta1", ("PriorityClass",), 14, 22),
         *_of("gateway.networking.k8s.io/v1beta1", ("GatewayClass", "Gateway", "HTTPRoute"), 0, 0),
+        *_of("gateway.networking.k8s.io/v1alpha2", ("TLSRoute", "TCPRoute"), 0, 0),
         *_of(event_versions.VERSION, ("Event",), 0, 0),
         *_of("apiextensions.k8s.io/v1beta1", ("CustomResourceDefinition",), 16, 22),
     )

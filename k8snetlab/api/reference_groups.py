@@ -73,6 +73,13 @@ ReferenceGrant: apiVersion=s kind=s metadata=ObjectMeta spec=ReferenceGrantSpec
 ReferenceGrantFrom: group=!s kind=!s namespace=!s
 ReferenceGrantSpec: from=![ReferenceGrantFrom] to=![ReferenceGrantTo]
 ReferenceGrantTo: group=!s kind=!s name=s
+BackendRef: group=s kind=s name=!s namespace=s port=i weight=i
+TCPRoute: apiVersion=s kind=s metadata=ObjectMeta spec=!TCPRouteSpec status=RouteStatus
+TCPRouteRule: backendRefs=![BackendRef] name=s
+TCPRouteSpec: parentRefs=[RouteParentReference] rules=![TCPRouteRule] useDefaultGateways=s
+TLSRoute: apiVersion=s kind=s metadata=ObjectMeta spec=!TLSRouteSpec status=RouteStatus
+TLSRouteRule: backendRefs=![BackendRef] name=s
+TLSRouteSpec: hostnames=![s] parentRefs=[RouteParentReference] rules=![TLSRouteRule] useDefaultGateways=s
 RouteBackendReference: group=s kind=s name=!s namespace=s port=i
 RouteGroupKind: group=s kind=!s
 RouteNamespaces: from=s selector=LabelSelector

@@ -31,6 +31,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.older import renewed
 from k8snetlab.api.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
+from k8snetlab.api.routes import TCPRoute, TLSRoute
 from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
 
 
@@ -126,6 +127,8 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(GatewayClass, "gatewayclasses", ("gc",), f"{GATEWAY}/gatewayclasses", GATEWAYS),
     Resource(Gateway, "gateways", ("gtw",), f"{GATEWAY}/gateways", GATEWAYS),
     Resource(HTTPRoute, "httproutes", (), f"{GATEWAY}/httproutes", GATEWAYS),
+    Resource(TLSRoute, "tlsroutes", (), f"{GATEWAY}/tlsroutes", GATEWAYS),
+    Resource(TCPRoute, "tcproutes", (), f"{GATEWAY}/tcproutes", GATEWAYS),
     Resource(ReferenceGrant, "referencegrants", ("refgrant",), f"{GATEWAY}/referencegrants", GATEWAYS),
     Resource(ServiceCIDR, "servicecidrs"),
     Resource(IPAddress, "ipaddresses", ("ip",)),

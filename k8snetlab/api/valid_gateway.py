@@ -6,6 +6,7 @@ and the rules in CEL, which are written here by hand with their messages.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ from k8snetlab.api.gateway import (
 )
 from k8snetlab.api.meta import LabelSelector, Object, Value
 from k8snetlab.api.problems import Report, labels
+from k8snetlab.api.routes import Backend, StreamRoute, backends, hostnames
 from k8snetlab.api.rules import invalid, label_selector
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import Path, show
@@ -66,6 +68,8 @@ _TEXTS: Mapping[tuple[str, str], tuple[int, int, str]] = {
     ("Listener", "hostname"): (1, 253, _HOST),
     ("HTTPRouteRule", "name"): (1, 253, _NAME),
     ("HTTPRouteSpec", "hostnames"): (1, 253, _HOST),
+    ("TLSRouteSpec", "hostnames"): (1, 253, _HOST),
+    **{(type_, "name"): (1, 253, _NAME) for type_ in ("TLSRouteRule", "TCPRouteRule")},
     ("HTTPPathMatch", "value"): (0, 1024, ""),
     ("HTTPQueryParamMatch", "value"): (1, 1024, ""),
     **{(type_, "name"): (1, 256, _HEADER) for type_ in ("HTTPHeader", "HTTPHeaderMatch", "HTTPQueryParamMatch")},
@@ -84,6 +88,12 @@ _COUNTS: Mapping[str, tuple[int, int]] = {
     **dict.fromkeys(("from", "to"), (1, 16)),
 }
 """How many items a list has at least and at most."""
+_COUNTS_OF: Mapping[tuple[str, str], tuple[int, int]] = {
+    ("TLSRouteSpec", "hostnames"): (1, 1024),
+    **{(type_, "rules"): (1, 1) for type_ in ("TLSRouteSpec", "TCPRouteSpec")},
+    **{(type_, "backendRefs"): (1, 16) for type_ in ("TLSRouteRule", "TCPRouteRule")},
+}
+"""The same of a list in one type, where it is another one there."""
 _BOUNDS: Mapping[str, tuple[int, int]] = {
     "port": (1, 65535),
     "weight": (0, 1_000_000),
@@ -129,6 +139,10 @@ def http_route(report: Report, obj: HTTPRoute, _: Snapshot) -> None:
     _check(report, obj, obj.spec, _route(obj))
 
 
+def stream_route(report: Report, obj: StreamRoute, _: Snapshot) -> None:
+    _check(report, obj, obj.spec, _stream(obj))
+
+
 def reference_grant(report: Report, obj: ReferenceGrant, _: Snapshot) -> None:
     _check(report, obj, obj.spec, ())
 
@@ -162,7 +176,7 @@ def _bounded(report: Report, obj: Object, value: Value, path: Path) -> Wrong:
 
 def _listed(report: Report, obj: Object, items: tuple[Any, ...], path: Path, type_: str) -> Wrong:
     name = str(path[-1])
-    least, most = _COUNTS.get(name, (0, 64))
+    least, most = _COUNTS_OF.get((type_, name)) or _COUNTS.get(name, (0, 64))
     if len(items) > most:
         yield path, f"Too many: {len(items)}: must have at most {most} items"
         return
@@ -358,6 +372,29 @@ def _modifier(modifier: HTTPPathModifier, path: Path) -> Wrong:
 
 
 def _backend(backend: HTTPBackendRef, path: Path) -> Wrong:
+    yield from _port(backend, path)
+    yield from _filters(backend.filters, (*path, "filters"))
+
+
+def _port(backend: Backend, path: Path) -> Wrong:
     if is_service(backend) and backend.port is None:
         yield path, _refused("Must have port for Service reference")
-    yield from _filters(backend.filters, (*path, "filters"))
+
+
+# --- TLSRoute and TCPRoute ------------------------------------------------------------------------------------------
+
+
+def _stream(obj: StreamRoute) -> Wrong:
+    yield from _parents(obj.spec.parentRefs)
+    if any(_is_address(one) for one in hostnames(obj)):
+        yield ("spec", "hostnames"), _refused("Hostnames cannot contain an IP", "array")
+    for where, backend in backends(obj):
+        yield from _port(backend, where)
+
+
+def _is_address(host: str) -> bool:
+    """One that is a hostname by its signs, too: of IPv4."""
+    try:
+        return ipaddress.ip_address(host).version == 4
+    except ValueError:
+        return False

@@ -38,6 +38,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
 from k8snetlab.api.problems import Problem, Report, dns_label, dns_subdomain, labels, path_segment, place
 from k8snetlab.api.rbac import RBAC, ClusterRole, ClusterRoleBinding, Role, RoleBinding
+from k8snetlab.api.routes import TCPRoute, TLSRoute
 from k8snetlab.api.rules import finalizers
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
@@ -104,6 +105,8 @@ _CHECKS: Mapping[type[Object], Check] = {
     GatewayClass: valid_gateway.gateway_class,
     Gateway: valid_gateway.gateway,
     HTTPRoute: valid_gateway.http_route,
+    TLSRoute: valid_gateway.stream_route,
+    TCPRoute: valid_gateway.stream_route,
     ReferenceGrant: valid_gateway.reference_grant,
     NetworkPolicy: valid_policy.network_policy,
     ClusterNetworkPolicy: valid_cluster_policy.cluster_network_policy,

@@ -101,6 +101,27 @@ REFUSED = {
         "HTTPRoute",
         rule("matches: [{headers: [{name: 'a b', value: c}]}]"),
     ),
+    "Hostnames cannot contain an IP": (
+        "TLSRoute",
+        "{hostnames: [10.0.0.1], rules: [{backendRefs: [{name: a, port: 1}]}]}",
+    ),
+    "spec.hostnames in body should have at least 1 items": (
+        "TLSRoute",
+        "{hostnames: [], rules: [{backendRefs: [{name: a, port: 1}]}]}",
+    ),
+    "must have at most 1 items": (
+        "TCPRoute",
+        "{rules: [{backendRefs: [{name: a, port: 1}]}, {backendRefs: [{name: b, port: 1}]}]}",
+    ),
+    "spec.rules[0].backendRefs in body should have at least 1 items": ("TCPRoute", "{rules: [{backendRefs: []}]}"),
+    'spec.rules[0].backendRefs[0]: Invalid value: "object": Must have port for Service reference': (
+        "TCPRoute",
+        "{rules: [{backendRefs: [{name: a}]}]}",
+    ),
+    "spec.hostnames[0] in body should match": (
+        "TLSRoute",
+        "{hostnames: ['a;b'], rules: [{backendRefs: [{name: a, port: 1}]}]}",
+    ),
     "spec.to in body should have at least 1 items": (
         "ReferenceGrant",
         "{from: [{group: '', kind: A, namespace: b}], to: []}",
