@@ -35,7 +35,8 @@ LAB_NEEDS := ip:iproute2 iptables:iptables conntrack:conntrack modprobe:kmod sys
 STORE_NEEDS := etcd:etcd-server etcdctl:etcd-client
 # The tests look at what we make with other people's tools, and compare our answers with theirs.
 TEST_NEEDS := $(LAB_NEEDS) $(STORE_NEEDS) nft:nftables ping:iputils-ping tcpdump:tcpdump curl:curl setpriv:util-linux \
-	nginx:nginx-light haproxy:haproxy bird:bird2 /usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils musl-gcc:musl-tools
+	nginx:nginx-light /usr/lib/nginx/modules/ngx_stream_module.so:libnginx-mod-stream haproxy:haproxy bird:bird2 \
+	/usr/lib/frr/zebra:frr strace:strace dig:bind9-dnsutils musl-gcc:musl-tools
 BENCH_NEEDS := $(LAB_NEEDS) etcd:etcd-server unshare:util-linux ipset:ipset
 # Programs of our kind, which the benchmarks measure where they are installed.
 PEER_NEEDS := mnexec:mininet brctl:bridge-utils ping:iputils-ping \

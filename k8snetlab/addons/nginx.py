@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import re
+import shutil
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +26,8 @@ TURN = 0.02
 """Seconds between two looks at whether nginx has taken up its configuration."""
 PATIENCE = 10.0
 """Seconds that it has for that."""
+MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+"""Where Debian's package libnginx-mod-stream puts nginx' stream module."""
 _CHECKSUM = b"GET /configuration/checksum HTTP/1.0\r\n\r\n"
 _WORKER = b"nginx: worker process"
 _FILE = f"{CONF}/{FILE}"
@@ -40,6 +45,22 @@ def command(directory: Path) -> tuple[str, ...]:
 
 def stopping(directory: Path) -> tuple[str, ...]:
     return ("/bin/sh", "-c", STOP, str(directory))
+
+
+def stream_module() -> str | None:
+    """The file of nginx' stream module, "" where it is built in, None where there is none."""
+    program = shutil.which(PROGRAM)
+    if program is None:
+        return None
+    if _has_streams(program, Path(program).stat().st_mtime_ns):
+        return ""
+    return MODULE if Path(MODULE).exists() else None
+
+
+@functools.cache
+def _has_streams(program: str, _changed: int) -> bool:
+    told = subprocess.run((program, "-V"), capture_output=True, text=True, check=False)
+    return "--with-stream" in told.stderr.split()
 
 
 def put(directory: Path, files: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ from k8snetlab.addons.balancing import HAPROXY
 from k8snetlab.addons.routing import PACKAGES
 from k8snetlab.api.lab import Lab
 from k8snetlab.errors import UnsupportedError
+from k8snetlab.gateways.names import STREAMS
 from k8snetlab.kernel.features import Feature, has_ipip
 
 
@@ -36,6 +37,14 @@ def features(lab: Lab) -> Iterator[Feature]:
             there,
             f"labs with {field}: `up` refuses them",
             f"apt-get install {package}",
+            needed=False,
+        )
+    if lab.spec.gateway.controller == "nginx":
+        yield Feature(
+            "nginx has its stream module",
+            nginx.stream_module() is not None,
+            "Gateways' listeners of TLS and TCP: they are not accepted",
+            f"apt-get install {STREAMS}",
             needed=False,
         )
 

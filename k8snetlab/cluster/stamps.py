@@ -9,15 +9,16 @@ from msgspec.structs import replace
 from k8snetlab.api.apps import Deployment
 from k8snetlab.api.core import Namespace
 from k8snetlab.api.extensions import CustomResourceDefinition
-from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute
+from k8snetlab.api.gateway import Gateway, GatewayClass
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import ServiceCIDR
+from k8snetlab.api.routes import ROUTES
 from k8snetlab.api.workloads import MAKERS, Job
 from k8snetlab.controllers import MOMENT
 
 T = TypeVar("T", bound=Object)
 _KINDS: tuple[type[Object], ...] = (*MAKERS, ServiceCIDR, CustomResourceDefinition, Namespace)
-_NESTED = (GatewayClass, Gateway, HTTPRoute)
+_NESTED = (GatewayClass, Gateway, *ROUTES)
 
 
 def stamped(obj: T, old: Object | None, now: str) -> T:

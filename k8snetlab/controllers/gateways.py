@@ -10,9 +10,10 @@ from msgspec.structs import replace
 from k8snetlab.api.apps import Deployment
 from k8snetlab.api.config import Secret
 from k8snetlab.api.core import Condition, Namespace, Node, Service, ServicePort
-from k8snetlab.api.gateway import Gateway, GatewayClass, GatewayStatus, HTTPRoute, ReferenceGrant, RouteStatus
+from k8snetlab.api.gateway import Gateway, GatewayClass, GatewayStatus, ReferenceGrant, RouteStatus
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.routes import ROUTES
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.controllers.changes import Answer, each, put
 from k8snetlab.controllers.identity import controller_of, owned_by
@@ -21,7 +22,7 @@ from k8snetlab.gateways.attaching import Attachment, Doors
 
 CONTROLLER = "nginx-gateway"
 _KINDS: tuple[type[Object], ...] = (
-    *(Lab, GatewayClass, Gateway, HTTPRoute, ReferenceGrant),
+    *(Lab, GatewayClass, Gateway, *ROUTES, ReferenceGrant),
     *(Service, Deployment, Secret, Namespace, Node),
 )
 T = TypeVar("T")
@@ -101,12 +102,12 @@ def _gateway_timed(said: GatewayStatus, held: GatewayStatus) -> GatewayStatus:
 
 def _routes(now: Snapshot, doors: Iterable[Doors]) -> Iterator[Answer]:
     """Those that name a Gateway of ours, and those of which something was said that is no longer so."""
-    attached: dict[Key, list[Attachment]] = {}
+    attached: dict[tuple[str, Key], list[Attachment]] = {}
     for one in doors:
         for attachment in one.attachments:
-            attached.setdefault(attachment.route.key, []).append(attachment)
-    for key, route in now.all(HTTPRoute).items():
-        found = sorted(attached.get(key, ()), key=lambda one: one.number)
+            attached.setdefault((attachment.route.KIND, attachment.route.key), []).append(attachment)
+    for key, route in ((key, one) for kind in ROUTES for key, one in now.all(kind).items()):
+        found = sorted(attached.get((route.KIND, key), ()), key=lambda one: one.number)
         said = _route_timed(status.of_route(route, found), route.status)
         if said != route.status:
             yield put(replace(route, status=said))

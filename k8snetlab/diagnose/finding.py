@@ -36,6 +36,8 @@ TIERS = (
     "ingress",
     "gateway",
     "httproute",
+    "tlsroute",
+    "tcproute",
     "networkpolicy",
     "resolver",
     "pool",

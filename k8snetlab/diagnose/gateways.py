@@ -1,4 +1,4 @@
-"""What is wrong with Gateways and HTTPRoutes: what their conditions say, and backends that nobody answers for.
+"""What is wrong with Gateways and their routes: what their conditions say, and backends that nobody answers for.
 
 Kernel and objects may agree in all this: no agent mends it.
 """
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 from k8snetlab.api.gateway import Gateway, HTTPRoute
 from k8snetlab.api.lines import line
+from k8snetlab.api.routes import ROUTES, Route
+from k8snetlab.api.routes import backends as led
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import Path, show
 from k8snetlab.diagnose.finding import Finding
@@ -19,6 +21,7 @@ from k8snetlab.render.ingress import backends
 _ENDINGS = {
     "gateway": "nobody answers at it, or not for all of its hosts",
     "route": "its requests are answered with 404 Not Found or 500 Internal Server Error",
+    "stream": "its connections are refused, or closed at once",
     "endpoints": "requests for it are answered with 503 Service Temporarily Unavailable",
 }
 
@@ -32,7 +35,7 @@ def gateways(snapshot: Snapshot) -> Iterator[Finding]:
             fault = "certificate" if "InvalidCertificateRef" in said else "gateway"
             yield _found(gateway, fault, said, ("spec",))
     own = names.own(snapshot)
-    for route in snapshot.all(HTTPRoute).values():
+    for route in (one for kind in ROUTES for one in snapshot.all(kind).values()):
         for said in telling.of_route(route, snapshot):
             yield _found(route, _fault(said), said, _place(said))
         if any(one.controllerName == names.CONTROLLER for one in route.status.parents) and own:
@@ -56,32 +59,32 @@ def _place(said: str) -> Path:
     return ("spec", "hostnames") if "NoMatchingListenerHostname" in said else ("spec", "parentRefs")
 
 
-def _empty(route: HTTPRoute, snapshot: Snapshot) -> Iterator[Finding]:
+def _empty(route: Route, snapshot: Snapshot) -> Iterator[Finding]:
     """Backends that are there, and have no ready endpoint; each once."""
     seen = set()
-    for number, rule in enumerate(route.spec.rules):
-        for place, backend in enumerate(rule.backendRefs):
-            key = backend.namespace or route.namespace, backend.name
-            mark = key, backend.port
-            if mark in seen or not backend.weight or backend_trouble(snapshot, route, backend):
-                continue
-            seen.add(mark)
-            if not backends.addresses(snapshot, key, backends.numbered(backend.port)):
-                said = f"service {key[0]}/{key[1]}, port {backend.port}, has no ready endpoint"
-                yield _found(route, "endpoints", said, ("spec", "rules", number, "backendRefs", place))
+    for where, backend in led(route):
+        key = backend.namespace or route.namespace, backend.name
+        mark = key, backend.port
+        if mark in seen or not backend.weight or backend_trouble(snapshot, route, backend):
+            continue
+        seen.add(mark)
+        if not backends.addresses(snapshot, key, backends.numbered(backend.port)):
+            said = f"service {key[0]}/{key[1]}, port {backend.port}, has no ready endpoint"
+            yield _found(route, "endpoints", said, where)
 
 
-def _found(obj: Gateway | HTTPRoute, fault: str, said: str, path: Path) -> Finding:
+def _found(obj: Gateway | Route, fault: str, said: str, path: Path) -> Finding:
     kind = obj.KIND.lower()
     shown, where = f"{obj.namespace}/{obj.name}", line(obj, path)
     usual = "gateway" if isinstance(obj, Gateway) else "route"
+    ending = _ENDINGS.get(fault, _ENDINGS[usual]) if isinstance(obj, Gateway | HTTPRoute) else _ENDINGS["stream"]
     return Finding(
         kind=kind,
         fault=fault,
         node="",
         object=shown,
         message=f"{kind} {shown}: {said}",
-        consequence=_ENDINGS.get(fault, _ENDINGS[usual]),
+        consequence=ending,
         show=f"k8snetlab get {kind} {obj.name} -n {obj.namespace} -o yaml",
         mend=f"# {show(path)} in the manifest, then `k8snetlab apply -f`",
         owner=f"{kind} {shown}" + (f", {where}" if where else ""),

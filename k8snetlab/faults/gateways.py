@@ -15,7 +15,7 @@ from k8snetlab.gateways import names
 from k8snetlab.gateways.attaching import Attachment, doors
 from k8snetlab.gateways.references import backend_trouble
 
-Way = tuple[Gateway, Attachment, Listener]
+Way = tuple[Gateway, HTTPRoute, Attachment, Listener]
 
 
 def _ways(scene: Scene) -> Iterator[Way]:
@@ -24,10 +24,13 @@ def _ways(scene: Scene) -> Iterator[Way]:
     for gateway in names.own(scene.snapshot).values():
         held = doors(gateway, scene.snapshot)
         for one in held.attachments:
-            listeners = [state.listener for state in held.listeners if state.serves and not state.secure]
+            listeners = [
+                state.listener for state in held.listeners if state.listener.protocol == "HTTP" and state.serves
+            ]
             first = next((listener for listener in listeners if listener.name in one.hosts), None)
-            if first is not None and one.refused is None and _is_usual(one.route):
-                yield gateway, one, first
+            route = one.route
+            if first is not None and one.refused is None and isinstance(route, HTTPRoute) and _is_usual(route):
+                yield gateway, route, one, first
 
 
 def _is_usual(route: HTTPRoute) -> bool:
@@ -48,7 +51,7 @@ def _damage(obj: Object, after: Object, route: HTTPRoute) -> Damage:
 
 def _hostname(scene: Scene) -> Damage:
     """Of a listener that no other one stands in for."""
-    found = [(gateway, one.route, listener) for gateway, one, listener in _ways(scene) if len(one.hosts) == 1]
+    found = [(gateway, route, listener) for gateway, route, one, listener in _ways(scene) if len(one.hosts) == 1]
     gateway, route, listener = scene.one(found, "HTTPRoute at one listener")
     wrong = replace(listener, hostname="www.shop.exmaple")
     listeners = tuple(wrong if one == listener else one for one in gateway.spec.listeners)
@@ -58,13 +61,13 @@ def _hostname(scene: Scene) -> Damage:
 def _grant(scene: Scene) -> Damage:
     """One by which a route's only backend, of another namespace, is let."""
     found = []
-    for _, one, _ in _ways(scene):
-        backends = one.route.spec.rules[0].backendRefs
-        space = backends[0].namespace or one.route.namespace
-        if len(backends) > 1 or space == one.route.namespace or backend_trouble(scene.snapshot, one.route, backends[0]):
+    for _, route, _, _ in _ways(scene):
+        backends = route.spec.rules[0].backendRefs
+        space = backends[0].namespace or route.namespace
+        if len(backends) > 1 or space == route.namespace or backend_trouble(scene.snapshot, route, backends[0]):
             continue
         grants = [grant for grant in scene.snapshot.all(ReferenceGrant).values() if grant.namespace == space]
-        found += [(grants[0], one.route)] if len(grants) == 1 else []
+        found += [(grants[0], route)] if len(grants) == 1 else []
     grant, route = scene.one(found, "HTTPRoute whose backend is in another namespace, let by a ReferenceGrant")
     froms = tuple(replace(one, namespace=f"{one.namespace[:50]}-old") for one in grant.spec.from_)
     return _damage(grant, replace(grant, spec=replace(grant.spec, from_=froms)), route)

@@ -1,4 +1,4 @@
-"""Which HTTPRoutes attach to which listeners of a Gateway, for which hosts, and why others do not.
+"""Which routes attach to which listeners of a Gateway, for which hosts, and why others do not.
 
 Source: kubernetes-sigs/gateway-api, apis/v1/shared_types.go (ParentReference), httproute_types.go (hostnames).
 """
@@ -6,17 +6,20 @@ Source: kubernetes-sigs/gateway-api, apis/v1/shared_types.go (ParentReference), 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from k8snetlab.api.gateway import GROUP, Gateway, HTTPRoute, RouteParentReference
+from k8snetlab.api.routes import ROUTES, Route, backends, hostnames
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.words import show
 from k8snetlab.gateways import listeners, rules
 from k8snetlab.gateways.listeners import ListenerState
 from k8snetlab.gateways.references import Trouble, backend_trouble
 
-_HOST = re.compile(r"(\*\.)?[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 ANY = ""
 """Stands for all hosts."""
 
@@ -26,7 +29,7 @@ class Attachment(msgspec.Struct, frozen=True):
     does not attach, for which `refused` says why. `partly` says what of it is not served, `unresolved` what it refers
     to in vain."""
 
-    route: HTTPRoute
+    route: Route
     number: int
     hosts: Mapping[str, tuple[str, ...]] = {}
     refused: Trouble | None = None
@@ -46,26 +49,27 @@ class Doors(msgspec.Struct, frozen=True):
     attachments: tuple[Attachment, ...]
 
 
-def routes_by_gateway(route: HTTPRoute) -> Iterable[Key]:
+def routes_by_gateway(route: Route) -> Iterable[Key]:
     """The keys of the Gateways that a route names, for `Snapshot.select`."""
     return dict.fromkeys(key for one in route.spec.parentRefs if (key := gateway_of(route, one)))
 
 
-def gateway_of(route: HTTPRoute, parent: RouteParentReference) -> Key | None:
+def gateway_of(route: Route, parent: RouteParentReference) -> Key | None:
     """None where the parent is no Gateway."""
     if (parent.group, parent.kind) != (GROUP, "Gateway"):
         return None
     return parent.namespace or route.namespace, parent.name
 
 
-def age(route: HTTPRoute) -> tuple[str, str, str]:
+def age(route: Route) -> tuple[str, str, str]:
     """By which routes that say the same are told apart: the oldest, then by name."""
     return route.metadata.creationTimestamp or "~", route.namespace, route.name
 
 
 def doors(gateway: Gateway, snapshot: Snapshot) -> Doors:
     states = listeners.states(gateway, snapshot)
-    routes = sorted(snapshot.select(HTTPRoute, routes_by_gateway, gateway.key).values(), key=age)
+    naming = (snapshot.select(kind, routes_by_gateway, gateway.key) for kind in ROUTES)
+    routes = sorted((one for those in naming for one in those.values()), key=age)
     found = (
         _attached(gateway, states, (route, number), snapshot)
         for route in routes
@@ -77,12 +81,12 @@ def doors(gateway: Gateway, snapshot: Snapshot) -> Doors:
 
 
 def _attached(
-    gateway: Gateway, states: tuple[ListenerState, ...], asked: tuple[HTTPRoute, int], snapshot: Snapshot
+    gateway: Gateway, states: tuple[ListenerState, ...], asked: tuple[Route, int], snapshot: Snapshot
 ) -> Attachment:
     route, number = asked
     parent = route.spec.parentRefs[number]
     hosts, refused = _hosts(gateway, states, route, parent, snapshot)
-    whole, partly = _served(route)
+    whole, partly = _served(route) if isinstance(route, HTTPRoute) else (True, "")
     if refused is None and not whole:
         refused = Trouble("UnsupportedValue", partly)
     return Attachment(route, number, hosts, refused, partly, _unresolved(route, snapshot))
@@ -91,7 +95,7 @@ def _attached(
 def _hosts(
     gateway: Gateway,
     states: tuple[ListenerState, ...],
-    route: HTTPRoute,
+    route: Route,
     parent: RouteParentReference,
     snapshot: Snapshot,
 ) -> tuple[dict[str, tuple[str, ...]], Trouble | None]:
@@ -115,11 +119,11 @@ def _hosts(
         names = ", ".join(one.listener.name for one in meant)
         said = f"listener {names} of {shown} takes no {route.KIND} of namespace {route.namespace} (allowedRoutes)"
         return {}, Trouble("NotAllowedByListeners", said)
-    found = {one.listener.name: common(one.listener.hostname or ANY, route.spec.hostnames) for one in allowed}
+    found = {one.listener.name: common(one.listener.hostname or ANY, hostnames(route)) for one in allowed}
     hosts = {name: those for name, those in found.items() if those}
     if not hosts:
         names = ", ".join(f"{one.listener.name} ({one.listener.hostname})" for one in allowed)
-        said = f"none of the hostnames {', '.join(route.spec.hostnames)} is one of listener {names} of {shown}"
+        said = f"none of the hostnames {', '.join(hostnames(route))} is one of listener {names} of {shown}"
         return {}, Trouble("NoMatchingListenerHostname", said)
     return hosts, None
 
@@ -144,6 +148,29 @@ def covers(wide: str, narrow: str) -> bool:
     return wide.startswith("*.") and narrow != ANY and narrow.removeprefix("*").endswith(wide[1:])
 
 
+def specific(host: str) -> tuple[int, int, str]:
+    """The smaller, the more specific: exact hosts, then wildcards by their length, then all hosts."""
+    return (2 if host == ANY else 1 if host.startswith("*") else 0), -len(host), host
+
+
+def hosts_of(states: Iterable[ListenerState], attachments: Iterable[Attachment]) -> Iterator[tuple[str, ListenerState]]:
+    """The hosts at one port, the most specific first, each with the listener that it is for: the most specific one
+    alone."""
+    those = list(states)
+    names = {one.listener.name for one in those}
+    hosts = {one.listener.hostname or ANY for one in those}
+    for attachment in attachments:
+        hosts |= {host for name, found in attachment.hosts.items() if name in names for host in found}
+    for host in sorted(hosts, key=specific):
+        owners = [one for one in those if covers(one.listener.hostname or ANY, host)]
+        yield host, min(owners, key=lambda one: specific(one.listener.hostname or ANY))
+
+
+def nearest(attachment: Attachment, listener: str, host: str) -> tuple[int, int, str] | None:
+    """How specific that of its hosts at a listener is that stands for a host; None where none does."""
+    return min((specific(one) for one in attachment.hosts.get(listener, ()) if covers(one, host)), default=None)
+
+
 def _served(route: HTTPRoute) -> tuple[bool, str]:
     """Whether any rule is served whole, and what is not."""
     whole, troubles = False, []
@@ -155,9 +182,8 @@ def _served(route: HTTPRoute) -> tuple[bool, str]:
     return whole, "; ".join(dict.fromkeys(troubles))
 
 
-def _unresolved(route: HTTPRoute, snapshot: Snapshot) -> Trouble | None:
-    for number, rule in enumerate(route.spec.rules):
-        for place, backend in enumerate(rule.backendRefs):
-            if trouble := backend_trouble(snapshot, route, backend):
-                return Trouble(trouble.reason, f"spec.rules[{number}].backendRefs[{place}]: {trouble.message}")
+def _unresolved(route: Route, snapshot: Snapshot) -> Trouble | None:
+    for where, backend in backends(route):
+        if trouble := backend_trouble(snapshot, route, backend):
+            return Trouble(trouble.reason, f"{show(where)}: {trouble.message}")
     return None

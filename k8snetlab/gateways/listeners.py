@@ -12,12 +12,22 @@ import msgspec
 from k8snetlab.api.core import Namespace
 from k8snetlab.api.gateway import GROUP, Gateway, Listener, RouteGroupKind
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.gateways import names
 from k8snetlab.gateways.references import Certificate, Trouble, certificate
 
-ROUTES: Mapping[str, tuple[str, ...]] = {"HTTP": ("HTTPRoute",), "HTTPS": ("HTTPRoute",)}
+ROUTES: Mapping[str, tuple[str, ...]] = {
+    "HTTP": ("HTTPRoute",),
+    "HTTPS": ("HTTPRoute",),
+    "TLS": ("TLSRoute",),
+    "TCP": ("TCPRoute",),
+}
 """Which kinds of routes a protocol takes; another protocol is not served."""
 RESERVED = (10246, 10254)
 """Ports that nginx' own status and health have in the pod."""
+OF_HTTP = 8181
+"""The port of its default backend at 127.0.0.1, beside which servers of HTTP alone can listen."""
+STREAMS = ("TLS", "TCP")
+"""Protocols of connections that are passed on as they are."""
 
 
 class ListenerState(msgspec.Struct, frozen=True):
@@ -46,6 +56,11 @@ class ListenerState(msgspec.Struct, frozen=True):
     def secure(self) -> bool:
         return self.listener.protocol == "HTTPS"
 
+    @property
+    def streams(self) -> bool:
+        """Whether it passes connections on as they are."""
+        return self.listener.protocol in STREAMS
+
 
 def states(gateway: Gateway, snapshot: Snapshot) -> tuple[ListenerState, ...]:
     """In the order in which they are written."""
@@ -54,14 +69,9 @@ def states(gateway: Gateway, snapshot: Snapshot) -> tuple[ListenerState, ...]:
 
 
 def _state(listener: Listener, all_: tuple[Listener, ...], gateway: Gateway, snapshot: Snapshot) -> ListenerState:
-    known = ROUTES.get(listener.protocol, ())
-    refused = None
-    if not known:
-        said = f"protocol {listener.protocol} is not served here; {' and '.join(ROUTES)} are"
-        refused = Trouble("UnsupportedProtocol", said)
-    elif listener.port in RESERVED:
-        refused = Trouble("PortUnavailable", f"port {listener.port} is nginx' own; take another one")
-    others = sorted({one.protocol for one in all_ if one.port == listener.port} - {listener.protocol})
+    refused = _refused(listener, gateway, snapshot)
+    known = () if refused and refused.reason == "UnsupportedValue" else ROUTES.get(listener.protocol, ())
+    others = sorted({_spoken(one) for one in all_ if one.port == listener.port} - {_spoken(listener)})
     conflict = None
     if others:
         said = f"port {listener.port} is listened on by {' and '.join(others)}, too: one port has one protocol"
@@ -72,6 +82,30 @@ def _state(listener: Listener, all_: tuple[Listener, ...], gateway: Gateway, sna
         held = _certificate(listener, gateway, snapshot)
         unresolved = held.trouble or unresolved
     return ListenerState(listener, kinds, conflict, refused, unresolved, held)
+
+
+def _refused(listener: Listener, gateway: Gateway, snapshot: Snapshot) -> Trouble | None:
+    protocol = listener.protocol
+    if protocol not in ROUTES:
+        *most, last = ROUTES
+        said = f"protocol {protocol} is not served here; {', '.join(most)} and {last} are"
+        return Trouble("UnsupportedProtocol", said)
+    if listener.port in RESERVED or (protocol in STREAMS and listener.port == OF_HTTP):
+        return Trouble("PortUnavailable", f"port {listener.port} is nginx' own; take another one")
+    if protocol == "TLS" and (listener.tls is None or listener.tls.mode != "Passthrough"):
+        return Trouble("UnsupportedValue", "tls.mode Terminate is not served with protocol TLS; Passthrough is")
+    lacking = names.without_streams(gateway, snapshot) if protocol in STREAMS else []
+    if lacking:
+        said = f"protocol {protocol} needs nginx' stream module, which {', '.join(lacking)} lacks"
+        return Trouble("UnsupportedProtocol", f"{said} (apt-get install {names.STREAMS})")
+    return None
+
+
+def _spoken(listener: Listener) -> str:
+    """The protocol; two modes of TLS are two."""
+    if listener.protocol == "TLS" and listener.tls is not None:
+        return f"TLS ({listener.tls.mode})"
+    return listener.protocol
 
 
 def _kinds(listener: Listener, known: tuple[str, ...]) -> tuple[tuple[RouteGroupKind, ...], Trouble | None]:

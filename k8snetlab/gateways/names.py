@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from k8snetlab.api.core import Container, Pod
+from k8snetlab.api.core import Container, Node, Pod
 from k8snetlab.api.gateway import Gateway, GatewayClass
 from k8snetlab.api.snapshot import Key, Snapshot
 
@@ -16,6 +16,10 @@ CONTROLLER, CLASS = "gateway.nginx.org/nginx-gateway-controller", "nginx"
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 """Label of what serves a Gateway, as the Gateway API has it."""
 IMAGE = "ghcr.io/nginx/nginx-gateway-fabric/nginx:2.2.1"
+WITHOUT = "gateway.nginx.org/without"
+"""Annotation of a node whose machine lacks a Debian package of nginx': its name."""
+STREAMS = "libnginx-mod-stream"
+"""The package that brings nginx' stream module."""
 LONGEST = 63
 """Characters of a Service's name, and of a label's value."""
 _REPOSITORY = "nginx-gateway-fabric/nginx"
@@ -79,3 +83,15 @@ def by_gateway(pod: Pod) -> Iterable[tuple[str, str]]:
 
 def pods_of(gateway: Gateway, snapshot: Snapshot) -> list[Pod]:
     return list(snapshot.select(Pod, by_gateway, (gateway.namespace, label_of(gateway))).values())
+
+
+def without_streams(gateway: Gateway, snapshot: Snapshot) -> list[str]:
+    """The nodes of its pods where nginx can pass no connections on as they are."""
+    nodes = {pod.spec.nodeName for pod in pods_of(gateway, snapshot)}
+    return [name for name in lacking(snapshot) if name in nodes]
+
+
+def lacking(snapshot: Snapshot) -> tuple[str, ...]:
+    """The nodes of whose nginx it is said that it has no stream module."""
+    nodes = snapshot.all(Node).values()
+    return tuple(sorted(one.name for one in nodes if one.metadata.annotations.get(WITHOUT) == STREAMS))

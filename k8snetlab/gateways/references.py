@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from k8snetlab.api.config import Secret
 from k8snetlab.api.core import Service
-from k8snetlab.api.gateway import GROUP, HTTPBackendRef, HTTPRoute, ReferenceGrant, SecretObjectReference, is_service
+from k8snetlab.api.gateway import GROUP, HTTPRoute, ReferenceGrant, SecretObjectReference, is_service
+from k8snetlab.api.routes import Backend, Route
 from k8snetlab.api.snapshot import Key, Snapshot
 
 UNSERVED_PROTOCOLS = ("kubernetes.io/h2c", "kubernetes.io/wss")
@@ -42,15 +43,15 @@ def is_granted(snapshot: Snapshot, who: tuple[str, str], what: tuple[str, str, K
     return False
 
 
-def backend_trouble(snapshot: Snapshot, route: HTTPRoute, backend: HTTPBackendRef) -> Trouble | None:
-    """Why a backend's share of the requests is answered with 500."""
+def backend_trouble(snapshot: Snapshot, route: Route, backend: Backend) -> Trouble | None:
+    """Why a backend's share of the requests is answered with 500, and its share of the connections is closed."""
     if not is_service(backend):
         kind = f"{backend.group}/{backend.kind}" if backend.group else backend.kind
         return Trouble("InvalidKind", f"backend {backend.name} is of kind {kind}; only Services are served")
     key = backend.namespace or route.namespace, backend.name
     shown = f"service {key[0]}/{key[1]}"
-    if not is_granted(snapshot, ("HTTPRoute", route.namespace), ("", "Service", key)):
-        why = f"no ReferenceGrant in namespace {key[0]} lets HTTPRoutes of namespace {route.namespace} refer to it"
+    if not is_granted(snapshot, (route.KIND, route.namespace), ("", "Service", key)):
+        why = f"no ReferenceGrant in namespace {key[0]} lets {route.KIND}s of namespace {route.namespace} refer to it"
         return Trouble("RefNotPermitted", f"{shown}: {why}")
     service = snapshot.get(Service, key[1], key[0])
     if service is None:
@@ -61,9 +62,11 @@ def backend_trouble(snapshot: Snapshot, route: HTTPRoute, backend: HTTPBackendRe
         return Trouble("BackendNotFound", f"{shown} has no port {backend.port} (it has {there})")
     if service.spec.type == "ExternalName":
         return Trouble("UnsupportedValue", f"{shown} is of type ExternalName, to which nothing is passed on here")
-    if (port.appProtocol or "") in UNSERVED_PROTOCOLS:
+    if isinstance(route, HTTPRoute) and (port.appProtocol or "") in UNSERVED_PROTOCOLS:
         said = f"{shown}, port {port.port}: appProtocol {port.appProtocol} is not spoken here"
         return Trouble("UnsupportedProtocol", said)
+    if not isinstance(route, HTTPRoute) and port.protocol != "TCP":
+        return Trouble("UnsupportedProtocol", f"{shown}, port {port.port} is of {port.protocol}, and not of TCP")
     return None
 
 

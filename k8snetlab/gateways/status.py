@@ -1,4 +1,4 @@
-"""What is said of GatewayClasses, Gateways and HTTPRoutes in their status: the Gateway API's conditions.
+"""What is said of GatewayClasses, Gateways and their routes in their status: the Gateway API's conditions.
 
 Conditions here have no times; who writes them gives those.
 Source: kubernetes-sigs/gateway-api, apis/v1/{gatewayclass,gateway,shared}_types.go; conformance/tests.
@@ -16,12 +16,12 @@ from k8snetlab.api.gateway import (
     GatewayClassStatus,
     GatewayStatus,
     GatewayStatusAddress,
-    HTTPRoute,
     ListenerStatus,
     RouteParentStatus,
     RouteStatus,
     SupportedFeature,
 )
+from k8snetlab.api.routes import Route
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.gateways.attaching import Attachment, Doors
 from k8snetlab.gateways.listeners import ListenerState
@@ -46,6 +46,8 @@ FEATURES = (
     "HTTPRouteResponseHeaderModification",
     "HTTPRouteSchemeRedirect",
     "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
 )
 """What is served of the Gateway API's features."""
 
@@ -184,10 +186,10 @@ def _listener(state: ListenerState, doors: Doors, waiting: Trouble | None) -> Li
     return ListenerStatus(name=name, supportedKinds=state.kinds, attachedRoutes=len(attached), conditions=seen)
 
 
-# --- HTTPRoute ------------------------------------------------------------------------------------------------------
+# --- routes ---------------------------------------------------------------------------------------------------------
 
 
-def of_route(route: HTTPRoute, attachments: Iterable[Attachment]) -> RouteStatus:
+def of_route(route: Route, attachments: Iterable[Attachment]) -> RouteStatus:
     """What other controllers say of it is left as it is."""
     others = tuple(one for one in route.status.parents if one.controllerName != CONTROLLER)
     ours = tuple(

@@ -1,14 +1,15 @@
-"""What keeps Gateways and HTTPRoutes from being in use, in sentences: what `up` and `apply` end with."""
+"""What keeps Gateways and their routes from being in use, in sentences: what `up` and `apply` end with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from k8snetlab.api.core import Condition
-from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute
+from k8snetlab.api.gateway import Gateway, GatewayClass
+from k8snetlab.api.routes import BY_KIND, Route, TCPRoute
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.gateways import names
-from k8snetlab.gateways.attaching import gateway_of, routes_by_gateway
+from k8snetlab.gateways.attaching import doors, gateway_of, routes_by_gateway
 from k8snetlab.gateways.names import CONTROLLER
 
 PENDING = "Pending"
@@ -31,7 +32,7 @@ def of_gateway(gateway: Gateway, snapshot: Snapshot) -> Iterator[str]:
             yield f"listener {one.name}: {said}"
 
 
-def of_route(route: HTTPRoute, snapshot: Snapshot) -> Iterator[str]:
+def of_route(route: Route, snapshot: Snapshot) -> Iterator[str]:
     """Nothing of one all of whose Gateways another controller may see to."""
     if not route.spec.parentRefs:
         yield "it names no Gateway (spec.parentRefs), so that no request comes to it"
@@ -45,6 +46,22 @@ def of_route(route: HTTPRoute, snapshot: Snapshot) -> Iterator[str]:
         if one.controllerName == CONTROLLER:
             yield from _false(one.conditions, ("Accepted", "ResolvedRefs"))
             yield from (said.message for said in one.conditions if said.type == "PartiallyInvalid")
+    if isinstance(route, TCPRoute):
+        yield from _others_has(route, snapshot)
+
+
+def _others_has(route: TCPRoute, snapshot: Snapshot) -> Iterator[str]:
+    """Listeners at which an older route has all connections: conditions, as the Gateway API has them, do not say so."""
+    own = names.own(snapshot)
+    for gateway in (own[key] for key in routes_by_gateway(route) if key in own):
+        at: dict[str, list[Route]] = {}
+        for one in doors(gateway, snapshot).attachments:
+            for name in one.hosts if one.refused is None and isinstance(one.route, TCPRoute) else ():
+                at.setdefault(name, []).append(one.route)
+        for name, (first, *others) in at.items():
+            if route in others and first != route:
+                shown = f"listener {name} of gateway {gateway.namespace}/{gateway.name}"
+                yield f"{shown} has tcproute {first.namespace}/{first.name}, which is older and gets all connections"
 
 
 def _false(conditions: Iterable[Condition], types: tuple[str, ...]) -> Iterator[str]:
@@ -73,5 +90,5 @@ def _gateways(snapshot: Snapshot, asked: Iterable[tuple[str, Key]]) -> Iterator[
     for kind, key in asked:
         if kind == Gateway.KIND:
             yield key
-        elif kind == HTTPRoute.KIND and (route := snapshot.all(HTTPRoute).get(key)) is not None:
+        elif kind in BY_KIND and (route := snapshot.all(BY_KIND[kind]).get(key)) is not None:
             yield from routes_by_gateway(route)

@@ -7,10 +7,11 @@ from typing import TypeVar
 
 from k8snetlab.api.apps import ReplicaSet
 from k8snetlab.api.core import Namespace, Pod, Service
-from k8snetlab.api.gateway import Gateway, HTTPRoute
+from k8snetlab.api.gateway import Gateway
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress
+from k8snetlab.api.routes import Route
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.selection import by_owner, node_of_guest, services_of
 from k8snetlab.api.snapshot import Key, Snapshot
@@ -58,7 +59,7 @@ class Followed:
             self.services[obj.key] = None
         elif isinstance(obj, Ingress):
             self.ingresses.add(obj.key)
-        elif isinstance(obj, Gateway | HTTPRoute):
+        elif isinstance(obj, Gateway | Route):
             self.routed[obj.KIND, obj.key] = None
         elif isinstance(obj, Pod):
             self._pods[obj.key] = ""

@@ -11,14 +11,16 @@ import logging
 from collections.abc import Iterable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from k8snetlab.addons import nginx
 from k8snetlab.api.config import Secret
-from k8snetlab.api.core import Namespace, Pod, Service
+from k8snetlab.api.core import Namespace, Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
-from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute, ReferenceGrant
+from k8snetlab.api.gateway import Gateway, GatewayClass, ReferenceGrant
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
+from k8snetlab.api.routes import BY_KIND, ROUTES
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
@@ -35,7 +37,7 @@ log = logging.getLogger(__name__)
 AGAIN = 2.0
 """Seconds before what has failed is tried again, though nothing has changed."""
 _KINDS: tuple[type[Object], ...] = (
-    *(Lab, GatewayClass, Gateway, HTTPRoute, ReferenceGrant),
+    *(Lab, GatewayClass, Gateway, *ROUTES, ReferenceGrant),
     *(Service, EndpointSlice, Secret, Namespace),
 )
 COMPONENT = "nginx-gateway"
@@ -70,6 +72,10 @@ class Gateways:
         self._revision = -1
         """Of the objects that the last turn was for."""
         self._wake = asyncio.Event()
+        self._module: str | None = None
+        """The file of nginx' stream module, "" where it is built in, None where there is none."""
+        self._lacking: tuple[str, ...] = ()
+        """Nodes of which it is said that theirs has none."""
 
     # --- before a pod runs ---
 
@@ -83,12 +89,12 @@ class Gateways:
         """Of one whose Gateway is gone, a configuration that serves nothing."""
         mark = pod.namespace, pod.metadata.labels.get(names.GATEWAY_NAME, "")
         found = [one for one in names.own(snapshot).values() if (one.namespace, names.label_of(one)) == mark]
-        return self.wanted(found[0], snapshot) if found else _written(Site())
+        return self.wanted(found[0], snapshot) if found else _written(Site(), "")
 
     def wanted(self, gateway: Gateway, snapshot: Snapshot) -> Written:
         """What the objects ask for. Blocking: of many routes it takes a while."""
         refused = {file: why for (key, file), why in self._refused.items() if key == gateway.key}
-        return _written(collect.site(gateway, snapshot, refused))
+        return _written(collect.site(gateway, snapshot, refused), nginx.stream_module())
 
     # --- what others ask ---
 
@@ -121,7 +127,7 @@ class Gateways:
             shown = f"{kind.lower()} {key[0]}/{key[1]}"
             if kind == Gateway.KIND and (gateway := snapshot.all(Gateway).get(key)) is not None:
                 found += [f"{shown}: {said}" for said in telling.of_gateway(gateway, snapshot)]
-            elif kind == HTTPRoute.KIND and (route := snapshot.all(HTTPRoute).get(key)) is not None:
+            elif kind in BY_KIND and (route := snapshot.all(BY_KIND[kind]).get(key)) is not None:
                 found += [f"{shown}: {said}" for said in telling.of_route(route, snapshot)]
         return [*dict.fromkeys(found), *(self.troubles(snapshot) if routed else ())]
 
@@ -163,22 +169,26 @@ class Gateways:
     async def _follow(self) -> None:
         seen: tuple[object, ...] = ()
         async for snapshot in self._cluster.changes():
-            marks = (*_marks(snapshot), snapshot.all(Pod))
+            marks = (*_marks(snapshot), snapshot.all(Pod), snapshot.all(Node))
             if not _same(marks, seen):
                 seen = marks
                 self._wake.set()
 
     async def _turn(self, snapshot: Snapshot) -> float | None:
         """Seconds after which to look again, None for only when there is news."""
-        running, marks = self._running(snapshot), _marks(snapshot)
+        running = self._running(snapshot)
         if not running:
             self.written, self._marks, self._revision = {}, (), -1
             return None
+        module = await asyncio.to_thread(nginx.stream_module)
+        snapshot = await self._said_what_lacks(running, module is None)
+        marks, lacking = _marks(snapshot), names.lacking(snapshot)
         self._taking.forget(pod.metadata.uid for pod in snapshot.all(Pod).values())
         if snapshot.all(Secret) is not self._secrets:
             self._secrets, self._refused = snapshot.all(Secret), {}
-        new = not _same(marks, self._marks)
+        new = not _same(marks, self._marks) or (module, lacking) != (self._module, self._lacking)
         own = names.own(snapshot)
+        running = {key: pods for key, pods in running.items() if key in own}
         self.written = {key: one for key, one in self.written.items() if key in running}
         troubled = False
         for key, pods in running.items():
@@ -186,8 +196,23 @@ class Gateways:
                 self.written[key] = await asyncio.to_thread(self.wanted, own[key], snapshot)
             troubled = await self._bring(own[key], pods, snapshot) or troubled
         self._marks, self._revision = marks, snapshot.revision
+        self._module, self._lacking = module, lacking
         self._taking.taken = {**self._taking.taken}
-        return AGAIN if troubled else None
+        return AGAIN if troubled or module is None else None
+
+    async def _said_what_lacks(self, running: Mapping[Key, list[Pod]], lacks: bool) -> Snapshot:
+        """Has the nodes of the pods say whether nginx has no stream module there; the objects as they then are."""
+
+        def say(node: Node) -> Node:
+            others = {name: text for name, text in node.metadata.annotations.items() if name != names.WITHOUT}
+            said = {**others, names.WITHOUT: names.STREAMS} if lacks else others
+            return replace(node, metadata=replace(node.metadata, annotations=said))
+
+        for name in {pod.spec.nodeName for pods in running.values() for pod in pods}:
+            node = self._cluster.snapshot.get(Node, name)
+            if node is not None and lacks != (name in names.lacking(self._cluster.snapshot)):
+                await self._cluster.edit(node, say)
+        return self._cluster.snapshot
 
     async def _bring(self, gateway: Gateway, pods: list[Pod], snapshot: Snapshot) -> bool:
         """Has all pods of a Gateway serve by what is written; whether one does not. Certificates that nginx refuses are
@@ -212,8 +237,10 @@ class Gateways:
         return await self._taking.take(pod, snapshot, (written.files, written.checksum))
 
 
-def _written(site: Site) -> Written:
-    out, files = conf.render(site), dict(site.files)
+def _written(site: Site, module: str | None) -> Written:
+    """Without a stream module what is of HTTP alone."""
+    site = site if module is not None else replace(site, streams=())
+    out, files = conf.render(site, module or ""), dict(site.files)
     number = shared.checksum(out.text, files.items())
     files[shared.FILE] = shared.with_checksum(out.text, number)
     return Written(site, tuple(out.origins), files, number)

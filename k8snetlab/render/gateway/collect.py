@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
-from k8snetlab.api.gateway import Gateway, HTTPHeaderFilter, HTTPRouteMatch, HTTPRouteRule, seconds
+from k8snetlab.api.gateway import Gateway, HTTPHeaderFilter, HTTPRoute, HTTPRouteMatch, HTTPRouteRule, seconds
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.gateways import attaching, rules, status
-from k8snetlab.gateways.attaching import ANY, Attachment, Doors, covers, is_host
+from k8snetlab.gateways.attaching import ANY, Attachment, Doors, hosts_of, is_host, nearest
 from k8snetlab.gateways.listeners import ListenerState
-from k8snetlab.gateways.references import backend_trouble
-from k8snetlab.render.gateway.model import Action, Candidate, Server, Share, Site, Test
-from k8snetlab.render.ingress import backends
+from k8snetlab.render.gateway import streaming
+from k8snetlab.render.gateway.model import Action, Candidate, Server, Site, Test
 from k8snetlab.render.ingress.model import Origin, Upstream
 from k8snetlab.render.ingress.syntax import regex
 
@@ -38,34 +37,30 @@ class _Collector:
         self._actions: dict[tuple[Any, int], Action] = {}
 
     def site(self) -> Site:
-        states = [one for one in self._doors.listeners if one.serves and is_host(one.listener.hostname or ANY)]
+        known = (one for one in self._doors.listeners if one.serves and not one.streams)
+        states = [one for one in known if is_host(one.listener.hostname or ANY)]
         states = [one for one in states if not one.secure or one.certificate.file not in self._refused]
         servers: list[Server] = []
         for port in sorted({one.listener.port for one in states}):
             servers += self._servers([one for one in states if one.listener.port == port])
+        streams, passed = streaming.streams(self._doors, self._snapshot)
         files = {one.certificate.file: one.certificate.text for one in states if one.secure}
         ipv6 = ":" in self._snapshot.lab.spec.podCIDR
-        return Site(tuple(servers), dict(sorted(self._upstreams.items())), files, ipv6=ipv6)
+        upstreams = dict(sorted(self._upstreams.items()))
+        return Site(tuple(servers), upstreams, streams, passed, files, ipv6=ipv6)
 
     def _servers(self, states: list[ListenerState]) -> Iterable[Server]:
         """Of one port; a request is for the most specific listener alone."""
-        names = {one.listener.name for one in states}
-        hosts = {one.listener.hostname or ANY for one in states}
-        for attachment in self._attached():
-            hosts |= {host for name, those in attachment.hosts.items() if name in names for host in those}
-        for host in sorted(hosts, key=_specific):
-            owners = [one for one in states if covers(one.listener.hostname or ANY, host)]
-            owner = min(owners, key=lambda one: _specific(one.listener.hostname or ANY))
+        for host, owner in hosts_of(states, [one for one, _ in self._attached()]):
             yield self._server(host, owner)
 
     def _server(self, host: str, owner: ListenerState) -> Server:
         name, gateway = owner.listener.name, self._doors.gateway
         found: list[tuple[Any, Candidate]] = []
-        for attachment in self._attached():
-            fitting = [one for one in attachment.hosts.get(name, ()) if covers(one, host)]
-            if fitting:
-                nearest = min(map(_specific, fitting))
-                found += [((nearest, *order), one) for order, one in self._candidates(attachment)]
+        for attachment, route in self._attached():
+            near = nearest(attachment, name, host)
+            if near is not None:
+                found += [((near, *order), one) for order, one in self._candidates(route)]
         found.sort(key=lambda one: one[0])
         number = gateway.spec.listeners.index(owner.listener)
         return Server(
@@ -78,17 +73,17 @@ class _Collector:
             candidates=tuple(one for _, one in found),
         )
 
-    def _attached(self) -> Iterable[Attachment]:
+    def _attached(self) -> Iterable[tuple[Attachment, HTTPRoute]]:
         """Those of which nothing is served answer with 500, rather than letting others have their requests."""
         for one in self._doors.attachments:
-            if one.hosts and (one.refused is None or one.refused.reason == "UnsupportedValue"):
-                yield one
+            served = one.refused is None or one.refused.reason == "UnsupportedValue"
+            if one.hosts and served and isinstance(one.route, HTTPRoute):
+                yield one, one.route
 
     # --- rules ---
 
-    def _candidates(self, attachment: Attachment) -> Iterable[tuple[Any, Candidate]]:
+    def _candidates(self, route: HTTPRoute) -> Iterable[tuple[Any, Candidate]]:
         """With what they are sorted by."""
-        route = attachment.route
         for number, rule in enumerate(route.spec.rules):
             for place, match in enumerate(rule.matches or (HTTPRouteMatch(),)):
                 if rules.match_trouble(match):
@@ -97,13 +92,12 @@ class _Collector:
                 path = unquote(match.path.value)
                 exact = match.path.type == "Exact"
                 path = path if exact else path.rstrip("/") or "/"
-                action = self._action(attachment, number, rule)
+                action = self._action(route, number, rule)
                 found = Candidate("exact" if exact else "prefix", path, action, origin, _tests(match))
                 order = (not exact, -len(path), match.method is None, -len(match.headers), -len(match.queryParams))
                 yield (*order, *attaching.age(route), number, place), found
 
-    def _action(self, attachment: Attachment, number: int, rule: HTTPRouteRule) -> Action:
-        route = attachment.route
+    def _action(self, route: HTTPRoute, number: int, rule: HTTPRouteRule) -> Action:
         mark = (route.key, number)
         if mark in self._actions:
             return self._actions[mark]
@@ -117,7 +111,7 @@ class _Collector:
             name=f"{route.namespace}__{route.name}__{number}".replace("-", "_h").replace(".", "_d"),
             origin=Origin(route.KIND, route.key, ("spec", "rules", number)),
             trouble=rules.rule_trouble(rule),
-            shares=tuple(self._shares(attachment, rule)),
+            shares=tuple(streaming.shares(self._snapshot, route, rule.backendRefs, self._upstreams)),
             redirect=given,
             host=(change.hostname or "") if change else "",
             path=path,
@@ -129,31 +123,12 @@ class _Collector:
         self._actions[mark] = action
         return action
 
-    def _shares(self, attachment: Attachment, rule: HTTPRouteRule) -> Iterable[Share]:
-        for backend in rule.backendRefs:
-            if backend.weight == 0:
-                continue
-            if backend_trouble(self._snapshot, attachment.route, backend):
-                yield Share("", backend.weight)
-                continue
-            key = backend.namespace or attachment.route.namespace, backend.name
-            name = f"{key[0]}_{key[1]}_{backend.port}"
-            if name not in self._upstreams:
-                there = backends.addresses(self._snapshot, key, backends.numbered(backend.port))
-                self._upstreams[name] = Upstream(name, name, key, str(backend.port), there)
-            yield Share(name, backend.weight)
-
 
 def _timeout(rule: HTTPRouteRule) -> float:
     """The shorter one; 0 for nginx' usual, where the rule says nothing."""
     said = (rule.timeouts.request, rule.timeouts.backendRequest) if rule.timeouts else ()
     given = [seconds(one) for one in said if one is not None]
     return min((one for one in given if one), default=NONE if given else 0.0)
-
-
-def _specific(host: str) -> tuple[int, int, str]:
-    """The smaller, the more specific: exact hosts, then wildcards by their length, then all hosts."""
-    return (2 if host == ANY else 1 if host.startswith("*") else 0), -len(host), host
 
 
 def _tests(match: HTTPRouteMatch) -> tuple[Test, ...]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from k8snetlab.render.gateway import actions
+from k8snetlab.render.gateway import actions, streams
 from k8snetlab.render.gateway.actions import Actions
 from k8snetlab.render.gateway.model import Candidate, Server, Site, Test
 from k8snetlab.render.gateway.places import places
@@ -26,9 +26,12 @@ _LOGGED = ('set $proxy_upstream_name "-";', 'set $proxy_alternative_upstream_nam
 """What the line of the access log reads."""
 
 
-def render(site: Site) -> Writer:
-    """The whole file, but for its first line; `conf.with_checksum` of Ingresses puts that before it."""
+def render(site: Site, module: str = "") -> Writer:
+    """The whole file, but for its first line; `conf.with_checksum` of Ingresses puts that before it. `module` is the
+    file of nginx' stream module, "" where that is built in."""
     out = Writer()
+    if site.streams and module:
+        out.put(f"load_module {word(module)};")
     shared.head(out)
     out.open("http")
     out.put(*shared.HTTP_LINES, "")
@@ -49,6 +52,7 @@ def render(site: Site) -> Writer:
             _server(out, server, site, maps, rules)
     shared.own_servers(out)
     out.close()
+    streams.block(out, site)
     return out
 
 

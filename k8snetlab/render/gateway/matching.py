@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import unquote
 
-from k8snetlab.gateways.attaching import ANY, covers
-from k8snetlab.render.gateway.model import Candidate, Server, Site
+from k8snetlab.gateways.attaching import ANY, covers, specific
+from k8snetlab.render.gateway.model import Candidate, Choice, Server, Site, Stream
 from k8snetlab.render.gateway.places import places
 
 
@@ -16,6 +16,12 @@ def server(site: Site, port: int, host: str) -> Server | None:
     name = host.lower().rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and ":" in host else host.lower()
     those = [one for one in site.servers if one.port == port and (one.host == ANY or covers(one.host, name))]
     return min(those, key=lambda one: (one.host == ANY, one.host.startswith("*"), -len(one.host)), default=None)
+
+
+def choice(stream: Stream, host: str) -> Choice | None:
+    """Where connections for a host go; None where the stream is not by name, or nothing is for it."""
+    found = (one for one in stream.choices if one.host == ANY or covers(one.host, host.lower()))
+    return min(found, key=lambda one: specific(one.host), default=None) if stream.by_name else None
 
 
 def candidate(

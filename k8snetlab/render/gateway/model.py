@@ -76,11 +76,35 @@ class Server(msgspec.Struct, frozen=True):
     candidates: tuple[Candidate, ...] = ()
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """Where connections for a host go ("" for all others); without shares nowhere."""
+
+    host: str
+    origin: Origin
+    shares: tuple[Share, ...] = ()
+
+    @property
+    def total(self) -> int:
+        return sum(one.weight for one in self.shares)
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """A port of which connections are passed on as they are; `by_name`: by the name that a client of TLS asks for."""
+
+    port: int
+    by_name: bool
+    listener: str
+    origin: Origin
+    choices: tuple[Choice, ...]
+
+
 class Site(msgspec.Struct, frozen=True):
-    """All that one Gateway serves; its `files` (certificates) by name."""
+    """All that one Gateway serves; its `files` (certificates) by name. Streams have upstreams of their own."""
 
     servers: tuple[Server, ...] = ()
     upstreams: Mapping[str, Upstream] = {}
+    streams: tuple[Stream, ...] = ()
+    passed: Mapping[str, Upstream] = {}
     files: Mapping[str, str] = {}
     problems: tuple[Problem, ...] = ()
     ipv6: bool = False

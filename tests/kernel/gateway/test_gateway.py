@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,7 @@ from k8snetlab.testing.lab import running
 CASES: list[dict[str, Any]] = msgspec.yaml.decode((Path(__file__).parent / "conformance.yaml").read_bytes())
 GROUP = "gateway.networking.k8s.io"
 ECHO = """
-import http.server, json, sys, time
+import http.server, json, ssl, sys, tempfile, time
 class H(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def do_GET(self):
@@ -36,9 +37,19 @@ class H(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
     do_POST = do_GET
     def log_message(self, *_): pass
-http.server.ThreadingHTTPServer(("", 8080), H).serve_forever()
+server = http.server.ThreadingHTTPServer(("", 8080), H)
+if len(sys.argv) > 2:
+    with tempfile.NamedTemporaryFile("w") as file:
+        print(sys.argv[2], file=file, flush=True)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(file.name)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
 """
 SECURE, WILD = certificate("secure.example"), certificate("*.secure.org")
+STREAMS: list[dict[str, Any]] = msgspec.yaml.decode((Path(__file__).parent / "streams.yaml").read_bytes())
+OWN = {name: certificate(f"{name}.example") for name in ("t1", "t2")}
+"""Certificates of pods that speak TLS themselves."""
 
 
 def made(kind: str, name: str, spec: Any, namespace: str = "default", version: str = "v1") -> dict[str, Any]:
@@ -47,7 +58,8 @@ def made(kind: str, name: str, spec: Any, namespace: str = "default", version: s
 
 
 def pod(name: str, namespace: str = "default") -> dict[str, Any]:
-    container: dict[str, Any] = {"name": "c", "image": "x", "command": ["python3", "-c", ECHO, name]}
+    command = ["python3", "-c", ECHO, name, *("\n".join(OWN[name][:2]) for _ in range(name in OWN))]
+    container: dict[str, Any] = {"name": "c", "image": "x", "command": command}
     container["ports"] = [{"containerPort": 8080}]
     container["readinessProbe"] = {"tcpSocket": {"port": 8080}, "periodSeconds": 1}
     value = made("Pod", name, {"containers": [container]}, namespace)
@@ -89,6 +101,12 @@ def route(case: dict[str, Any]) -> dict[str, Any]:
     return made("HTTPRoute", f"case-{CASES.index(case)}", spec, case.get("namespace", "default"), version)
 
 
+def stream(case: dict[str, Any]) -> dict[str, Any]:
+    spec = {"parentRefs": [{"name": "streams", **case.get("parent", {})}], **case["spec"]}
+    version = f"{GROUP}/{'v1alpha2' if STREAMS.index(case) % 4 == 0 else 'v1'}"
+    return made(case["kind"], f"stream-{STREAMS.index(case)}", spec, version=version)
+
+
 def objects() -> list[dict[str, Any]]:
     lab = made("Lab", "lab", {"nodes": 2, "dns": {"enabled": False}, "gateway": {"controller": "nginx"}})
     lab = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab", "spec": lab["spec"]}
@@ -114,21 +132,33 @@ def objects() -> list[dict[str, Any]]:
             {"name": "b", **tls, "hostname": "*.secure.org", "tls": {"certificateRefs": [{"name": "wild"}]}},
         ),
     ]
+    through = {"protocol": "TLS", "tls": {"mode": "Passthrough"}}
+    gateways.append(
+        gateway(
+            "streams",
+            {"name": "http"},
+            {"name": "tls", "port": 443, **through},
+            {"name": "wild", "port": 8443, "hostname": "*.wild.example", **through},
+            {"name": "deep", "port": 8443, "hostname": "deep.wild.example", **through},
+            {"name": "terminate", "port": 8444, **through, "tls": {"certificateRefs": [{"name": "secure"}]}},
+            *({"name": f"tcp{number}", "protocol": "TCP", "port": 9000 + number} for number in range(4)),
+        )
+    )
     grant = made(
         "ReferenceGrant",
         "granted",
         {
-            "from": [{"group": GROUP, "kind": "HTTPRoute", "namespace": "default"}],
+            "from": [{"group": GROUP, "kind": kind, "namespace": "default"} for kind in ("HTTPRoute", "TCPRoute")],
             "to": [{"group": "", "kind": "Service", "name": "granted"}],
         },
         "other",
         f"{GROUP}/v1beta1",
     )
-    pods = [*(pod(name) for name in ("v1", "v2", "v3")), pod("v4", "other")]
-    services = [*(service(name, name) for name in ("v1", "v2", "v3", "empty")), service("v4", "v4", "other")]
+    pods = [*(pod(name) for name in ("v1", "v2", "v3", *OWN)), pod("v4", "other")]
+    services = [*(service(name, name) for name in ("v1", "v2", "v3", "empty", *OWN)), service("v4", "v4", "other")]
     services += [service("granted", "v4", "other"), service("headless", "v2", clusterIP="None")]
     secrets = [secret("secure", SECURE), secret("wild", WILD)]
-    return [lab, other, *gateways, grant, *pods, *services, *secrets, *map(route, CASES)]
+    return [lab, other, *gateways, grant, *pods, *services, *secrets, *map(route, CASES), *map(stream, STREAMS)]
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +216,73 @@ def test_a_route_answers_as_the_gateway_apis_conformance_asks(
             assert answer.headers[name] == text, (path, name)
         if "tls" in more:
             assert answer.certificate == {"secure.example": SECURE, "*.secure.org": WILD}[more["tls"]][2]
+
+
+REFUSED = "refused"
+
+
+def heard(lab: Lab, number: int, host: str, tls: bool) -> str | int:
+    """Who answers at the Gateway `streams`' port, with a certificate of its own where it is TLS."""
+    (port,) = [one for one in lab.json("get", "service", "streams-nginx")["spec"]["ports"] if one["port"] == number]
+    try:
+        answer = ask(lab, host, port=port["nodePort"], tls=tls)
+    except (OSError, http.client.HTTPException):
+        return REFUSED
+    assert not tls or answer.certificate == OWN[answer.pod][2]
+    return answer.told
+
+
+@pytest.mark.parametrize("case", STREAMS, ids=lambda case: str(case["feature"]))
+def test_a_connection_goes_where_the_gateway_apis_conformance_asks(lab: Lab, case: dict[str, Any]) -> None:
+    """TLS by SNI, to pods that have certificates of their own; TCP by its port."""
+    held = lab.json("get", case["kind"].lower(), f"stream-{STREAMS.index(case)}")
+    (parent,) = held["status"]["parents"]
+    reasons = {one["type"]: one["reason"] for one in parent["conditions"]}
+    assert {"Accepted": "Accepted", "ResolvedRefs": "ResolvedRefs", **case.get("status", {})} == reasons, parent
+    for port, host, wanted in case["asked"]:
+        assert heard(lab, port, host, tls=case["kind"] == "TLSRoute") == wanted, (port, host)
+
+
+def test_streams_stand_beside_http_and_what_they_cannot_is_said(lab: Lab) -> None:
+    listeners = {one["name"]: one for one in lab.json("get", "gateway", "streams")["status"]["listeners"]}
+    found = {
+        name: ([kind["kind"] for kind in one["supportedKinds"]], one["attachedRoutes"])
+        for name, one in listeners.items()
+    }
+    assert found == {
+        "http": (["HTTPRoute"], 0),
+        "tls": (["TLSRoute"], 4),
+        "wild": (["TLSRoute"], 1),
+        "deep": (["TLSRoute"], 1),
+        "terminate": ([], 0),
+        "tcp0": (["TCPRoute"], 2),
+        "tcp1": (["TCPRoute"], 1),
+        "tcp2": (["TCPRoute"], 1),
+        "tcp3": (["TCPRoute"], 1),
+    }
+    (accepted,) = [one for one in listeners["terminate"]["conditions"] if one["type"] == "Accepted"]
+    assert (accepted["status"], accepted["reason"]) == ("False", "UnsupportedValue")
+    assert heard(lab, 80, "any.example", tls=False) == 404
+
+
+def test_connections_are_shared_out_by_weight_and_follow_a_services_port(lab: Lab, tmp_path: Path) -> None:
+    """TCPRouteWeightedRouting; the share of a backend that there is not is closed."""
+    told = Counter(heard(lab, 9001, "x", tls=False) for _ in range(200))
+    assert told.keys() == {"v1", "v2", REFUSED}
+    for answer, share in (("v1", 0.5), ("v2", 0.3), (REFUSED, 0.2)):
+        assert abs(told[answer] / 200 - share) < 0.16, told
+    moved = service("moving", "v3")
+    led = stream(STREAMS[-1])
+    led["spec"]["rules"] = [{"backendRefs": [{"name": "moving", "port": 80}]}]
+    apply(lab, tmp_path, moved, led)
+    assert heard(lab, 9003, "x", tls=False) == "v3"
+    moved["spec"]["ports"][0]["port"] = 81
+    said = apply(lab, tmp_path, moved, led)
+    assert "BackendNotFound: spec.rules[0].backendRefs[0]: service default/moving has no port 80 (it has 81)" in said
+    assert heard(lab, 9003, "x", tls=False) == REFUSED
+    led["spec"]["rules"][0]["backendRefs"][0]["port"] = 81
+    apply(lab, tmp_path, led)
+    assert heard(lab, 9003, "x", tls=False) == "v3"
 
 
 def apply(lab: Lab, directory: Path, *objects: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ from k8snetlab.addons import nginx
 from k8snetlab.addons.program import Place
 from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.routes import StreamRoute, TCPRoute, TLSRoute
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.gateways import names
 from k8snetlab.kernel import netns
@@ -61,10 +62,27 @@ def route(number: int, chance: random.Random) -> HTTPRoute:
     return msgspec.convert({"metadata": {"name": f"r{number}"}, "spec": spec}, HTTPRoute)
 
 
+def stream(number: int, chance: random.Random) -> StreamRoute:
+    """Names and hosts with anything in them."""
+    name = f"s{number}" + "".join(chance.choice(PIECES) for _ in range(chance.randint(0, 2)))
+    hosts = ["".join(chance.choice(PIECES) for _ in range(2)), f"h{number}.example"]
+    hosts += chance.sample(("default", "hostnames", "include", "volatile", "a..b", "*.w.example", "*", ".x", "~x"), 3)
+    led = [{"name": chance.choice(("web", "nix")), "port": 80, "weight": chance.randint(0, 3)} for _ in range(3)]
+    said = {"parentRefs": [{"name": "g"}], "rules": [{"backendRefs": led}]}
+    value = {"metadata": {"name": name}, "spec": said}
+    if chance.random() < 0.3:
+        return msgspec.convert(value, TCPRoute)
+    return msgspec.convert({**value, "spec": {**said, "hostnames": hosts}}, TLSRoute)
+
+
 def test_nginx_takes_whatever_stands_in_routes(namespace: Callable[[str], str], tmp_path: Path) -> None:
     where = namespace("nginx")
     web = (service("web"), slice_of("web", endpoint("10.244.1.5"), endpoint("10.244.2.5")))
-    listeners = [{"name": "a", "port": 80, "protocol": "HTTP"}]
+    listeners: list[dict[str, Any]] = [
+        {"name": "a", "port": 80, "protocol": "HTTP"},
+        {"name": "b", "port": 443, "protocol": "TLS", "tls": {"mode": "Passthrough"}},
+        *({"name": f"c{number}", "port": 9000 + number, "protocol": "TCP"} for number in range(3)),
+    ]
     known = (
         msgspec.convert({"metadata": {"name": "l"}, "spec": {"gateway": {"controller": "nginx"}}}, Lab),
         msgspec.convert({"metadata": {"name": "nginx"}, "spec": {"controllerName": names.CONTROLLER}}, GatewayClass),
@@ -76,7 +94,11 @@ def test_nginx_takes_whatever_stands_in_routes(namespace: Callable[[str], str], 
     for seed in range(max(1, COUNT // EACH)):
         chance = random.Random(seed)
         routes = [route(number, chance) for number in range(min(EACH, COUNT))]
-        site = collect.site(known[2], Snapshot.of([*known, *web, *routes]))
+        streams = [stream(number, chance) for number in range(min(EACH, COUNT) // 2)]
+        site = collect.site(known[2], Snapshot.of([*known, *web, *routes, *streams]))
+        assert len(site.streams) == 4 and sum(len(one.choices) for one in site.streams) > EACH // 4
+        module = nginx.stream_module()
+        assert module is not None, "apt-get install libnginx-mod-stream"
         assert sum(len(one.candidates) for one in site.servers) > EACH // 4
         assert any(not one.trouble for one in site.actions)
-        assert nginx.refusal(place, {FILE: conf.render(site).text}) == "", seed
+        assert nginx.refusal(place, {FILE: conf.render(site, module).text}) == "", seed

@@ -6,7 +6,7 @@ import pytest
 
 from k8snetlab.agent.additions import AddedDevice, AddedRoute
 from k8snetlab.api.defaults import with_defaults
-from k8snetlab.api.lab import IngressSettings, Lab, LabSpec
+from k8snetlab.api.lab import GatewaySettings, IngressSettings, Lab, LabSpec
 from k8snetlab.api.load_balancer import LoadBalancer
 from k8snetlab.checkup.doctor import addresses, room
 from k8snetlab.checkup.programs import features as programs
@@ -47,6 +47,9 @@ def test_a_program_that_the_lab_asks_for_and_is_not_installed_is_named_with_its_
         ("nginx is installed", False, "apt-get install nginx-light"),
         ("haproxy is installed", False, "apt-get install haproxy"),
     ]
+    (_, module) = programs(Lab(spec=LabSpec(gateway=GatewaySettings(controller="nginx"))))
+    assert (module.present, module.needed) == (False, False)
+    assert module.how_to_get == "apt-get install libnginx-mod-stream"
 
 
 def test_what_a_lab_has_added_to_the_machine_is_no_clash() -> None:

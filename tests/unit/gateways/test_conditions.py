@@ -16,6 +16,7 @@ from k8snetlab.api.core import Service
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute
 from k8snetlab.api.meta import Object
+from k8snetlab.api.routes import ROUTES
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.controllers import gateways
 from k8snetlab.diagnose import gateways as diagnosed
@@ -66,8 +67,8 @@ def gateway(*listeners: str, **more: Any) -> Object:
     return made("Gateway", "door", {"gatewayClassName": "nginx", "listeners": said, **more})
 
 
-def route(spec: str, name: str = "way", namespace: str = "default") -> Object:
-    return made("HTTPRoute", name, yaml.safe_load(spec), metadata={"namespace": namespace})
+def route(spec: str, name: str = "way", namespace: str = "default", kind: str = "HTTPRoute") -> Object:
+    return made(kind, name, yaml.safe_load(spec), metadata={"namespace": namespace})
 
 
 def reasons(conditions: Any) -> dict[str, tuple[str, str]]:
@@ -76,6 +77,7 @@ def reasons(conditions: Any) -> dict[str, tuple[str, str]]:
 
 HTTP = "protocol: HTTP, port: 80"
 TLS = "protocol: HTTPS, port: 443, tls: {certificateRefs: [%s]}"
+PASSTHROUGH = "protocol: TLS, port: 443, tls: {mode: Passthrough}"
 BAD_CERTIFICATE = {"ResolvedRefs": ("False", "InvalidCertificateRef"), "Programmed": ("False", "Invalid")}
 LISTENERS: dict[str, tuple[list[str], dict[str, tuple[str, str]]]] = {
     "usual": ([HTTP], {"Accepted": ("True", "Accepted"), "ResolvedRefs": ("True", "ResolvedRefs")}),
@@ -90,6 +92,15 @@ LISTENERS: dict[str, tuple[list[str], dict[str, tuple[str, str]]]] = {
         {"ResolvedRefs": ("False", "RefNotPermitted"), "Programmed": ("False", "Invalid")},
     ),
     "unsupported protocol": (["protocol: UDP, port: 53"], {"Accepted": ("False", "UnsupportedProtocol")}),
+    "unsupported mode": (
+        ["protocol: TLS, port: 443, tls: {certificateRefs: [{name: good}]}"],
+        {"Accepted": ("False", "UnsupportedValue"), "Programmed": ("False", "Invalid")},
+    ),
+    "two modes of a port": (
+        [PASSTHROUGH, "protocol: TLS, port: 443, hostname: a.b, tls: {certificateRefs: [{name: good}]}"],
+        {"Conflicted": ("True", "ProtocolConflict"), "Accepted": ("False", "ProtocolConflict")},
+    ),
+    "nginx' own port of HTTP": (["protocol: TCP, port: 8181"], {"Accepted": ("False", "PortUnavailable")}),
     "nginx' own port": (["protocol: HTTP, port: 10254"], {"Accepted": ("False", "PortUnavailable")}),
     "two protocols of a port": (
         [HTTP, "protocol: HTTPS, port: 80, tls: {certificateRefs: [{name: good}]}"],
@@ -100,6 +111,9 @@ LISTENERS: dict[str, tuple[list[str], dict[str, tuple[str, str]]]] = {
         {"ResolvedRefs": ("False", "InvalidRouteKinds")},
     ),
 }
+
+
+KINDS = {"two modes of a port": "TLSRoute", "nginx' own port of HTTP": "TCPRoute"}
 
 
 @pytest.mark.parametrize("case", LISTENERS)
@@ -114,7 +128,7 @@ def test_a_listener_says_what_keeps_it_from_being_served(case: str) -> None:
         ("True", "Accepted") if served else ("False", "ListenersNotValid")
     )
     assert [one.kind for one in said.supportedKinds] == (
-        [] if case.startswith(("unsup", "inv")) else ["HTTPRoute"]
+        [] if case.startswith(("unsup", "inv")) else [KINDS.get(case, "HTTPRoute")]
     ) or (case in ("unsupported group", "unsupported kind"))
 
 
@@ -140,6 +154,52 @@ def test_one_bad_listener_leaves_the_others_and_routes_are_counted_at_each() -> 
     held = settled(world(*objects)).all(Gateway)["default", "door"]
     assert reasons(held.status.conditions)["Accepted"] == ("True", "ListenersNotValid")
     assert [one.attachedRoutes for one in held.status.listeners] == [2, 1]
+
+
+def test_without_the_stream_module_its_listeners_alone_are_refused_and_the_package_is_named() -> None:
+    spec = {"nodeName": "node1", "containers": [{"name": "nginx", "image": names.IMAGE}]}
+    pod = made("Pod", "door-nginx-x", spec, "v1", metadata={"labels": {names.GATEWAY_NAME: "door"}})
+    node, lacking = (
+        made("Node", "node1", version="v1", metadata={"namespace": "", "annotations": said})
+        for said in ({}, {names.WITHOUT: names.STREAMS})
+    )
+    both = gateway(HTTP, PASSTHROUGH, "protocol: TCP, port: 5432")
+    for known, wanted in ((node, ["True", "True", "True"]), (lacking, ["True", "False", "False"])):
+        now = settled(world(both, pod, known))
+        held = now.all(Gateway)["default", "door"]
+        said = [one.conditions[0] for one in held.status.listeners]
+        assert [one.status for one in said] == wanted
+        assert all("apt-get install libnginx-mod-stream" in one.message for one in said if one.status == "False")
+        ports = [one.port for one in now.all(Service)["default", "door-nginx"].spec.ports]
+        assert ports == ([80, 443, 5432] if known is node else [80])
+
+
+def test_a_route_of_each_kind_with_one_name_has_a_status_of_its_own() -> None:
+    web = "rules: [{backendRefs: [{name: web, port: 80}]}]"
+    objects = [
+        gateway(HTTP, PASSTHROUGH, "protocol: TCP, port: 5432"),
+        route(f"{{parentRefs: [{{name: door}}], {web}}}"),
+        route(f"{{parentRefs: [{{name: door}}], hostnames: [a.b], {web}}}", kind="TLSRoute"),
+        route(f"{{parentRefs: [{{name: door}}], {web.replace('web', 'nix')}}}", kind="TCPRoute"),
+        route(f"{{parentRefs: [{{name: door}}], {web}}}", "younger", kind="TCPRoute"),
+    ]
+    now = settled(world(*objects))
+    found = {}
+    for kind in ROUTES:
+        held: Any = now.all(kind)["default", "way"]
+        (parent,) = held.status.parents
+        found[kind.KIND] = [reasons(parent.conditions)[one] for one in ("Accepted", "ResolvedRefs")]
+    good = [("True", "Accepted"), ("True", "ResolvedRefs")]
+    assert found == {"HTTPRoute": good, "TLSRoute": good, "TCPRoute": [good[0], ("False", "BackendNotFound")]}
+    listeners = now.all(Gateway)["default", "door"].status.listeners
+    assert [([kind.kind for kind in one.supportedKinds], one.attachedRoutes) for one in listeners] == [
+        (["HTTPRoute"], 1),
+        (["TLSRoute"], 1),
+        (["TCPRoute"], 2),
+    ]
+    faults = {(one.kind, one.fault): one.message for one in diagnosed.gateways(now)}
+    assert {("tcproute", "backend"), ("tlsroute", "endpoints")} <= faults.keys()
+    assert "tcproute default/way, which is older and gets all connections" in faults["tcproute", "route"]
 
 
 def test_what_serves_a_gateway_is_its_own_and_strangers_are_left() -> None:
