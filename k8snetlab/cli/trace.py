@@ -153,6 +153,7 @@ def _tell_unnamed(dns: Dig, port: int, protocol: str, form: str) -> None:
 def _tell(answer: Trace, verbose: bool) -> None:
     """Prints the story, in short or whole."""
     from k8snetlab.cli import screen, story, summed
+    from k8snetlab.dataplane.names import ROUTER
 
     width = screen.columns()
     for line, hang in story.lines_hung(answer) if verbose else summed.lines(answer):
@@ -160,7 +161,9 @@ def _tell(answer: Trace, verbose: bool) -> None:
             typer.echo(part)
     if answer.behind is not None:
         to = f"{answer.behind.address}:{answer.behind.port}"
-        typer.echo(f"\nhaproxy in the router has answered, and opens a connection of its own to {to}:\n")
+        of = answer.behind.source
+        who = "haproxy in the router" if of == ROUTER else f"nginx of pod {of}"
+        typer.echo(f"\n{who} has answered, and opens a connection of its own to {to}:\n")
         _tell(answer.behind, verbose)
 
 

@@ -25,7 +25,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import show
 from k8snetlab.dataplane import names
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError
-from k8snetlab.explain import gated, tracing
+from k8snetlab.explain import gated, passed, tracing
 from k8snetlab.explain.places import find_place, within
 from k8snetlab.kernel import netns
 from k8snetlab.messages.ingress import HttpAnswer, HttpQuestion, HttpRoute, HttpTrace
@@ -60,6 +60,8 @@ def trace(
     gate = None if matching.server(site, url.hostname or "") else gated.found(snapshot, url)
     if gate and gate.server is None and snapshot.lab.spec.ingress.controller != "none":
         gate = None
+    if gate is None or gate.server is None:
+        _not_passed(snapshot, asked, url)
     if source != names.OUTSIDE and gate is None and matching.server(site, url.hostname or "") is None:
         raise NotFoundError(f"no Ingress has the host {url.hostname!r}", "`k8snetlab get ingress -A` lists theirs")
     entry = _entry(gate, snapshot) if gate else door(snapshot, url.scheme == "https", url.port)
@@ -85,6 +87,19 @@ def trace(
         answer=answer,
         second=inner,
         verdict=_verdict(answer, route, gated.MEANT if gate else MEANT),
+    )
+
+
+def _not_passed(snapshot: Snapshot, asked: HttpQuestion, url: SplitResult) -> None:
+    """Raises InputError where nothing between the client and the pod reads the request."""
+    through = passed.by_url(snapshot, url)
+    if through is None:
+        return
+    gateway, stream = through
+    raise InputError(
+        f"gateway {gateway.namespace}/{gateway.name} passes TLS for {url.hostname} on: nobody there reads the URL",
+        f"`k8snetlab trace {asked.source} ADDRESS:PORT` follows a connection to its port {stream.port}, and "
+        f"`k8snetlab nginx-conf {url.hostname}` says to which Service it goes on",
     )
 
 

@@ -18,8 +18,9 @@ from k8snetlab.dataplane.frames import Connection, Frame
 from k8snetlab.diagnose.policy_rules import PolicyRules
 from k8snetlab.diagnose.wanted import Wanted
 from k8snetlab.errors import InputError, NotFoundError
-from k8snetlab.explain import balanced
+from k8snetlab.explain import balanced, passed
 from k8snetlab.explain.namespaces import Namespaces
+from k8snetlab.explain.passed import Passing
 from k8snetlab.explain.places import Place, find_place, within
 from k8snetlab.explain.recognition import Recognition, flow_of
 from k8snetlab.explain.targets import ICMP, Target, find_targets, no_echo
@@ -63,6 +64,7 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: 
     if not question.predictOnly:
         ways, chosen, observation = asked.observed(ways, remote)
     refused = _refused(snapshot, target, ways[chosen])
+    passing = _passing(snapshot, question, ways[chosen])
     return Trace(
         source=place.name,
         sourceNode=place.node,
@@ -74,8 +76,10 @@ def trace(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, remote: 
         ways=ways,
         chosen=chosen,
         observed=observation,
-        note=_note(snapshot, target) or refused,
-        behind=None if refused else _behind(snapshot, paths, question, target),
+        note=_note(snapshot, target) or refused or (passing.note if passing else ""),
+        behind=None
+        if refused
+        else _behind(snapshot, paths, question, target) or _next(snapshot, paths, question, passing),
     )
 
 
@@ -105,6 +109,24 @@ def _behind(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, target
     name = f"{service.namespace}/{service.name}"
     asked = replace(question, source=names.ROUTER, target=name, port=target.port, node=node, endpoint="", namespace="")
     return trace(snapshot, paths, asked)
+
+
+def _passing(snapshot: Snapshot, question: TraceQuestion, way: Way) -> Passing | None:
+    """The nginx of a Gateway that takes the connection, to pass it on."""
+    if question.protocol != "tcp" or way.fate != "answered" or not way.there:
+        return None
+    return passed.at(snapshot, way.there[-1].packet.dst, way.there[-1].packet.dport)
+
+
+def _next(snapshot: Snapshot, paths: LabPaths, question: TraceQuestion, passing: Passing | None) -> Trace | None:
+    """The connection that it then opens."""
+    if passing is None or passing.endpoint is None:
+        return None
+    pod, (address, port) = passing.pod, passing.endpoint
+    asked = replace(
+        question, source=f"{pod.namespace}/{pod.name}", target=address, port=port, endpoint="", namespace=""
+    )
+    return trace(snapshot, paths, replace(asked, node=""))
 
 
 def _is_vip(service: Service) -> bool:

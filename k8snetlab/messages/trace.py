@@ -98,7 +98,8 @@ class Trace(msgspec.Struct, frozen=True, rename={"source": "from", "sourceNode":
     dns: Dig | None = None
     """How the target's name was looked up first, null where it was none; without an address there is no way."""
     behind: Trace | None = None
-    """Where a load balancer answers: the connection that it opens itself, to a node; null where it opens none."""
+    """Where a load balancer or a Gateway's nginx answers: the connection that it opens itself; null where it opens
+    none."""
 
     @property
     def way(self) -> Way:

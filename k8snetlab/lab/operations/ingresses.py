@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from k8snetlab.api.gateway import Gateway, HTTPRoute
+from k8snetlab.api.gateway import Gateway
 from k8snetlab.api.lines import line
 from k8snetlab.api.networking import Ingress
+from k8snetlab.api.routes import KINDS
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import show
@@ -15,7 +16,7 @@ from k8snetlab.errors import NotFoundError
 from k8snetlab.gateways import names
 from k8snetlab.lab.table import answers
 from k8snetlab.messages.ingress import NGINX_CONF, IngressProblem, NginxConf, NginxLine, NginxQuestion
-from k8snetlab.render.gateway import conf
+from k8snetlab.render.gateway import conf, streams
 from k8snetlab.render.gateway import matching as gates
 from k8snetlab.render.ingress import matching
 from k8snetlab.render.ingress.model import Origin, Problem
@@ -39,10 +40,10 @@ class IngressesShown:
         written = await asyncio.to_thread(self._ingresses.wanted, snapshot) if used is None else used
         if not asked.host or matching.server(written.site, asked.host) is None:
             has = snapshot.lab.spec.ingress.controller != "none" and not asked.host
-            for gateway in names.own(snapshot).values() if not has else ():
-                found = await asyncio.to_thread(self._of_gateway, snapshot, gateway, asked.host)
-                if found.servers:
-                    return found
+            gateways = names.own(snapshot).values() if not has else ()
+            found = [await asyncio.to_thread(self._of_gateway, snapshot, one, asked.host) for one in gateways]
+            if shown := [one for one in found if one.servers]:
+                return min(shown, key=lambda one: all(host == "_" for host in one.servers))
         return await asyncio.to_thread(_shown, snapshot, written, asked.host, used is not None)
 
     def _of_gateway(self, snapshot: Snapshot, gateway: Gateway, host: str) -> NginxConf:
@@ -50,13 +51,19 @@ class IngressesShown:
         used = self._gateways.written.get(gateway.key)
         written = used or self._gateways.wanted(gateway, snapshot)
         servers = [one for one in written.site.servers if not host or gates.server(written.site, one.port, host) == one]
+        through = [one for one in written.site.streams if not host or gates.choice(one, host)]
         lines = _lines(written.text, written.origins)
         if host:
             texts = [text for text, _ in lines]
-            marks = [(f"\t## start {conf.title(one)}", f"\t## end {conf.title(one)}") for one in servers]
+            titles = [*map(conf.title, servers), *map(streams.title, through)]
+            marks = [(f"\t## start {one}", f"\t## end {one}") for one in titles]
             lines = [one for first, last in marks for one in lines[texts.index(first) : texts.index(last) + 1]]
+        hosts = [one.host for one in servers]
+        hosts += [
+            one.host for stream in through for one in stream.choices if not host or gates.choice(stream, host) == one
+        ]
         shown = "/".join(gateway.key)
-        return NginxConf(used is not None, tuple(one.host or "_" for one in servers), _told(snapshot, lines), (), shown)
+        return NginxConf(used is not None, tuple(one or "_" for one in hosts), _told(snapshot, lines), (), shown)
 
 
 def _gateway(snapshot: Snapshot, asked: str) -> Gateway:
@@ -119,4 +126,4 @@ def _written(snapshot: Snapshot, origin: Origin | None) -> str:
     return found or show(origin.path)
 
 
-_WRITTEN = (Ingress.KIND, Gateway.KIND, HTTPRoute.KIND)
+_WRITTEN = (Ingress.KIND, Gateway.KIND, *KINDS)

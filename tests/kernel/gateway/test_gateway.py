@@ -285,6 +285,22 @@ def test_connections_are_shared_out_by_weight_and_follow_a_services_port(lab: La
     assert heard(lab, 9003, "x", tls=False) == "v3"
 
 
+def test_a_connection_is_followed_to_nginx_and_on(lab: Lab) -> None:
+    ports = {one["port"]: one["nodePort"] for one in lab.json("get", "service", "streams-nginx")["spec"]["ports"]}
+    plain = lab.json("trace", "outside", f"node1:{ports[9000]}")
+    assert plain["to"] == "node1" and plain["behind"]["from"].startswith("streams-nginx-")
+    assert plain["behind"]["address"] == lab.json("get", "pod", "v1")["status"]["podIP"]
+    assert plain["behind"]["observed"]["agrees"]
+    secret = lab.json("trace", "outside", f"node1:{ports[443]}")
+    shared = lab.json("trace", "outside", f"node1:{ports[9001]}")
+    assert "chooses one of 2 endpoints" in shared["note"] and "closes the share" in shared["note"]
+    assert secret["behind"] is None and "the name that the client asks for in TLS" in secret["note"]
+    refused = lab.run("trace", "outside", "https://a.tls.example/", code=2)
+    assert "gateway default/streams passes TLS for a.tls.example on" in refused
+    shown = lab.run("nginx-conf", "a.tls.example")
+    assert '"a.tls.example" default_t1_80;' in shown and "ssl_preread on;" in shown
+
+
 def apply(lab: Lab, directory: Path, *objects: dict[str, Any]) -> str:
     """What it warns of."""
     file = directory / "more.yaml"
