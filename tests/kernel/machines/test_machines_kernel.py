@@ -367,6 +367,7 @@ def test_what_is_not_the_labs_is_not_taken_over(agent: Callable[[], Agent], line
 
 def test_a_sysctl_that_others_set_since_stays_theirs(agent: Callable[[], Agent]) -> None:
     one = agent()
+    one.machine.here("sysctl", "-qw", "net.ipv4.ip_forward=0")  # a new namespace has what the machine's first one has
     one.sync(lab_of(one).snapshot)
     one.machine.here("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=0", "net.ipv4.conf.eth0.forwarding=0")
     one.machine.here("sysctl", "-qw", "net.ipv4.ip_forward=1")

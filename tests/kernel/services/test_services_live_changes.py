@@ -15,6 +15,8 @@ from live import PATIENCE, Target, exchange
 from k8snetlab.kernel import conntrack, netns
 from k8snetlab.testing import Lab, eventually
 
+CTA_TUPLE_ORIG = 1
+"""Of a connection: its addresses and ports as the client sent them."""
 POD = """
 ---
 apiVersion: v1
@@ -148,18 +150,18 @@ def test_other_connections_are_kept(changing: Changing) -> None:
         answered = {sock: asked(sock, "10.96.0.10", 53) for sock in sockets[1:]}
         stay = {sock for sock, endpoint in answered.items() if endpoint.startswith("10.244.2.")}
 
-        def ports() -> set[bytes]:
+        def clients() -> set[bytes]:
             found = conntrack.udp(changing.lab.netns("node1"), "ipv4")
-            return {c.identity for c in found if c.destination[0] == "10.96.0.10"}
+            return {c.entry[CTA_TUPLE_ORIG] for c in found if c.destination[0] == "10.96.0.10"}
 
-        before = ports()
+        before = clients()
         assert len(before) == 11
         changing.up({"dns2": "node2"})
-        kept = ports()
+        kept = clients()
         assert kept <= before and len(kept) == len(stay)
         assert {asked(sock, "10.96.0.10", 53) for sock in stay} <= set(answered.values())
         changing.up({"dns2": "node2"}, dns=False)
-        assert ports() == set()
+        assert clients() == set()
         addresses = {c.destination[0] for c in conntrack.udp(changing.lab.netns("node1"), "ipv4")}
         assert asked(other, "10.96.0.9", 53).startswith("10.244.") and "10.96.0.9" in addresses
     finally:
