@@ -6,7 +6,6 @@ kube-proxy (pkg/proxy/iptables: portProtoHash): base32(sha256(...)) cut to 16 ch
 
 from __future__ import annotations
 
-import hashlib
 from ipaddress import ip_address
 
 HOST_NETNS = ""
@@ -115,13 +114,12 @@ def veth(namespace: str, pod: str, uid: str = "") -> str:
 
 def cali(namespace: str, pod: str) -> str:
     """Of a pod: the same as long as it has its name. Source: Calico (libcalico-go, names of WorkloadEndpoints)."""
-    return CALI + hashlib.sha1(f"{namespace}.{pod}".encode(), usedforsecurity=False).hexdigest()[:11]
+    return CALI + _sha1(f"{namespace}.{pod}").hex()[:11]
 
 
 def felix_mac(node: str) -> str:
     """Of a node's vxlan.calico. Source: Calico felix/dataplane/linux/vxlan_mgr.go."""
-    digest = hashlib.sha1(node.encode(), usedforsecurity=False).digest()
-    return ":".join(f"{b:02x}" for b in (0x66, *digest[:5]))
+    return ":".join(f"{b:02x}" for b in (0x66, *_sha1(node)[:5]))
 
 
 def underlay_veth(node: str) -> str:
@@ -156,9 +154,21 @@ _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
 
 def _hash16(text: str) -> str:
     """Base32 of 80 bits, ten at a time: 50,000 endpoints have a name each."""
-    n = int.from_bytes(hashlib.sha256(text.encode()).digest()[:10], "big")
+    n = int.from_bytes(_sha256(text)[:10], "big")
     return "".join([_PAIRS[n >> shift & 1023] for shift in (70, 60, 50, 40, 30, 20, 10, 0)])
 
 
 def _hex(text: str, length: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return _sha256(text).hex()[:length]
+
+
+def _sha1(text: str) -> bytes:
+    import hashlib
+
+    return hashlib.sha1(text.encode(), usedforsecurity=False).digest()
+
+
+def _sha256(text: str) -> bytes:
+    import hashlib  # loads OpenSSL, which no verb that shows objects needs
+
+    return hashlib.sha256(text.encode()).digest()

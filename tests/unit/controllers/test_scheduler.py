@@ -199,6 +199,13 @@ def test_one_look_tells_an_event_for_each_thing_it_did() -> None:
     rs = web.metadata.ownerReferences[0].name
     assert told == {
         (
+            "node-controller",
+            "Normal",
+            "RegisteredNode",
+            "Node",
+            "Node node1 event: Registered Node node1 in Controller",
+        ),
+        (
             "deployment-controller",
             "Normal",
             "ScalingReplicaSet",
