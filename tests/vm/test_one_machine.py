@@ -11,6 +11,9 @@ import pytest
 from .conftest import Boot
 from .machine import Machine
 from .state import settings, state
+from .waiting import eventually
+
+POD = ("k8snetlab", "get", "pod")
 
 SCTP = """
 {apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: sctp}, spec: {nodes: 2, dns: {enabled: false}}}
@@ -140,3 +143,39 @@ def test_make_lab_is_one_command(node1: Machine) -> None:
         assert "lab business-manager is up" in said and "answered" in said
     finally:
         node1.run("make", "-C", "/opt/k8snetlab", "down")
+
+
+LIMITS = """
+{apiVersion: k8snetlab/v1alpha1, kind: Lab, metadata: {name: limits}, spec: {nodes: 1, dns: {enabled: false}}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: hog}
+spec:
+  restartPolicy: Never
+  containers:
+  - name: c
+    command: [python3, -c, "import time; x = bytearray(100 << 20); time.sleep(1000)"]
+    resources: {limits: {memory: 32Mi, cpu: 500m}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: runs}
+spec: {terminationGracePeriodSeconds: 0, containers: [{name: c, command: [sleep, infinity]}]}
+"""
+
+
+def test_limits_are_held_by_control_groups_of_version_2(node1: Machine) -> None:
+    assert node1.run("stat", "-fc", "%T", "/sys/fs/cgroup").strip() == "cgroup2fs"
+    node1.run("sh", "-c", f"cat > /tmp/limits.yaml <<'END'\n{LIMITS}\nEND")
+    node1.attempt("k8snetlab", "up", "/tmp/limits.yaml")  # which may say that it does not run
+    try:
+        eventually(lambda: node1.json(*POD, "hog", "-o", "json")["status"]["phase"] == "Failed")
+        (status,) = node1.json(*POD, "hog", "-o", "json")["status"]["containerStatuses"]
+        ended = status["state"]["terminated"]
+        assert (ended["reason"], ended["exitCode"]) == ("OOMKilled", 137)
+        bounds = node1.run("sh", "-c", "find /sys/fs/cgroup -path '*k8snetlab*' -name pids.max | xargs cat")
+        assert "2048" in bounds.split()
+        assert "LimitNotEnforced" not in node1.run("k8snetlab", "get", "events")
+    finally:
+        node1.run("k8snetlab", "down")
