@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 
 from k8snetlab.api import leases
@@ -14,7 +13,7 @@ from k8snetlab.errors import ConflictError, K8sNetLabError, NotFoundError
 from k8snetlab.peers import parts
 from k8snetlab.store.informer import FENCE
 from k8snetlab.store.open import open_store
-from k8snetlab.store.protocol import Store
+from k8snetlab.store.protocol import Delete, Store
 
 PURGE = 10.0
 """Seconds that `down` gives an etcd to forget the lab."""
@@ -69,8 +68,9 @@ async def _forget(lab: str, spec: StoreSpec) -> None:
             own = BY_TYPE[Lab].key("", lab)
             if own not in keys:
                 raise NotFoundError(f"no lab {lab} in this store")
-            for key in sorted(keys, key=lambda key: key == own):
-                with contextlib.suppress(NotFoundError):
-                    await store.delete(key)
+            in_order = sorted(dict.fromkeys(keys), key=lambda key: key == own)
+            for refused in await store.write_many([Delete(key) for key in in_order]):
+                if isinstance(refused, K8sNetLabError) and not isinstance(refused, NotFoundError):
+                    raise refused
     finally:
         await store.close()
