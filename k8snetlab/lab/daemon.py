@@ -198,8 +198,8 @@ class Daemon:
             "start of the name server": partial(standins.begin, cluster, kubelet),
             "neighbour tables": self._overflows.watch,
             "announcements": Announcements(cluster, self._paths.addons, lambda: leases.leader).follow,
-            "ingress-nginx": doors.ingresses.run,
-            "nginx of Gateways": doors.gateways.run,
+            "ingress-nginx": doors.ingresses.turns.run,
+            "nginx of Gateways": doors.gateways.turns.run,
         }
         if remote and machine:
             tasks["end of the lab"] = partial(leave_when_ended, self._lab, cluster, machine)

@@ -30,8 +30,8 @@ class Doors:
 
     def look(self) -> None:
         """A pod has begun, or has ended."""
-        self.ingresses.look()
-        self.gateways.look()
+        self.ingresses.turns.look()
+        self.gateways.turns.look()
 
     def behind(self, snapshot: Snapshot) -> list[str]:
         """Which nginx does not serve by this snapshot's objects yet, a few words each."""

@@ -6,7 +6,6 @@ Deployments, Services and statuses are the controllers' work (`controllers/gatew
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -23,7 +22,6 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.routes import BY_KIND, ROUTES
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.errors import K8sNetLabError
 from k8snetlab.gateways import names, telling
 from k8snetlab.render.gateway import collect, conf
 from k8snetlab.render.gateway.model import Site
@@ -31,11 +29,10 @@ from k8snetlab.render.ingress import conf as shared
 from k8snetlab.render.ingress.model import Origin
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.taking import SILENT, Taking
+from k8snetlab.running.turns import AGAIN, Turns, marks, same
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
-AGAIN = 2.0
-"""Seconds before what has failed is tried again, though nothing has changed."""
 _KINDS: tuple[type[Object], ...] = (
     *(Lab, GatewayClass, Gateway, *ROUTES, ReferenceGrant),
     *(Service, EndpointSlice, Secret, Namespace),
@@ -71,7 +68,7 @@ class Gateways:
         self._marks: tuple[object, ...] = ()
         self._revision = -1
         """Of the objects that the last turn was for."""
-        self._wake = asyncio.Event()
+        self.turns = Turns("Gateways", cluster, (*_KINDS, Pod, Node), self._turn)
         self._module: str | None = None
         """The file of nginx' stream module, "" where it is built in, None where there is none."""
         self._lacking: tuple[str, ...] = ()
@@ -104,7 +101,7 @@ class Gateways:
         running = self._running(snapshot)
         if not running:
             return []
-        if not (self._revision >= snapshot.revision or _same(self._marks, _marks(snapshot))):
+        if not (self._revision >= snapshot.revision or same(self._marks, marks(snapshot, _KINDS))):
             return ["gateways: their configuration is being written"]
         found = []
         for key, pods in running.items():
@@ -144,36 +141,6 @@ class Gateways:
 
     # --- the work ---
 
-    def look(self) -> None:
-        """A pod has begun, or has ended."""
-        self._wake.set()
-
-    async def run(self) -> None:
-        """For as long as the lab lives."""
-        following = asyncio.create_task(self._follow(), name="objects of Gateways")
-        try:
-            while not following.done():
-                self._wake.clear()
-                wait: float | None = AGAIN
-                try:
-                    wait = await self._turn(self._cluster.snapshot)
-                except (OSError, K8sNetLabError):
-                    log.exception("gateways")
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
-            following.result()
-        finally:
-            following.cancel()
-
-    async def _follow(self) -> None:
-        seen: tuple[object, ...] = ()
-        async for snapshot in self._cluster.changes():
-            marks = (*_marks(snapshot), snapshot.all(Pod), snapshot.all(Node))
-            if not _same(marks, seen):
-                seen = marks
-                self._wake.set()
-
     async def _turn(self, snapshot: Snapshot) -> float | None:
         """Seconds after which to look again, None for only when there is news."""
         running = self._running(snapshot)
@@ -182,11 +149,11 @@ class Gateways:
             return None
         module = await asyncio.to_thread(nginx.stream_module)
         snapshot = await self._said_what_lacks(running, module is None)
-        marks, lacking = _marks(snapshot), names.lacking(snapshot)
+        now, lacking = marks(snapshot, _KINDS), names.lacking(snapshot)
         self._taking.forget(pod.metadata.uid for pod in snapshot.all(Pod).values())
         if snapshot.all(Secret) is not self._secrets:
             self._secrets, self._refused = snapshot.all(Secret), {}
-        new = not _same(marks, self._marks) or (module, lacking) != (self._module, self._lacking)
+        new = not same(now, self._marks) or (module, lacking) != (self._module, self._lacking)
         own = names.own(snapshot)
         running = {key: pods for key, pods in running.items() if key in own}
         self.written = {key: one for key, one in self.written.items() if key in running}
@@ -195,7 +162,7 @@ class Gateways:
             if new or key not in self.written:
                 self.written[key] = await asyncio.to_thread(self.wanted, own[key], snapshot)
             troubled = await self._bring(own[key], pods, snapshot) or troubled
-        self._marks, self._revision = marks, snapshot.revision
+        self._marks, self._revision = now, snapshot.revision
         self._module, self._lacking = module, lacking
         self._taking.taken = {**self._taking.taken}
         return AGAIN if troubled or module is None else None
@@ -244,11 +211,3 @@ def _written(site: Site, module: str | None) -> Written:
     number = shared.checksum(out.text, files.items())
     files[shared.FILE] = shared.with_checksum(out.text, number)
     return Written(site, tuple(out.origins), files, number)
-
-
-def _marks(snapshot: Snapshot) -> tuple[object, ...]:
-    return tuple(snapshot.all(kind) for kind in _KINDS)
-
-
-def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))

@@ -7,7 +7,6 @@ nginx.conf, which is tried and then taken up by a reload. Workers of before answ
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import shutil
 from collections.abc import Collection, Iterable, Iterator
@@ -24,18 +23,16 @@ from k8snetlab.api.selection import alb_ingresses
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.unserved import NO_DOOR
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.errors import K8sNetLabError
 from k8snetlab.render.ingress import addon, collect, conf, status
 from k8snetlab.render.ingress.model import REJECTED, Problem, Refused
 from k8snetlab.running import fake_certificate
 from k8snetlab.running.ingress_refusals import Refusals, Written
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.taking import SILENT, Taking
+from k8snetlab.running.turns import AGAIN, Turns, marks, same
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
-AGAIN = 2.0
-"""Seconds before what has failed is tried again, though nothing has changed."""
 BATCH = 200
 """Statuses written in one go; others are answered in between."""
 TRIES = 50
@@ -54,7 +51,7 @@ class Ingresses:
         self._revision = -1
         """Of the objects that the last turn was for."""
         self._told: frozenset[object] = frozenset()
-        self._wake = asyncio.Event()
+        self.turns = Turns("Ingresses", cluster, (*_KINDS, Pod), self._turn)
         self.written: Written | None = None
 
     # --- before a pod runs ---
@@ -85,7 +82,8 @@ class Ingresses:
         pods = self._own(snapshot)
         if not pods:
             return []
-        if self.written is None or not (self._revision >= snapshot.revision or _same(self._marks, _marks(snapshot))):
+        known = self._revision >= snapshot.revision or same(self._marks, marks(snapshot, _KINDS))
+        if self.written is None or not known:
             return ["ingress-nginx: its configuration is being written"]
         return [f"pod {pod.namespace}/{pod.name}: nginx has not taken up its configuration" for pod in self._late(pods)]
 
@@ -137,36 +135,6 @@ class Ingresses:
 
     # --- the work ---
 
-    def look(self) -> None:
-        """A pod has begun, or has ended."""
-        self._wake.set()
-
-    async def run(self) -> None:
-        """For as long as the lab lives."""
-        following = asyncio.create_task(self._follow(), name="objects of Ingresses")
-        try:
-            while not following.done():
-                self._wake.clear()
-                wait: float | None = AGAIN
-                try:
-                    wait = await self._turn(self._cluster.snapshot)
-                except (OSError, K8sNetLabError):
-                    log.exception("ingress-nginx")
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(wait):
-                        await self._wake.wait()
-            following.result()
-        finally:
-            following.cancel()
-
-    async def _follow(self) -> None:
-        seen: tuple[object, ...] = ()
-        async for snapshot in self._cluster.changes():
-            marks = (*_marks(snapshot), snapshot.all(Pod))
-            if not _same(marks, seen):
-                seen = marks
-                self._wake.set()
-
     async def _turn(self, snapshot: Snapshot) -> float | None:
         """Seconds after which to look again, None for only when there is news."""
         pods = self._own(snapshot)
@@ -174,12 +142,12 @@ class Ingresses:
         if not pods:
             self.written, self._marks, self._revision = None, (), -1
             return None
-        marks = _marks(snapshot)
-        if self.written is None or not _same(marks, self._marks):
+        now = marks(snapshot, _KINDS)
+        if self.written is None or not same(now, self._marks):
             self._refusals.pardon(snapshot)
             self.written = await asyncio.to_thread(self.wanted, snapshot)
         problems = await self._bring(pods, snapshot)
-        self._marks, self._revision = marks, snapshot.revision
+        self._marks, self._revision = now, snapshot.revision
         self._taking.taken = {**self._taking.taken}
         await self._report(snapshot, pods)
         return AGAIN if problems or list(self._late(pods)) else None
@@ -264,11 +232,3 @@ async def _tell_status(cluster: Cluster, snapshot: Snapshot, controllers: list[P
     for start in range(0, len(stale), BATCH):
         batch = stale[start : start + BATCH]
         await cluster.edit_many([(one, lambda held: status.told(held, wanted)) for one in batch])
-
-
-def _marks(snapshot: Snapshot) -> tuple[object, ...]:
-    return tuple(snapshot.all(kind) for kind in _KINDS)
-
-
-def _same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
-    return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
