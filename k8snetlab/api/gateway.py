@@ -292,15 +292,13 @@ class HTTPRouteFilter(Value):
     extensionRef: ExtensionReference | None = None
 
 
-class HTTPBackendRef(Value, kw_only=True):
-    """Of the requests of a rule, `weight` of the sum of all its weights."""
+class BackendRef(RouteBackendReference, kw_only=True):
+    """Of the requests or connections of a rule, `weight` of the sum of all its weights."""
 
-    group: str = always("")
-    kind: str = always("Service")
-    name: str
-    namespace: str | None = None
-    port: int | None = None
     weight: int = always(1)
+
+
+class HTTPBackendRef(BackendRef, kw_only=True):
     filters: tuple[HTTPRouteFilter, ...] = ()
 
 

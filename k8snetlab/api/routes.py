@@ -8,20 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from k8snetlab.api.gateway import GROUP, HTTPBackendRef, HTTPRoute, HTTPRouteRule, RouteParentReference, RouteStatus
-from k8snetlab.api.meta import Object, Value, always
+from k8snetlab.api.gateway import GROUP, BackendRef, HTTPRoute, HTTPRouteRule, RouteParentReference, RouteStatus
+from k8snetlab.api.meta import Object, Value
 from k8snetlab.api.words import Path
-
-
-class BackendRef(Value, kw_only=True):
-    """Of the connections of a rule, `weight` of the sum of all its weights."""
-
-    group: str = always("")
-    kind: str = always("Service")
-    name: str
-    namespace: str | None = None
-    port: int | None = None
-    weight: int = always(1)
 
 
 class TLSRouteRule(Value, kw_only=True):
@@ -71,7 +60,6 @@ class TCPRoute(Object, kw_only=True):
 
 StreamRoute = TLSRoute | TCPRoute
 Route = HTTPRoute | TLSRoute | TCPRoute
-Backend = HTTPBackendRef | BackendRef
 ROUTES: tuple[type[Route], ...] = (HTTPRoute, TLSRoute, TCPRoute)
 KINDS = tuple(one.KIND for one in ROUTES)
 BY_KIND: dict[str, type[Route]] = {one.KIND: one for one in ROUTES}
@@ -82,10 +70,10 @@ def hostnames(route: Route) -> tuple[str, ...]:
     return () if isinstance(route, TCPRoute) else route.spec.hostnames
 
 
-def backends(route: Route) -> Iterator[tuple[Path, Backend]]:
+def backends(route: Route) -> Iterator[tuple[Path, BackendRef]]:
     """Where its rules lead, each with its place."""
     rules: tuple[HTTPRouteRule | TLSRouteRule | TCPRouteRule, ...] = route.spec.rules
     for number, rule in enumerate(rules):
-        led: tuple[Backend, ...] = rule.backendRefs
+        led: tuple[BackendRef, ...] = rule.backendRefs
         for place, backend in enumerate(led):
             yield ("spec", "rules", number, "backendRefs", place), backend

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.gateway import (
+    BackendRef,
     Gateway,
     GatewayClass,
     HTTPBackendRef,
@@ -31,7 +32,7 @@ from k8snetlab.api.gateway import (
 )
 from k8snetlab.api.meta import LabelSelector, Object, Value
 from k8snetlab.api.problems import Report, labels
-from k8snetlab.api.routes import Backend, StreamRoute, backends, hostnames
+from k8snetlab.api.routes import StreamRoute, backends, hostnames
 from k8snetlab.api.rules import invalid, label_selector
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.words import Path, show
@@ -376,7 +377,7 @@ def _backend(backend: HTTPBackendRef, path: Path) -> Wrong:
     yield from _filters(backend.filters, (*path, "filters"))
 
 
-def _port(backend: Backend, path: Path) -> Wrong:
+def _port(backend: BackendRef, path: Path) -> Wrong:
     if is_service(backend) and backend.port is None:
         yield path, _refused("Must have port for Service reference")
 

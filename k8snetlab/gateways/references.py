@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from k8snetlab.api.config import Secret
 from k8snetlab.api.core import Service
-from k8snetlab.api.gateway import GROUP, HTTPRoute, ReferenceGrant, SecretObjectReference, is_service
-from k8snetlab.api.routes import Backend, Route
+from k8snetlab.api.gateway import GROUP, BackendRef, HTTPRoute, ReferenceGrant, SecretObjectReference, is_service
+from k8snetlab.api.routes import Route
 from k8snetlab.api.snapshot import Key, Snapshot
 
 UNSERVED_PROTOCOLS = ("kubernetes.io/h2c", "kubernetes.io/wss")
@@ -43,7 +43,7 @@ def is_granted(snapshot: Snapshot, who: tuple[str, str], what: tuple[str, str, K
     return False
 
 
-def backend_trouble(snapshot: Snapshot, route: Route, backend: Backend) -> Trouble | None:
+def backend_trouble(snapshot: Snapshot, route: Route, backend: BackendRef) -> Trouble | None:
     """Why a backend's share of the requests is answered with 500, and its share of the connections is closed."""
     if not is_service(backend):
         kind = f"{backend.group}/{backend.kind}" if backend.group else backend.kind

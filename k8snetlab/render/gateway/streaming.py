@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from k8snetlab.api.routes import Backend, Route
+from k8snetlab.api.gateway import BackendRef
+from k8snetlab.api.routes import Route
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.gateways import attaching
 from k8snetlab.gateways.attaching import ANY, Attachment, Doors, hosts_of, is_host, nearest
@@ -65,7 +66,9 @@ def _origin(doors: Doors, state: ListenerState) -> Origin:
     return Origin(doors.gateway.KIND, doors.gateway.key, ("spec", "listeners", number))
 
 
-def shares(snapshot: Snapshot, route: Route, led: Iterable[Backend], upstreams: dict[str, Upstream]) -> Iterator[Share]:
+def shares(
+    snapshot: Snapshot, route: Route, led: Iterable[BackendRef], upstreams: dict[str, Upstream]
+) -> Iterator[Share]:
     """Of a rule's backends; the upstreams that are new are put to the others."""
     for backend in led:
         if backend.weight == 0:
