@@ -6,12 +6,12 @@ has claimed; its address and that of its tunnel are in the annotations that Cali
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from msgspec.structs import replace
 
 from k8snetlab.api.addressing import split
+from k8snetlab.api.calico_selector import parse
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import IPPool, Lab, Tunnel
 from k8snetlab.api.meta import Labels
@@ -106,38 +106,7 @@ def kept(annotations: Mapping[str, str]) -> dict[str, str]:
 
 # --- nodeSelector ---------------------------------------------------------------------------------------------------
 
-_KEY = r"[A-Za-z0-9][A-Za-z0-9./_-]*"
-_TEXT = r"\"[^\"]*\"|'[^']*'"
-_TERMS = (
-    (re.compile(r"all\(\)"), "all"),
-    (re.compile(rf"has\(\s*(?P<key>{_KEY})\s*\)"), "has"),
-    (re.compile(rf"!\s*has\(\s*(?P<key>{_KEY})\s*\)"), "hasn't"),
-    (re.compile(rf"(?P<key>{_KEY})\s*==\s*(?P<value>{_TEXT})"), "is"),
-    (re.compile(rf"(?P<key>{_KEY})\s*!=\s*(?P<value>{_TEXT})"), "isn't"),
-)
-
 
 def selects(selector: str, labels: Labels) -> bool:
-    """Whether Calico's selector does, made of terms that && joins: all(), has(KEY), !has(KEY), KEY == 'VALUE' and
-    KEY != 'VALUE'. Raises ValueError for any other."""
-    held = [_holds(term.strip(), labels) for term in selector.split("&&")]  # each is to be read
-    return all(held)
-
-
-def _holds(term: str, labels: Labels) -> bool:
-    for pattern, kind in _TERMS:
-        if found := pattern.fullmatch(term):
-            named = found.groupdict()
-            held, value = labels.get(named.get("key", "")), named.get("value", "''")[1:-1]
-            says = {
-                "all": True,
-                "has": held is not None,
-                "hasn't": held is None,
-                "is": held == value,
-                "isn't": held != value,
-            }
-            return says[kind]
-    raise ValueError(
-        f"{term!r} is no selector that is understood here; all(), has(key), !has(key), key == 'value' "
-        "and key != 'value' are, joined by &&"
-    )
+    """Whether one of Calico's selectors does. Raises ValueError where it cannot be read."""
+    return parse(selector).matches(labels)
