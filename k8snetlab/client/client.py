@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
-import socket
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +12,7 @@ import msgspec
 
 from k8snetlab import errors
 from k8snetlab.client.decoders import decoder
+from k8snetlab.client.wire import CutError, Exchange, WireError
 from k8snetlab.messages.errors import BrokenOff, Status, error_of
 from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.messages.verb import ERROR, SERVER, Call, Conversation, Stream, Verb
@@ -65,7 +63,7 @@ class Client:
 
     def watch(self, kind: str, namespace: str | None = None) -> Iterator[Json]:
         """Events {"type": "ADDED"|"MODIFIED"|"DELETED", "object": …}, for ever."""
-        return self._values(Json, *self._request("GET", self._path(kind, namespace) + "?watch=1", b""))
+        return self._values(Json, self._request("GET", self._path(kind, namespace) + "?watch=1"))
 
     def create(self, kind: str, obj: Json, namespace: str = "default") -> Json:
         return self._json("POST", self._path(kind, namespace), {**_head(kind), **obj})
@@ -75,7 +73,7 @@ class Client:
         DaemonError where not even a bookmark comes for `silence` seconds."""
         query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
         query += f"&fieldSelector=metadata.name={quote(name)}" if name else ""
-        return self._values(Json, *self._request("GET", f"{self._path(kind, namespace)}?{query}", b"", silence))
+        return self._values(Json, self._request("GET", f"{self._path(kind, namespace)}?{query}", b"", silence))
 
     def delete_object(self, kind: str, name: str, namespace: str = "default", force: bool = False) -> Json:
         query = "?gracePeriodSeconds=0" if force else ""
@@ -89,21 +87,14 @@ class Client:
 
     def call(self, verb: Call[Q, A], question: Q, silence: float | None = None) -> A:
         """What the daemon answers; it may take `silence` seconds for it, by default the verb's own."""
-        connection, response = self._ask(verb, question, silence)
-        try:
-            data = response.read()
-        except (http.client.HTTPException, OSError) as error:
-            raise self._lost(error) from error
-        finally:
-            connection.close()
-        answer: A = self._read(data, decoder(verb.answer))
+        answer: A = self._read(self._whole(self._ask(verb, question, silence)), decoder(verb.answer))
         return answer
 
     def stream(self, verb: Stream[Q, A], question: Q, silence: float | None = None) -> Iterator[A]:
         """The values as they come, the last of them `verb.last`, where there is such a one; nothing may come for
         `silence` seconds, by default the verb's own."""
         event: Any = None
-        for event in self._values(verb.answer, *self._ask(verb, question, silence)):
+        for event in self._values(verb.answer, self._ask(verb, question, silence)):
             yield event
         if verb.last and not isinstance(event, verb.last):
             raise self._broken_off()
@@ -114,17 +105,15 @@ class Client:
             target = verb.target(question)
         except UnicodeEncodeError as error:
             raise _no_text(error) from None
-        connection = _UnixConnection(self._socket)
+        exchange = self._connected(None)
         try:
-            connection.putrequest(verb.method, target)
-            connection.putheader("Transfer-Encoding", "chunked")
-            connection.endheaders()
-            threading.Thread(target=_send_chunks, args=(connection.sock, body), daemon=True).start()
-            response = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
+            exchange.begin(verb.method, target)
+            threading.Thread(target=exchange.send, args=[body], daemon=True).start()
+            self._accepted(exchange)
+        except (OSError, WireError) as error:
+            exchange.close()
             raise self._lost(error) from error
-        yield from self._values(verb.answer, connection, self._accepted(connection, response))
+        yield from self._values(verb.answer, exchange)
 
     # --- transport ---
 
@@ -145,9 +134,7 @@ class Client:
         path += f"/{resource.plural}"
         return path + (f"/{quote(name, safe='')}" if name else "")
 
-    def _ask(
-        self, verb: Verb[Q], question: Q, silence: float | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def _ask(self, verb: Verb[Q], question: Q, silence: float | None) -> Exchange:
         silence = verb.silence if silence is None else silence
         try:
             target, body = verb.target(question), verb.body(question)
@@ -165,57 +152,62 @@ class Client:
             ) from error
 
     def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        connection, response = self._request(method, path, _encoded(body), ANSWER)
-        try:
-            answer: Json = json.loads(response.read())
-        except (http.client.HTTPException, OSError) as error:
-            raise self._lost(error) from error
-        finally:
-            connection.close()
+        answer: Json = json.loads(self._whole(self._request(method, path, _encoded(body), ANSWER)))
         return answer
 
-    def _values(
-        self, type_: Any, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> Iterator[Any]:
+    def _whole(self, exchange: Exchange) -> bytes:
+        try:
+            return exchange.read()
+        except CutError:
+            raise self._broken_off() from None
+        except (OSError, WireError) as error:
+            raise self._lost(error) from error
+        finally:
+            exchange.close()
+
+    def _values(self, type_: Any, exchange: Exchange) -> Iterator[Any]:
         """What stands in JSON lines, each of the type. Raises DaemonError where the daemon ended before its answer."""
         values = decoder(type_)
         try:
-            while (line := response.readline()).endswith(b"\n"):
+            for line in exchange.lines():
                 if line.startswith(ERROR):
                     raise error_of(decoder(BrokenOff).decode(line).status)
                 yield self._read(line, values)
-            if line or (response.chunked and response.chunk_left is not None):
-                raise self._broken_off()
-        except (http.client.HTTPException, ConnectionError, TimeoutError) as error:
+        except CutError:
+            raise self._broken_off() from None
+        except (WireError, ConnectionError, TimeoutError) as error:
             raise self._lost(error) from error
         finally:
-            connection.close()
+            exchange.close()
 
-    def _request(
-        self, method: str, path: str, body: bytes | None, silence: float | None = None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        connection = _UnixConnection(self._socket, silence)
+    def _request(self, method: str, path: str, body: bytes = b"", silence: float | None = None) -> Exchange:
+        """One whose answer has begun, and is no error."""
+        exchange = self._connected(silence)
         try:
-            connection.request(method, path, body or None)
-            response = connection.getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            connection.close()
+            exchange.ask(method, path, body)
+            self._accepted(exchange)
+        except (OSError, WireError) as error:
+            exchange.close()
             raise self._lost(error) from error
-        return connection, self._accepted(connection, response)
+        return exchange
 
-    def _accepted(
-        self, connection: http.client.HTTPConnection, response: http.client.HTTPResponse
-    ) -> http.client.HTTPResponse:
-        """The response; raises the error that it means."""
-        self.server = response.getheader("Server", self.server)  # uvicorn's own refusals have none
-        if response.status < 400:
-            return response
-        data = response.read()
-        connection.close()
+    def _connected(self, silence: float | None) -> Exchange:
+        try:
+            return Exchange(self._socket, silence)
+        except OSError as error:
+            raise self._lost(error) from error
+
+    def _accepted(self, exchange: Exchange) -> None:
+        """Waits for the answer's head; raises the error that it means."""
+        status, headers = exchange.begun()
+        self.server = headers.get("server", self.server)  # uvicorn's own refusals have none
+        if status < 400:
+            return
+        data = self._whole(exchange)
         try:
             error = error_of(decoder(Status).decode(data))
         except (msgspec.MsgspecError, UnicodeDecodeError):
-            error = errors.DaemonError(data.decode(errors="replace") or response.reason)
+            error = errors.DaemonError(data.decode(errors="replace") or f"HTTP status {status}")
         if self.of_another_version:
             error.hint = "; ".join(filter(None, (error.hint, self._replacing)))
         raise error
@@ -258,24 +250,5 @@ def _encoded(body: Json | None) -> bytes:
     return b"" if body is None else json.dumps(body).encode()
 
 
-def _send_chunks(sock: socket.socket, body: Iterable[bytes]) -> None:
-    """A request's body in chunks (RFC 9112, 7.1)."""
-    with contextlib.suppress(OSError):
-        for data in body:
-            sock.sendall(b"%x\r\n%s\r\n" % (len(data), data))
-        sock.sendall(b"0\r\n\r\n")
-
-
 def _no_text(error: UnicodeEncodeError) -> errors.InputError:
     return errors.InputError(f"{error.object!r:.200} is no text", "names are UTF-8")
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str, silence: float | None = None) -> None:
-        super().__init__("localhost", timeout=silence)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self._path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import logging
 import threading
 import time
@@ -80,7 +79,7 @@ class Watching:
             try:
                 self._watch(wanted)
                 why = "the watch has ended"
-            except (K8sNetLabError, OSError, http.client.HTTPException, msgspec.MsgspecError) as error:
+            except (K8sNetLabError, OSError, msgspec.MsgspecError) as error:
                 why = str(error)
             tries = 0 if time.monotonic() - began > LONG else tries + 1
             log.warning("%s: %s; asking again", wanted.kind.KIND, why)

@@ -64,7 +64,7 @@ def test_help_imports_nothing_heavy() -> None:
     [
         (
             "cli.views, k8snetlab.cli.columns, k8snetlab.client.client, k8snetlab.api.scheme",
-            ("yaml", "hashlib", "asyncio"),
+            ("yaml", "hashlib", "asyncio", "http", "email", "ssl"),
         ),
         ("lab.render, k8snetlab.api.load", ("asyncio", "ssl", "logging")),
         ("lab.up, k8snetlab.api.load", ("asyncio", "logging", "k8snetlab.kernel.read", "k8snetlab.lab.down")),
