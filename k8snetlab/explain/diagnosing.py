@@ -46,6 +46,7 @@ from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, hanging, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain import balanced, browsing, daemons, drift, listening, matrix
+from k8snetlab.explain.astray import Connections
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
 from k8snetlab.explain.drift import Tell
@@ -338,8 +339,10 @@ class _Look:
         states = drift.wanted(snapshot, kernel)
         unread = drift.vouched(states, kernel, {} if whole else self.desired.untouched, self.turn)
         self.passed_by += sampling.of_namespaces(len(unread), sum(kernel.wheres[name].kind == "pod" for name in states))
-        yield from drift.of_namespaces(states, kernel, self.tell, unread)
-        yield from drift.of_rules(snapshot, kernel, self.tell)
+        with Connections() as connections:
+            ruled = [*drift.of_rules(snapshot, kernel, self.tell, connections)]
+            yield from drift.of_namespaces(states, kernel, self.tell, unread)
+            yield from (*ruled, *connections.astray())
 
     def _connections(self, kernel: Kernels) -> Iterator[connections.Table]:
         """conntrack's tables of this machine's nodes and of the router."""

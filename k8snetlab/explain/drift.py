@@ -1,4 +1,4 @@
-"""What the lab's namespaces on this machine hold, set against what is desired: links to routes, rules, connections.
+"""What the lab's namespaces on this machine hold, set against what is desired: links to routes, and rules.
 
 Blocking; reads the kernel as it is now.
 """
@@ -14,7 +14,6 @@ from msgspec.structs import replace
 from k8snetlab.api.selection import is_proxied_by_guest
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import end
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
@@ -24,12 +23,13 @@ from k8snetlab.diagnose.guests import no_rules
 from k8snetlab.diagnose.links import Names
 from k8snetlab.diagnose.sets import sets
 from k8snetlab.errors import KernelError, NotFoundError
+from k8snetlab.explain.astray import Connections
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.iptables.patch import CommandLine, same_rules
-from k8snetlab.kernel import conntrack, iptables
+from k8snetlab.kernel import iptables
 from k8snetlab.kernel.read import read
 from k8snetlab.render import underlay
-from k8snetlab.render.proxy import ProxyRules, Shared, stale_udp
+from k8snetlab.render.proxy import ProxyRules, Shared
 from k8snetlab.trace.owners import Owners
 
 RULE_KINDS = ("table", "hook", "endpoint", "chain", "rule", "set", "policy", "variant")
@@ -117,8 +117,8 @@ def tidy(kernel: Kernels, found: Iterable[Finding]) -> bool:
     return not any(view.beside or any(unmanaged.unmanaged_rules(view)) for view in views)
 
 
-def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Finding]:
-    """kube-proxy's and flannel's rules, policies, the other variant, and UDP connections to what has gone."""
+def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell, connections: Connections) -> Iterator[Finding]:
+    """kube-proxy's and flannel's rules, policies, the other variant. `connections` asks for those of UDP."""
     shared, nodes, alike = Shared(), kernel.nodes, functools.cache(same_rules)
     last: dict[Family, ProxyRules] = {}  # its Services' rules are shared with the next node's as long as it is there
     for number, node in enumerate(nodes):
@@ -141,7 +141,7 @@ def of_rules(snapshot: Snapshot, kernel: Kernels, tell: Tell) -> Iterator[Findin
                 dropping = [key for key, policy in view.policies.items() if policy == "DROP"]
                 yield from (unmanaged.of_policy(key, where, command) for key in dropping)
                 if not guests:
-                    yield from _connections(where, kernel.own_name(where.netns), proxy, view)
+                    connections.ask(where, kernel.own_name(where.netns), proxy, view)
         with contextlib.suppress(NotFoundError):
             if iptables.mixed(kernel.own_name(where.netns)):
                 yield unmanaged.mixed(where, kernel.variant)
@@ -185,29 +185,3 @@ def _gone(where: Where) -> Finding:
         mend=f"k8snetlab resume {where.node}" if where.node != names.ROUTER else "",
         netns=where.netns,
     )
-
-
-def _connections(where: Where, netns: str, proxy: ProxyRules, view: View) -> Iterator[Finding]:
-    """UDP connections that lead to endpoints which are none any more: they live as long as the client goes on."""
-    serving = stale_udp(replace(proxy, services={}), proxy)
-    for connection in conntrack.udp(netns, proxy.settings.family) if serving else ():
-        address, port = connection.destination
-        if not conntrack.stale(connection, serving) or not ((address, port) in serving or view.owns(address)):
-            continue
-        asked = end(address, port)
-        tool = f"ip netns exec {where.netns} conntrack"
-        match = f"-p udp --orig-dst {address} --orig-port-dst {port}"
-        six = " -f ipv6" if proxy.settings.family == "ipv6" else ""
-        yield Finding(
-            kind="conntrack",
-            fault="stale",
-            node=where.node,
-            object=f"udp {asked} -> {connection.answers}",
-            message=f"{where.place}: conntrack still leads UDP from a client of {asked} to {connection.answers}, "
-            "which is no endpoint (any more)",
-            consequence="datagrams of that client are lost for as long as it goes on sending from the same port",
-            show=f"{tool} -L{six} {match}",
-            mend=f"{tool} -D{six} {match}",
-            owner=Owners(proxy.snapshot).of_address(address),
-            netns=where.netns,
-        )

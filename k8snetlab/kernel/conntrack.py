@@ -27,16 +27,9 @@ _DESTINATION = {"ipv4": 2, "ipv6": 4}
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 
 _PROTOCOLS = {socket.IPPROTO_TCP: "TCP", socket.IPPROTO_UDP: "UDP", socket.IPPROTO_SCTP: "SCTP"}
-_FILTER, _ORIGINAL_FLAGS, _REPLY_FLAGS, _BY_PROTOCOL = 25, 1, 2, 1 << 3
+_FILTER, _ORIGINAL_FLAGS, _REPLY_FLAGS = 25, 1, 2
+_BY_PROTOCOL, _BY_DESTINATION_PORT = 1 << 3, 1 << 5
 """CTA_FILTER and what is in it (Linux 5.8; before that the kernel passes it by, and all entries are told)."""
-_UDP_ALONE = attribute(
-    _ORIGINAL, attribute(_PROTOCOL, attribute(_NUMBER, bytes([socket.IPPROTO_UDP])), nested=True), nested=True
-) + attribute(
-    _FILTER,
-    attribute(_ORIGINAL_FLAGS, struct.pack("=I", _BY_PROTOCOL)) + attribute(_REPLY_FLAGS, struct.pack("=I", 0)),
-    nested=True,
-)
-"""A table may hold hundreds of thousands of entries, of TCP most of them."""
 Destination = tuple[str, int]
 """Address and port."""
 
@@ -60,10 +53,11 @@ class Flow(NamedTuple):
     port: int
 
 
-def udp(namespace: str, family: Family) -> list[Connection]:
-    """The UDP connections that conntrack knows in a namespace. Raises NotFoundError, KernelError."""
+def udp(namespace: str, family: Family, ports: Collection[int] = ()) -> list[Connection]:
+    """The UDP connections that conntrack knows in a namespace; where `ports` are told, those that were sent to one of
+    them are among these. Raises NotFoundError, KernelError."""
     with Nfnetlink(namespace) as netfilter:
-        return list(_udp(netfilter, family))
+        return list(_udp(netfilter, family, ports))
 
 
 def forget_udp(namespace: str, family: Family, serving: Mapping[Destination, Collection[str]]) -> int:
@@ -73,7 +67,7 @@ def forget_udp(namespace: str, family: Family, serving: Mapping[Destination, Col
     A destination with the address "" is a port on any address. Raises NotFoundError, KernelError.
     """
     with Nfnetlink(namespace) as netfilter:
-        old = [c for c in _udp(netfilter, family) if stale(c, serving)]
+        old = [c for c in _udp(netfilter, family, ports_of(serving)) if stale(c, serving)]
         outcomes = [netfilter.request(_DELETE, _identity(c.entry), FAMILIES[family]) for c in old]
     return sum(outcome != errno.ENOENT for outcome in outcomes)
 
@@ -132,8 +126,13 @@ def stale(connection: Connection, serving: Mapping[Destination, Collection[str]]
     return any(ends is not None and connection.answers not in ends for ends in held)
 
 
-def _udp(netfilter: Nfnetlink, family: Family) -> Iterator[Connection]:
-    for data in netfilter.dump(_GET, FAMILIES[family], _UDP_ALONE):
+def ports_of(serving: Mapping[Destination, Collection[str]]) -> frozenset[int]:
+    """The ports of its destinations."""
+    return frozenset(port for _, port in serving)
+
+
+def _udp(netfilter: Nfnetlink, family: Family, ports: Collection[int]) -> Iterator[Connection]:
+    for data in netfilter.dump(_GET, FAMILIES[family], _wanted(ports)):
         entry = attributes(data)
         original = attributes(entry[_ORIGINAL])
         protocol = attributes(original[_PROTOCOL])
@@ -143,6 +142,18 @@ def _udp(netfilter: Nfnetlink, family: Family) -> Iterator[Connection]:
         destination = _end(_addresses(original[_IP])[_DESTINATION[family]], protocol[_DESTINATION_PORT], family)
         source = _end(_addresses(reply[_IP])[_SOURCE[family]], attributes(reply[_PROTOCOL])[_SOURCE_PORT], family)
         yield Connection(destination, _text(source), entry)
+
+
+def _wanted(ports: Collection[int]) -> bytes:
+    """What the kernel is asked for: UDP, and the port where it is but one. A table may hold hundreds of thousands of
+    entries, most of them TCP's, and of UDP those of tunnels."""
+    of, by = attribute(_NUMBER, bytes([socket.IPPROTO_UDP])), _BY_PROTOCOL
+    if len(ports) == 1:
+        of += attribute(_DESTINATION_PORT, struct.pack("!H", *ports))
+        by |= _BY_DESTINATION_PORT
+    flags = attribute(_ORIGINAL_FLAGS, struct.pack("=I", by)) + attribute(_REPLY_FLAGS, struct.pack("=I", 0))
+    said = attribute(_ORIGINAL, attribute(_PROTOCOL, of, nested=True), nested=True)
+    return said + attribute(_FILTER, flags, nested=True)
 
 
 @lru_cache(1024)

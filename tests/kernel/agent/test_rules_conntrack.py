@@ -57,7 +57,9 @@ def test_connections_are_read_with_who_answers(connected: tuple[str, Family]) ->
     assert {c.answers for c in conntrack.udp(name, family)} == {f"{host}:{port}" for port in (8001, 7002, 8003)}
 
 
-def test_the_kernel_tells_of_no_other_protocol(connected: tuple[str, Family], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernel_tells_of_no_other_protocol_and_no_other_port(
+    connected: tuple[str, Family], monkeypatch: pytest.MonkeyPatch
+) -> None:
     name, family = connected
     told: list[int] = []
     dump = Nfnetlink.dump
@@ -69,8 +71,14 @@ def test_the_kernel_tells_of_no_other_protocol(connected: tuple[str, Family], mo
 
     monkeypatch.setattr(Nfnetlink, "dump", counted)
     assert len(conntrack.udp(name, family)) == 3
-    # Linux before 5.8 tells of all
-    assert len(told) == (3 if tuple(map(int, os.uname().release.split(".")[:2])) >= (5, 8) else 4)
+    chooses = tuple(map(int, os.uname().release.split(".")[:2])) >= (5, 8)  # Linux before that tells of all
+    assert len(told) == (3 if chooses else 4)
+    told.clear()
+    assert (7003, "8003") in {(c.destination[1], c.answers[-4:]) for c in conntrack.udp(name, family, [7003])}
+    assert len(told) == (1 if chooses else 4)
+    told.clear()
+    assert {7001, 7003} <= {c.destination[1] for c in conntrack.udp(name, family, [7001, 7003])}
+    assert len(told) == (3 if chooses else 4)
 
 
 def test_only_those_that_nothing_serving_answers_are_forgotten(connected: tuple[str, Family]) -> None:
