@@ -387,6 +387,7 @@ def _on_links(spec: LabSpec, nodes: tuple[LabNode, ...]) -> LabSpec:
     nodes = tuple(node if node.address else replace(node, address=given.get(node.name, "")) for node in nodes)
     if network.mtu is None:
         overhead = VXLAN_OVERHEAD[4] if network.backend == "vxlan" else 0
+        overhead = overhead or (pools.overhead(network.ipPools) if network.calico else 0)
         network = replace(network, mtu=max(underlay.mtu - overhead, 576))
     return replace(spec, nodes=nodes, underlay=underlay, network=network)
 

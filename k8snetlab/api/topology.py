@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, ip_network
 from typing import NamedTuple
 
 from k8snetlab.api.lab import Lab, LabSpec, Underlay, UnderlayLink
+from k8snetlab.dataplane.families import network, pick
 from k8snetlab.dataplane.names import ETH0, ROUTER
 
 
@@ -82,6 +83,13 @@ def beside(lab: Lab, end: End) -> Iterator[End]:
 def shares_link(underlay: Underlay, one: str, other: str) -> bool:
     """Whether two nodes stand on the same link."""
     return link_of(underlay, one) is link_of(underlay, other)
+
+
+def network_of(underlay: Underlay, node: str) -> str:
+    """The IPv4 network that a node's address is of: its link's, or that of all nodes; "" where there is none."""
+    link = link_of(underlay, node)
+    cidr = link.cidr if link else pick(underlay.cidr, "ipv4")
+    return str(network(cidr)) if cidr else ""
 
 
 def addressed(spec: LabSpec, name: str) -> IPv4Network | None:

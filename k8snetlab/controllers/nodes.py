@@ -10,7 +10,7 @@ from ipaddress import ip_address
 
 from msgspec.structs import replace
 
-from k8snetlab.api import pools
+from k8snetlab.api import pools, topology
 from k8snetlab.api.addressing import IPNetwork, free_subnet, parse_networks, split
 from k8snetlab.api.core import Node, NodeAddress, Taint
 from k8snetlab.api.defaults import expanded_nodes
@@ -159,7 +159,7 @@ def _annotations(lab: Lab, entry: LabNode, subnets: list[IPNetwork], node: Node)
     if not lab.spec.network.calico:
         return {**pools.kept(before), **_flannel(lab, entry, subnets, node)}
     own = {key: value for key, value in before.items() if not key.startswith(FLANNEL)}
-    if (address := pick(entry.address, "ipv4")) and (link := pick(lab.spec.underlay.cidr, "ipv4")):
+    if (address := pick(entry.address, "ipv4")) and (link := topology.network_of(lab.spec.underlay, entry.name)):
         own[pools.IPV4_ADDRESS] = with_length(address, link)
     given = {pools.AS_NUMBER: str(entry.asNumber or ""), pools.CLUSTER_ID: entry.routeReflectorClusterID}
     own = {key: value for key, value in own.items() if key not in given}

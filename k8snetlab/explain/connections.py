@@ -97,7 +97,7 @@ def _through(world: World, source: End, node: End, at: At, door: tuple[Service, 
     own = source.node == node.node  # translated where it begins
     seen = source if own or not source.key or source.host else _end(world, source.node)
     if not own and seen.node:
-        seen = replace(seen, senders=())  # by the underlay, from node to node
+        seen = replace(seen, senders=(), beside=())  # by the underlay, from node to node
     settings = Settings.of(world.snapshot, node.node, family)
     cluster = own and not world.is_outside(
         source
@@ -193,5 +193,5 @@ def why(world: World, connection: Connection, where: Where) -> EndpointReason:
     """In words, with the lines."""
     verdict = connection.verdict(world.resolved)
     into, out = sides(world.snapshot, verdict, connection, where)
-    address = connection.seen.sender(connection.family)
+    address = connection.seen.sender(connection.family, connection.target.node)
     return EndpointReason(connection.target.name, *connection.at, address, verdict.allowed, into, out)

@@ -99,6 +99,8 @@ class Reader:
         """A route that the lab brought."""
         dst, via, dev = words.first, words.after("via"), words.after("dev")
         if self._role in ("router", "outside"):
+            if dst == "default" or what.startswith("link "):
+                return Row(line, LAB, f"{what or 'everything else'}: to {hop}, as the lab has it: by the cheapest way")
             owner = LAB if what else NOBODY
             return Row(line, owner, f"{what or dst}: to {hop}, as a load balancer or BGP would lead it")
         if self._role == "pod":

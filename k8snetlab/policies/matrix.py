@@ -101,8 +101,10 @@ class Reach:
         for number, end in enumerate(ends):
             if end.key is None or end.host:
                 self._nodes[end.node] = self._nodes.get(end.node, 0) | 1 << number
-        self._peers: dict[tuple[int, int, bool], tuple[int, int]] = {}
-        self._blocks: dict[tuple[tuple[Block, ...], int, bool], int] = {}
+        self._peers: dict[tuple[int, int, str | None], tuple[int, int]] = {}
+        self._blocks: dict[tuple[tuple[Block, ...], int, str | None], int] = {}
+        self._same = not any(end.beside for end in ends)
+        """Whether all nodes see an end's packets with the same address."""
         self._sums: dict[int, int] = {}
 
     def at(self, at: At) -> tuple[list[Judged], list[Judged]]:
@@ -138,7 +140,7 @@ class Reach:
 
     def _inward(self, rule: Rule, target: End, at: At) -> int:
         if rule.ports is None or any(_at(port, at, target) for port in rule.ports):
-            return sum(self._of(rule, target.family, inward=True))
+            return sum(self._of(rule, target.family, "" if self._same else target.node))
         return 0
 
     def _outward(self, rule: Rule, at: At) -> int:
@@ -157,9 +159,9 @@ class Reach:
                 found |= sum(named) & (self.all if rule.peers is None else pods)
         return found
 
-    def _of(self, rule: Rule, family: int, inward: bool = False) -> tuple[int, int]:
+    def _of(self, rule: Rule, family: int, inward: str | None = None) -> tuple[int, int]:
         """The ends that are peers of a rule: those that its selectors match, and the others, by their addresses.
-        `family`: of which IP version those are; 0: each end's first. `inward`: as senders."""
+        `family`: of which IP version those are; 0: each end's first. `inward`: as that node sees them as senders."""
         key = (id(rule), family, inward)
         if key not in self._peers:
             if rule.peers is None:
@@ -169,7 +171,7 @@ class Reach:
                 self._peers[key] = (pods, self._inside(rule.blocks, family, inward) & ~pods)
         return self._peers[key]
 
-    def _inside(self, blocks: tuple[Block, ...], family: int, inward: bool) -> int:
+    def _inside(self, blocks: tuple[Block, ...], family: int, inward: str | None) -> int:
         key = (blocks, family, inward)
         if key not in self._blocks:
             found = 0
@@ -181,8 +183,8 @@ class Reach:
         return self._blocks[key]
 
 
-def _address(end: End, family: int, inward: bool) -> str:
-    return end.sender(family) if inward else end.address(family)
+def _address(end: End, family: int, inward: str | None) -> str:
+    return end.address(family) if inward is None else end.sender(family, inward)
 
 
 def _sifted(

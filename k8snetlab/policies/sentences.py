@@ -223,7 +223,7 @@ def _wish(  # noqa: PLR0917 (all that the sentence names)
     action = "action: Accept, " if of_cluster else ""
     found = snapshot.all(Pod).get(peer.key) if peer.key else None
     if found is None or peer.host:
-        address = peer.sender(family) if direction == "ingress" else peer.address(family)
+        address = peer.sender(family, pod.node) if direction == "ingress" else peer.address(family)
         if not address:
             return f"{direction}: [{{{action}{ports}}}]"
         cidr = f'"{address}/{128 if ":" in address else 32}"'

@@ -33,7 +33,8 @@ class End(msgspec.Struct, frozen=True):
     """One end of a connection. A pod has a `key`; a node has none, and `node` is its own name; outside has neither.
 
     `addresses` are those at which it is reached, at most one a family (a pod may have none yet); `senders` those that
-    its own packets are seen with, where they are others: a node's come through a tunnel. `host`: a pod in its node's
+    its own packets are seen with, where they are others: a node's come through a tunnel, but for those to the nodes
+    `beside` it. `host`: a pod in its node's
     network, whose address is the node's; no selector of a policy sees it. `ports` are the numbers behind the names of
     a pod's container ports, by (protocol, name).
     """
@@ -45,6 +46,7 @@ class End(msgspec.Struct, frozen=True):
     host: bool = False
     ports: Mapping[tuple[str, str], tuple[int, ...]] = {}
     senders: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
 
     @property
     def family(self) -> int:
@@ -55,9 +57,9 @@ class End(msgspec.Struct, frozen=True):
         """Its address of IP version 4 or 6, "" where it has none."""
         return _of_family(self.addresses, family)
 
-    def sender(self, family: int) -> str:
-        """The address that its packets of IP version 4 or 6 come with, "" where it has none."""
-        return _of_family(self.senders or self.addresses, family)
+    def sender(self, family: int, node: str) -> str:
+        """The address that its packets of IP version 4 or 6 come to a node with, "" where it has none."""
+        return _of_family(self.addresses if node in self.beside else self.senders or self.addresses, family)
 
 
 def _of_family(addresses: tuple[str, ...], family: int) -> str:

@@ -90,7 +90,11 @@ class _Packet(msgspec.Struct, frozen=True):
     @property
     def address(self) -> str:
         """The peer's, in this packet."""
-        return self.peer.sender(self.family) if self.direction == "ingress" else self.peer.address(self.family)
+        return (
+            self.peer.sender(self.family, self.pod.node)
+            if self.direction == "ingress"
+            else self.peer.address(self.family)
+        )
 
 
 def _judged(resolved: Resolved, packet: _Packet) -> Decision:

@@ -13,6 +13,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.pools import pools, tunnel_address
 from k8snetlab.api.snapshot import Key, Snapshot
+from k8snetlab.api.topology import shares_link
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.resolve import Resolver
@@ -49,7 +50,7 @@ class World(msgspec.Struct, frozen=True, eq=False):
         """A pod in its node's network sends as its node does."""
         node = next((end for end in self.others if end.name == pod.node), None) if pod.host else None
         mine = node is not None and set(pod.addresses) <= set(node.addresses)
-        return msgspec.structs.replace(pod, senders=node.senders) if mine and node else pod
+        return msgspec.structs.replace(pod, senders=node.senders, beside=node.beside) if mine and node else pod
 
     def pod(self, name: str) -> End:
         """A pod by its name, or namespace/name. Raises NotFoundError, InputError."""
@@ -112,10 +113,20 @@ def _node(snapshot: Snapshot, node: Node) -> End:
     network = snapshot.lab.spec.network
     tunnel = network.backend == "vxlan" and not network.directRouting and node.podCIDRs
     senders = tuple(cidr.partition("/")[0] for cidr in node.podCIDRs) if tunnel else ()
-    always = {pool.tunnel for pool in pools(snapshot.lab) if pool.mode == "Always"}
-    senders += tuple(address for tunnel in sorted(always) if (address := tunnel_address(node, tunnel)))
+    beside: tuple[str, ...] = ()
+    used = {pool.tunnel for pool in pools(snapshot.lab) if pool.mode == "Always"}
+    if not used and snapshot.lab.spec.underlay.links:
+        used = {pool.tunnel for pool in pools(snapshot.lab) if pool.mode == "CrossSubnet"}
+        beside = tuple(_beside(snapshot, node)) if used else ()
+    senders += tuple(address for tunnel in sorted(used) if (address := tunnel_address(node, tunnel)))
     own = _one_a_family(node.addresses)
-    return End(node.name, own, None, node.name, True, senders=_one_a_family(senders))
+    return End(node.name, own, None, node.name, True, senders=_one_a_family(senders), beside=beside)
+
+
+def _beside(snapshot: Snapshot, node: Node) -> Iterator[str]:
+    """Those on its link, itself too."""
+    underlay = snapshot.lab.spec.underlay
+    yield from (other.name for other in snapshot.all(Node).values() if shares_link(underlay, node.name, other.name))
 
 
 def _outside(snapshot: Snapshot) -> Iterator[End]:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import msgspec
 
-from k8snetlab.api import pools
+from k8snetlab.api import pools, topology
 from k8snetlab.api.core import Node
-from k8snetlab.api.lab import Encapsulation, IPPool, Lab
+from k8snetlab.api.lab import IPPool, Lab
 from k8snetlab.api.peerings import Member
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import host, network, parsed, pick
@@ -22,16 +22,21 @@ class Held(msgspec.Struct, frozen=True):
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A node, with its address on the nodes' link, its blocks, the addresses that its pods have of others' blocks, the
-    addresses of its tunnels, and what BGP knows of it."""
+    """A node, with its address and the network that this is of ("" for none), its blocks, the addresses that its pods
+    have of others' blocks, the addresses of its tunnels, and what BGP knows of it."""
 
     name: str
     address: str
+    link: str
     blocks: tuple[Held, ...]
     borrowed: tuple[Held, ...]
     vxlan: str
     ipip: str
     bgp: Member
+
+    def is_beside(self, other: Holder) -> bool:
+        """Whether the other's address is of the network of its own: Calico asks for no more (its "subnet")."""
+        return bool(self.link) and parsed(other.address) in network(self.link)
 
     @property
     def led_to(self) -> tuple[Held, ...]:
@@ -48,6 +53,7 @@ def holders(snapshot: Snapshot) -> dict[str, Holder]:
         node.name: Holder(
             node.name,
             address,
+            topology.network_of(snapshot.lab.spec.underlay, node.name),
             tuple(_held(pools.blocks_of(node), given)),
             tuple(_held(map(host, pools.borrowed_by(node)), given)),
             pools.tunnel_address(node),
@@ -77,11 +83,6 @@ def by_felix(lab: Lab, pool: IPPool) -> bool:
     return pool.tunnel == "vxlan" or (pool.tunnel == "ipip" and lab.spec.network.routing.routes == "current")
 
 
-def tunnelled(mode: Encapsulation, lab: Lab, one: str, other: str) -> bool:
-    """Whether packets between nodes of these addresses are carried in others."""
-    return mode == "Always" or (mode == "CrossSubnet" and not share_link(lab, one, other))
-
-
-def share_link(lab: Lab, one: str, other: str) -> bool:
-    link = pick(lab.spec.underlay.cidr, "ipv4")
-    return bool(link) and all(parsed(address) in network(link) for address in (one, other))
+def tunnelled(pool: IPPool, own: Holder, other: Holder) -> bool:
+    """Whether what a node sends to another one's pods of the pool is carried in other packets."""
+    return pool.mode == "Always" or (pool.mode == "CrossSubnet" and not own.is_beside(other))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from k8snetlab.api import topology
-from k8snetlab.api.lab import Lab, UnderlayLink
+from k8snetlab.api.lab import ROUTED, Lab, UnderlayLink
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
 from k8snetlab.dataplane.names import ROUTER
@@ -25,6 +25,11 @@ SYSCTLS = {
     "net.ipv4.fib_multipath_hash_policy": "1",
 }
 """A router's: ways may differ there and back, and each connection takes one of several that are as good."""
+
+
+def is_found(lab: Lab) -> bool:
+    """Whether routers find the ways to links by daemons. With Calico those tell of pods alone."""
+    return lab.spec.network.backend in ROUTED
 
 
 def bridges(lab: Lab) -> Iterator[Bridge]:
@@ -55,7 +60,7 @@ def addresses(lab: Lab, router: str) -> Iterator[Address]:
 def routes(lab: Lab, router: str) -> Iterator[Route]:
     """The ways to links that it is not on, and, from any router but the first, to everything else; none where daemons
     find them. They do not follow when a link dies."""
-    if lab.spec.network.routed:
+    if is_found(lab):
         return
     for link in lab.spec.underlay.links:
         if router not in link.routers:
@@ -87,5 +92,5 @@ def namespaces(lab: Lab) -> Iterator[Netns]:
             addresses=tuple(addresses(lab, name)),
             routes=tuple(routes(lab, name)),
             networks=(lab.spec.podCIDR, lab.spec.underlay.cidr),
-            learns=lab.spec.network.routed,
+            learns=is_found(lab),
         )

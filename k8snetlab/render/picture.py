@@ -210,9 +210,11 @@ def _backend(spec: LabSpec) -> str:
 
 def _calico(spec: LabSpec) -> str:
     by = "routes by BIRD on every node" if spec.network.routed else "routes by Felix"
-    if _tunnelled(spec):
-        by_vxlan = any(pool.vxlanMode == "Always" for pool in spec.network.ipPools)
-        return f"Calico {f'VXLAN {VNI}, UDP {PORT}' if by_vxlan else 'IP in IP'}, {by}"
+    across = bool(spec.underlay.links) and any(pool.mode == "CrossSubnet" for pool in spec.network.ipPools)
+    if across or _tunnelled(spec):
+        by_vxlan = any(pool.tunnel == "vxlan" for pool in spec.network.ipPools)
+        between = " between nodes that share no link" if across else ""
+        return f"Calico {f'VXLAN {VNI}, UDP {PORT}' if by_vxlan else 'IP in IP'}{between}, {by}"
     return f"Calico: blocks of addresses, {by}, no tunnel"
 
 

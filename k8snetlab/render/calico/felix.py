@@ -101,7 +101,7 @@ def _routes(snapshot: Snapshot, own: Holder, others: list[Holder]) -> Iterator[R
         for held in other.led_to:
             if not by_felix(snapshot.lab, held.pool):
                 continue
-            if not tunnelled(held.pool.mode, snapshot.lab, own.address, other.address):
+            if not tunnelled(held.pool, own, other):
                 yield Route(held.cidr, dev=device, via=other.address, onlink=True, protocol=FELIX)
             elif held.pool.tunnel == "ipip":
                 yield Route(held.cidr, dev=TUNL0, via=other.address, onlink=True, protocol=FELIX)

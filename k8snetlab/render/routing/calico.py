@@ -14,7 +14,7 @@ from k8snetlab.api import pools
 from k8snetlab.api.bgp import BGP
 from k8snetlab.api.lab import IPPool, Lab
 from k8snetlab.api.peerings import Peering, busiest, peerings
-from k8snetlab.dataplane.families import network, pick
+from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.names import CALI, TUNL0
 from k8snetlab.dataplane.routing import FELIX
 from k8snetlab.render.blocks import Holder, by_felix
@@ -33,7 +33,7 @@ def configuration(lab: Lab, own: Holder, everybody: Iterable[Holder]) -> str:
     lines = [
         *_aggregation(lab, own),
         *_exports(given, bgp),
-        *_programming(lab, given),
+        *_programming(lab, own, given),
         "",
         f"router id {own.address};",
         "log stderr all;",
@@ -96,9 +96,8 @@ def _added(value: str) -> str:
     return f"{attribute}.add(({', '.join(map(str, parts))}));"
 
 
-def _programming(lab: Lab, given: Iterable[IPPool]) -> Iterator[str]:
+def _programming(lab: Lab, own: Holder, given: Iterable[IPPool]) -> Iterator[str]:
     """With an IPIP pool routes of other nodes lead into tunl0, which has no network: hence onlink."""
-    link = pick(lab.spec.underlay.cidr, "ipv4")
     yield ""
     yield "filter calico_kernel_programming"
     yield "{"
@@ -108,7 +107,7 @@ def _programming(lab: Lab, given: Iterable[IPPool]) -> Iterator[str]:
         if by_felix(lab, pool):
             yield f"  if ({inside}) then {{ reject; }}"
         elif pool.tunnel == "ipip":
-            near = f" && !(bgp_next_hop ~ {link})" if pool.mode == "CrossSubnet" and link else ""
+            near = f" && !(bgp_next_hop ~ {own.link})" if pool.mode == "CrossSubnet" and own.link else ""
             into = f'onlink = true; ifname = "{TUNL0}"; gw = bgp_next_hop; accept;'
             yield f"  if ({inside} && source = RTS_BGP{near}) then {{ {into} }}"
     yield "  accept;"

@@ -16,7 +16,7 @@ from k8snetlab.dataplane.families import FAMILIES, network, pick
 from k8snetlab.dataplane.names import ETH0, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render.blocks import by_felix, holders
+from k8snetlab.render.blocks import by_felix, holders, tunnelled
 
 CALM = 10
 """With more neighbours than this a node's timers are calmer: what each says every second adds up."""
@@ -144,8 +144,7 @@ def _of_calico(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
             Neighbour(one.name, one.address, "", own.address, one.asNumber, protocol=one.protocol, kind=one.kind)
             for one in sessions
         )
-        device = Attached(ETH0, _link(snapshot.lab, "ipv4"))
-        yield Speaker(name, "ipv4", own.address, "", (device,), others, own.bgp.asNumber)
+        yield Speaker(name, "ipv4", own.address, "", (Attached(ETH0, own.link),), others, own.bgp.asNumber)
 
 
 def _everybody(snapshot: Snapshot, family: Family) -> Iterator[Neighbour]:
@@ -190,8 +189,8 @@ def _far(snapshot: Snapshot, name: str) -> Iterator[Route]:
 
 
 def _by_bird(snapshot: Snapshot, name: str) -> Iterator[Route]:
-    """Calico's; the next hop is the node itself, but for those to another autonomous system that come by way of
-    somebody: which way that is follows from more than the lab file."""
+    """Calico's; the next hop is the node itself, or the router that leads to its link, but for those to another
+    autonomous system that come by way of somebody: which way that is follows from more than the lab file."""
     everybody = holders(snapshot)
     if (own := everybody.pop(name, None)) is None:
         return
@@ -200,7 +199,9 @@ def _by_bird(snapshot: Snapshot, name: str) -> Iterator[Route]:
         known = own.bgp.asNumber == other.bgp.asNumber or other.name in direct
         for held in other.led_to:
             if not by_felix(snapshot.lab, held.pool):
-                yield Route(held.cidr, via=other.address if known else "")
+                straight = own.is_beside(other) or tunnelled(held.pool, own, other)
+                hop = other.address if straight else topology.gateway_of(snapshot.lab.spec.underlay, name)
+                yield Route(held.cidr, via=hop if known else "")
 
 
 def lacking(routes: Iterable[Route], held: Iterable[Route]) -> tuple[Route, ...]:

@@ -26,6 +26,7 @@ BACKENDS = {
     "ospf by bird": "{backend: ospf, routing: {daemon: bird}}",
     "rip by frr": "{backend: rip, routing: {daemon: frr}}",
 }
+CALICO = "{backend: calico, ipPools: [{cidr: 10.244.0.0/16, vxlanMode: CrossSubnet, natOutgoing: true}]}"
 FAR = "10.244.3.0/24"
 BY_SPINE, BY_ROUTER = "192.168.11.1", "192.168.13.1"
 
@@ -43,7 +44,7 @@ def lab(home: Path) -> Iterator[Lab]:
 
 
 def up(lab: Lab, home: Path, backend: str) -> Path:
-    manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", BACKENDS[backend])
+    manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", BACKENDS.get(backend, CALICO))
     file = home / "lab.yaml"
     file.write_text(manifest.replace("metadata: {name: racks}\n", "") + "---\n" + (RACKS / "pods.yaml").read_text())
     lab.run("up", str(file))
@@ -96,8 +97,44 @@ WHY = {
 
 
 def why(lab: Lab, node: str, dst: str) -> str:
-    rows = [row for table in lab.json("tables", node, "routes")["tables"] for row in table["rows"]]
-    return next((row["meaning"] for row in rows if row["line"].startswith(dst)), "")
+    return next((row["meaning"] for row in why_rows(lab, node) if row["line"].startswith(dst)), "")
+
+
+def why_rows(lab: Lab, node: str) -> list[dict[str, str]]:
+    return [row for table in lab.json("tables", node, "routes")["tables"] for row in table["rows"]]
+
+
+POLICY = """---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web}
+spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr: 192.168.1.21/32}}]}]}
+"""
+
+
+def test_calicos_tunnel_is_between_nodes_of_different_links_alone(lab: Lab, home: Path) -> None:
+    file = up(lab, home, "calico")
+    assert lab.whole() and answered(lab)
+    crossed = met(lab)
+    assert {"leaf1", "leaf2"} <= {*crossed} and {"spine", "router"} & {*crossed}
+    for source, target, tunnelled in (("client", "far:8080", True), ("client", "near:8080", False)):
+        found = lab.json("trace", source, target)
+        assert found["observed"]["agrees"] and found["observed"]["fate"] == "answered"
+        way = found["ways"][found["chosen"]]
+        outer = {(hop["outer"]["src"], hop["outer"]["dst"]) for hop in way["there"] if hop["outer"]}
+        assert outer == ({("192.168.1.21", "192.168.2.21")} if tunnelled else set())
+        assert any(hop["interface"] == "vxlan.calico" for hop in way["there"]) == tunnelled
+    assert lab.probe("outside", "192.168.2.21:30080").reached and lab.json("diagnose")["findings"] == []
+    why_default = next(row for row in why_rows(lab, "leaf1") if row["line"].startswith("default"))
+    assert why_default["owner"] == "k8snetlab"
+    file.write_text(file.read_text() + POLICY)
+    lab.run("up", str(file))
+    near, far = lab.probe("node1", "near:8080"), lab.probe("node1", "far:8080")
+    assert near.answeredBy == "near" and near.verdict == "as intended", "its own address is let in"
+    assert not far.answeredBy and far.verdict == "closed on purpose", "its tunnel's is not"
+    file.write_text(file.read_text().replace("CrossSubnet", "Never"))
+    assert "ipPools[0].vxlanMode: is Never, but nodes stand on several links" in lab.run("up", str(file), code=2)
+    lab.run("delete", "networkpolicy", "web")
 
 
 @pytest.mark.parametrize("backend", ["ospf", "bgp"])

@@ -29,7 +29,9 @@ WRONG = {
     ("[leaf1, leaf2, spine]", "[leaf1, leaf2, spine, idle]"): "routers[3]: idle is on no link",
     ("[leaf1, leaf2, spine]", "[leaf1, leaf2, spine, node1]"): 'routers[3]: "node1" is taken already',
     ("{backend: ospf}", "{backend: host-gw}"): "host-gw needs every node on one link; several links go with",
-    ("{backend: ospf}", "{backend: calico}"): "calico is not made for them yet",
+    ("{backend: ospf}", "{backend: calico}"): "spec.network: nodes stand on several links, and routers between know",
+    ("{backend: ospf}", "{backend: calico, ipPools: [{cidr: 10.244.0.0/16}]}"): "ipPools[0].vxlanMode: is Never, but",
+    ("{backend: ospf}", "{backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: CrossSubnet}]}"): "",
     ("  nodes: 3", "  nodes: 3\n  loadBalancer: {mode: bgp, pool: [198.51.100.0/28]}"): "needs every node on one link",
     ("{name: up1,", "{name: up1, cost: 5,"): "",
 }

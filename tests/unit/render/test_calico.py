@@ -11,13 +11,16 @@ import pytest
 
 from k8snetlab.addons.programs import programs
 from k8snetlab.addons.routing import PACKAGES
+from k8snetlab.api.core import Node
 from k8snetlab.api.load import load
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.links import Address, Ipip, Veth, Vxlan
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import ChainKey
 from k8snetlab.errors import ManifestError
+from k8snetlab.policies.world import world as world_of
 from k8snetlab.render import node as rendering
+from k8snetlab.render import underlay
 from k8snetlab.render.routing.speakers import wanted
 from k8snetlab.testing.fake_cluster import FakeCluster
 
@@ -120,6 +123,51 @@ def test_with_routes_current_felix_makes_those_of_ipip_too_and_bird_only_tells_o
     assert "protocol static" not in text and "if (net = 10.1.109.64/26) then { accept; }" in text
     assert "import filter { if (krt_source = 80) then reject; accept; };" in text
     assert wanted(world(", ipipMode: Always", current).snapshot, "node1") == ()
+
+
+RACKS = (Path(__file__).parents[3] / "scenarios" / "racks" / "lab.yaml").read_text()
+RACKED = "".join(POD % (f"p{n}", f"node{n}") for n in (1, 2, 3))
+
+
+def racks(pool: str, more: str = "") -> FakeCluster:
+    """Nodes 1 and 2 on one link, node3 on another."""
+    network = f"network: {{backend: calico, ipPools: [{{cidr: 10.244.0.0/16{pool}}}]{more}}}"
+    return FakeCluster(RACKS.replace("network: {backend: ospf}", network) + "---\n" + RACKED).run()
+
+
+def test_cross_subnet_has_a_tunnel_to_nodes_of_other_links_alone() -> None:
+    snapshot = racks(", vxlanMode: CrossSubnet").snapshot
+    made = rendering.render(snapshot, "node1").node
+    assert [route.words() for route in made.routes if route.protocol] == [
+        "blackhole 10.244.0.0/26 proto 80",
+        "10.244.0.64/26 via 192.168.1.22 dev eth0 onlink proto 80",
+        "10.244.0.128/26 via 10.244.0.128 dev vxlan.calico onlink proto 80",
+    ]
+    assert next(link.mtu for link in made.links if isinstance(link, Vxlan)) == 1450
+    leaf = next(pod for pod in underlay.render(snapshot).pods if pod.hostname == "leaf1")
+    assert "192.168.2.0/24 via 192.168.11.1 dev up1" in [route.words() for route in leaf.routes] and not leaf.learns
+    current = racks(", ipipMode: CrossSubnet", ", routing: {routes: current}").snapshot
+    assert [route.words() for route in rendering.render(current, "node1").node.routes if route.protocol][1:] == [
+        "10.244.0.64/26 via 192.168.1.22 dev eth0 onlink proto 80",
+        "10.244.0.128/26 via 192.168.2.21 dev tunl0 onlink proto 80",
+    ]
+    classic = racks(", ipipMode: CrossSubnet").snapshot
+    (program,) = programs(classic, "node3")
+    assert "source = RTS_BGP && !(bgp_next_hop ~ 192.168.2.0/24)" in program.files["bird.conf"]
+    assert [route.words() for route in wanted(classic, "node3")] == [
+        "10.244.0.0/26 via 192.168.1.21",
+        "10.244.0.64/26 via 192.168.1.22",
+    ]
+    assert wanted(classic, "leaf1") == () == programs(classic, "leaf1")
+    assert classic.all(Node)["", "node3"].metadata.annotations["projectcalico.org/IPv4Address"] == "192.168.2.21/24"
+
+
+def test_a_node_is_seen_with_its_tunnels_address_by_pods_of_other_links_alone() -> None:
+    whole = world_of(racks(", vxlanMode: CrossSubnet").snapshot)
+    node = whole.end("node1")
+    assert (node.sender(4, "node2"), node.sender(4, "node3")) == ("192.168.1.21", "10.244.0.0")
+    near = world_of(world(", vxlanMode: CrossSubnet").snapshot).end("node1")
+    assert near.sender(4, "node2") == "192.168.0.21"
 
 
 REFLECTOR = (
