@@ -194,6 +194,11 @@ class Keeper:
             raise KernelError(f"{program.name} is not ready: {problem}", "", shlex.join(program.ready))
 
 
+def why_not(state: PodState) -> str:
+    """Why an add-on does not run now, "" for one that does."""
+    return next(filter(None, map(_unrun, state.containers)), "")
+
+
 def _unrun(container: ContainerStatus) -> str:
     """Why an add-on does not run, in kubelet's words; "" for one that does."""
     waiting, ended = container.state.waiting, container.state.terminated

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from k8snetlab.api.snapshot import Snapshot
     from k8snetlab.client.client import Client
     from k8snetlab.messages.diagnose import ReportedFinding
-    from k8snetlab.render.picture import Alarm, Picture
+    from k8snetlab.render.picture_boxes import Alarm, Picture
 
 FORMS = ("svg", "mermaid", "dot", "json")
 
@@ -91,7 +91,7 @@ def _alarms(client: Client) -> list[Alarm]:
 
 def alarm_of(finding: ReportedFinding, lab: str) -> Alarm:
     """Where a finding of `diagnose` is in the picture: a device by the namespace that its command looks into."""
-    from k8snetlab.render.picture import Alarm
+    from k8snetlab.render.picture_boxes import Alarm
 
     message, node, named = finding.message, finding.node, finding.object
     if finding.kind in ("pod", "service"):
@@ -104,7 +104,8 @@ def alarm_of(finding: ReportedFinding, lab: str) -> Alarm:
     device = named if finding.kind == "link" else ""
     if not device and (stands := re.search(r"\bdev (\S+)", finding.show)):
         device = stands[1]
-    return Alarm(message, node, device if device.startswith(("eth", "cni", "flannel", "en")) else "")
+    drawn = finding.kind == "link" or device.startswith(("eth", "cni", "flannel", "en"))
+    return Alarm(message, node, device if drawn else "")
 
 
 def _settled(paths: list[str]) -> Snapshot:

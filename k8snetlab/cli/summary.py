@@ -17,7 +17,7 @@ from k8snetlab.state import labs
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
     from k8snetlab.messages.changes import Outcome
-    from k8snetlab.messages.status import LabStatus, NodeStatus, StoreHealth
+    from k8snetlab.messages.status import LabStatus, NodeStatus, RouterStatus, StoreHealth
 
 Object = Mapping[str, Any]
 ALIKE = 3
@@ -140,6 +140,7 @@ def status(state: LabStatus) -> str:
         *others,
         "",
         _nodes(state.nodes),
+        *(["", _routers(state.routers)] if state.routers else []),
     ]
     left = [node.name for node in state.nodes if node.proxy == "external"]
     if left:
@@ -206,3 +207,15 @@ def _nodes(nodes: Sequence[NodeStatus]) -> str:
             ]
         )
     return table(titles, rows)
+
+
+def _routers(routers: Sequence[RouterStatus]) -> str:
+    rows = [
+        [
+            one.name,
+            ", ".join(f"{link} (down)" if link.partition(" ")[0] in one.down else link for link in one.links),
+            ", ".join(f"{d.name} {'failing' if d.problem else 'running'}" for d in one.daemons) or "static routes",
+        ]
+        for one in routers
+    ]
+    return table(["ROUTER", "LINKS", "DAEMONS"], rows)

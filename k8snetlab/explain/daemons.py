@@ -12,9 +12,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from k8snetlab.addons.routing import talking
+from k8snetlab.addons.keeper import why_not
+from k8snetlab.addons.kubelet import Kubelet
+from k8snetlab.addons.program import uids_of
+from k8snetlab.addons.routing import programs, talking
 from k8snetlab.api import pools, topology
 from k8snetlab.api.core import Node
+from k8snetlab.api.link_settings import settings_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of
 from k8snetlab.dataplane.names import node_netns
@@ -24,6 +28,7 @@ from k8snetlab.diagnose.sessions import Session, Speaking
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel import read
 from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
+from k8snetlab.messages.status import RouterDaemon, RouterStatus
 from k8snetlab.render.routing import bird
 from k8snetlab.render.routing.speakers import Speaker, lacking, speakers, wanted
 from k8snetlab.state.paths import LabPaths
@@ -47,6 +52,32 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
     return RoutingView(
         network.backend if network.routed else snapshot.lab.spec.spoken,
         tuple(_shown(*one, subnets) for one in speaking(snapshot, paths, name)),
+    )
+
+
+def routers(snapshot: Snapshot, paths: LabPaths) -> tuple[RouterStatus, ...]:
+    """Those of a lab with several links, with what the kubelet says of their daemons."""
+    if not snapshot.lab.spec.underlay.links:
+        return ()
+    return tuple(_router(snapshot, paths, name) for name in topology.routers(snapshot.lab.spec.underlay))
+
+
+def _router(snapshot: Snapshot, paths: LabPaths, name: str) -> RouterStatus:
+    begin, problem = uids_of(name), ""
+    held: dict[str, str] = {}
+    wanted_programs = programs(snapshot, name)
+    try:
+        states = Kubelet(paths.kubelet_socket).addons(begin) if wanted_programs else {}
+        held = {uid.removeprefix(begin).partition("/")[0]: why_not(state) for uid, state in states.items()}
+    except K8sNetLabError as error:
+        problem = error.message
+    daemons = (RouterDaemon(one.name, problem or held.get(one.name, "it is not started")) for one in wanted_programs)
+    settings = settings_of(snapshot, name)
+    return RouterStatus(
+        name,
+        tuple(f"{end.link.name} {end.address}" for end in topology.of(snapshot.lab, name)),
+        tuple(device for device, setting in settings.items() if setting.down),
+        tuple(daemons),
     )
 
 

@@ -73,6 +73,28 @@ class NodeStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Who keeps its kernel."""
 
 
+class RouterDaemon(msgspec.Struct, frozen=True):
+    """A routing daemon of a router's."""
+
+    name: str
+    """Its program: bird, zebra, ospfd, …"""
+    problem: str
+    """Why it does not run, or ""."""
+
+
+class RouterStatus(msgspec.Struct, frozen=True):
+    """A router of a lab with several links."""
+
+    name: str
+    """Its name."""
+    links: tuple[str, ...]
+    """What it stands on, each as the link's name, a space, and its address there."""
+    down: tuple[str, ...]
+    """Those whose device `k8snetlab link` has taken down, by the link's name."""
+    daemons: tuple[RouterDaemon, ...]
+    """Its routing daemons; none where routes are static."""
+
+
 class PodCount(msgspec.Struct, frozen=True):
     """How many pods there are."""
 
@@ -191,6 +213,8 @@ class LabStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What controllers fail at."""
     problems: tuple[str, ...]
     """All that is wrong, in sentences."""
+    routers: tuple[RouterStatus, ...] = ()
+    """Of a lab with several links, the first one first; none of others."""
     machines: dict[str, MachineStatus] | msgspec.UnsetType = msgspec.UNSET
     """By node, those that answer; in a lab of several machines only."""
 

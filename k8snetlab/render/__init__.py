@@ -14,6 +14,7 @@ __all__ = [
     "nodelocal",
     "overlay",
     "picture",
+    "picture_boxes",
     "picture_svg",
     "picture_text",
     "pods",

@@ -122,9 +122,19 @@ class Canvas:
             f'text-anchor="middle">{service + 1}</text>'
         )
 
-    def wire(self, start: Point, end: Point, thick: bool = False, tunnel: bool = False) -> None:
+    def wire(
+        self,
+        start: Point,
+        end: Point,
+        *,
+        thick: bool = False,
+        tunnel: bool = False,
+        session: bool = False,
+        broken: bool = False,
+    ) -> None:
         """A line, drawn below all boxes."""
-        self._lines.append(_line(start, end, thick, tunnel))
+        colour = TUNNEL if tunnel else GOOD if session else ALARM if broken else WIRE
+        self._lines.append(_line(start, end, colour, dashed=tunnel or session, thick=thick))
 
     def arrow(
         self, start: Point, end: Point, dashed: bool = False, colour: str = WIRE, over: Sequence[float] = ()
@@ -146,11 +156,11 @@ class Canvas:
 
     def over(self, start: Point, end: Point, tunnel: bool = False) -> None:
         """A line inside a box already drawn."""
-        self._boxes.append(_line(start, end, False, tunnel))
+        self._boxes.append(_line(start, end, TUNNEL if tunnel else WIRE, dashed=tunnel))
 
 
-def _line(start: Point, end: Point, thick: bool, tunnel: bool) -> str:
-    style = f'stroke="{TUNNEL if tunnel else WIRE}"' + (' stroke-dasharray="6 4"' if tunnel else "")
+def _line(start: Point, end: Point, colour: str, *, dashed: bool, thick: bool = False) -> str:
+    style = f'stroke="{colour}"' + (' stroke-dasharray="6 4"' if dashed else "")
     return (
         f'<line x1="{start[0]:.1f}" y1="{start[1]:.1f}" x2="{end[0]:.1f}" y2="{end[1]:.1f}" '
         f'{style} stroke-width="{3 if thick else 2}" stroke-linecap="round"/>'

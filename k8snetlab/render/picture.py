@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_address
 
-import msgspec
-
 from k8snetlab.api import topology
 from k8snetlab.api.addressing import split
 from k8snetlab.api.core import Node, Pod, Service
@@ -20,138 +18,22 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, base, gateway, pick, with_length
 from k8snetlab.render.calico import PORT, VNI
+from k8snetlab.render.picture_boxes import (
+    Alarm,
+    HostBox,
+    LinkBox,
+    NodeBox,
+    Picture,
+    PodBox,
+    RouterBox,
+    ServiceBox,
+    SessionLine,
+)
+from k8snetlab.render.routing.speakers import speakers
 from k8snetlab.render.uplink import UPLINK
 
-
-class PodBox(msgspec.Struct, frozen=True):
-    """A pod of a picture."""
-
-    name: str
-    """ "namespace/name", in namespace default the name alone."""
-    addresses: tuple[str, ...]
-    """Its IP addresses."""
-    services: tuple[int, ...] = ()
-    """The Services that it is an endpoint of, as indexes into the picture's `services`."""
-    host: bool = False
-    """Whether it uses its node's network and addresses."""
-    broken: str = ""
-    """In which state it is if it does not run ("Pending"), else ""."""
-
-
-class NodeBox(msgspec.Struct, frozen=True):
-    """A node of a picture."""
-
-    name: str
-    """The node's."""
-    uplink: str
-    """The device towards the other nodes."""
-    addresses: tuple[str, ...]
-    """IP addresses of that device."""
-    bridge: tuple[str, ...]
-    """IP addresses of cni0, with prefix lengths; with Calico the node's blocks."""
-    tunnel: tuple[str, ...]
-    """VXLAN devices with their addresses ("flannel.1 172.30.76.0"), none where there is no tunnel."""
-    pods: tuple[PodBox, ...]
-    """Those that are on it."""
-    broken: tuple[str, ...] = ()
-    """Devices of it that are broken; "" stands for the node itself."""
-    joint: str = names.BRIDGE
-    """What its pods are plugged into: "cni0", or "cali*" where each has a device of its own."""
-
-    def is_broken(self, device: str) -> bool:
-        """Whether this device of the node is broken; "" stands for the node itself."""
-        return device in self.broken
-
-
-class ServiceBox(msgspec.Struct, frozen=True):
-    """A Service of a picture."""
-
-    name: str
-    """ "namespace/name", in namespace default the name alone."""
-    addresses: tuple[str, ...]
-    """As "10.96.0.10:80/TCP"; node ports as "NodePort 30080/TCP"."""
-    endpoints: tuple[str, ...]
-    """As "10.244.1.5:8080"."""
-    foreign: tuple[str, ...] = ()
-    """The endpoints that are not those of a pod in the picture."""
-    broken: bool = False
-    """Whether a diagnosis finds it broken."""
-
-
-class Alarm(msgspec.Struct, frozen=True):
-    """Something that is broken: a device of a node ("" for the node itself), a pod or a Service ("namespace/name")."""
-
-    message: str
-    node: str = ""
-    device: str = ""
-    object: str = ""
-
-
-class HostBox(msgspec.Struct, frozen=True):
-    """A host of `spec.outside`."""
-
-    name: str
-    """Its name."""
-    addresses: tuple[str, ...]
-    """Its IP addresses."""
-    ports: tuple[int, ...]
-    """The TCP ports that it answers on."""
-    beside: bool
-    """Whether it stands beside the nodes; else beyond the router."""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """As a box says it."""
-        ports = f", TCP {', '.join(map(str, self.ports))}" if self.ports else ""
-        where = "beside the nodes" if self.beside else "beyond the router"
-        return (self.name, *self.addresses, f"{where}{ports}")
-
-
-class LinkBox(msgspec.Struct, frozen=True):
-    """One of several links of an underlay."""
-
-    name: str
-    """Its name."""
-    network: str
-    """As CIDR."""
-    cost: int
-    """What OSPF counts for it."""
-    routers: tuple[tuple[str, str], ...]
-    """Those on it, each with its address there."""
-    nodes: tuple[int, ...]
-    """The nodes on it, as indexes into the picture's `nodes`."""
-
-    @property
-    def lines(self) -> tuple[str, ...]:
-        """As a box says it."""
-        return (f"link {self.name}", self.network, f"cost {self.cost}")
-
-
-class Picture(msgspec.Struct, frozen=True):
-    """A lab as a picture, before anybody draws it."""
-
-    lab: str
-    """Its name."""
-    outside: tuple[str, ...]
-    """IP addresses of the host outside; none where the nodes are machines."""
-    router: tuple[str, ...]
-    """IP addresses of the router; none where the nodes are machines."""
-    underlay: tuple[str, ...]
-    """The networks that the nodes stand in, as CIDR."""
-    backend: str
-    """How pods of different nodes reach each other, in a few words."""
-    tunnelled: bool
-    """Whether by tunnels."""
-    nodes: tuple[NodeBox, ...]
-    """All nodes."""
-    services: tuple[ServiceBox, ...]
-    """All Services."""
-    alarms: tuple[str, ...] = ()
-    """What a diagnosis finds broken, in sentences."""
-    hosts: tuple[HostBox, ...] = ()
-    """The other hosts outside."""
-    links: tuple[LinkBox, ...] = ()
-    """Those of an underlay that has several, with the routers between; none where all nodes share one."""
+AREA = "0"
+"""OSPF's only one in a lab."""
 
 
 def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
@@ -184,16 +66,51 @@ def picture(snapshot: Snapshot, alarms: Sequence[Alarm] = ()) -> Picture:
             _service(service, tuple(sorted(ends[service.key], key=order)), drawn, hurt) for service in services
         ),
         alarms=tuple(dict.fromkeys([*(alarm.message for alarm in alarms), *_unscheduled(snapshot)])),
-        links=tuple(_links(snapshot.lab, [node.name for node in nodes])),
+        links=tuple(_links(snapshot.lab, [node.name for node in nodes], alarms)),
+        routers=tuple(_routers(snapshot)),
+        sessions=tuple(_sessions(snapshot, [node.name for node in nodes])),
         hosts=tuple(HostBox(h.name, h.addresses, h.ports, h.is_beside(spec.underlay)) for h in spec.hosts),
     )
 
 
-def _links(lab: Lab, nodes: Sequence[str]) -> Iterator[LinkBox]:
+def _links(lab: Lab, nodes: Sequence[str], alarms: Sequence[Alarm]) -> Iterator[LinkBox]:
+    backend = lab.spec.network.backend
+    area = AREA if backend == "ospf" else ""
+    broken = {(alarm.node, alarm.device) for alarm in alarms}
     for link in lab.spec.underlay.links:
         routers = tuple((name, topology.router_address(link, name)) for name in link.routers)
         on_it = tuple(nodes.index(name) for name in link.nodes if name in nodes)
-        yield LinkBox(link.name, link.cidr, link.cost, routers, on_it)
+        down = tuple(name for name in link.routers if (name, link.name) in broken)
+        cost = 0 if backend in ("bgp", "rip") else link.cost
+        yield LinkBox(link.name, link.cidr, cost, routers, on_it, area, down)
+
+
+def _routers(snapshot: Snapshot) -> Iterator[RouterBox]:
+    lab = snapshot.lab
+    if lab.spec.underlay.links:
+        for name in topology.routers(lab.spec.underlay):
+            own = tuple(f"{end.link.name} {end.address}" for end in topology.of(lab, name))
+            yield RouterBox(name, own, _number_of(snapshot, name))
+
+
+def _number_of(snapshot: Snapshot, name: str) -> int:
+    if not snapshot.lab.spec.daemon or snapshot.lab.spec.spoken != "bgp":
+        return 0
+    return next((one.number for one in speakers(snapshot, name)), 0)
+
+
+def _sessions(snapshot: Snapshot, nodes: Sequence[str]) -> Iterator[SessionLine]:
+    if not snapshot.lab.spec.daemon or snapshot.lab.spec.spoken != "bgp":
+        return
+    seen = set[frozenset[str]]()
+    for name in (*topology.routers(snapshot.lab.spec.underlay), *nodes):
+        for one in speakers(snapshot, name):
+            for other in one.neighbours:
+                if (pair := frozenset((name, other.name))) not in seen:
+                    seen.add(pair)
+                    same = one.number == other.number
+                    words = f"iBGP, AS {one.number}" if same else f"eBGP, AS {one.number} and {other.number}"
+                    yield SessionLine(name, other.name, words)
 
 
 def _backend(spec: LabSpec) -> str:
@@ -274,6 +191,7 @@ def _node(
         tunnel=tuple(tunnel) if vxlan else (),
         pods=tuple(_pod(pod, serving, alarms) for pod in sorted(pods, key=_by_address) if not pod.ended),
         broken=tuple(dict.fromkeys((*broken, *([""] if unready else ())))),
+        number=_number_of(snapshot, node.name),
     )
 
 

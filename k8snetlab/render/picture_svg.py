@@ -7,10 +7,12 @@ Service is told by numbered dots, not by lines: they would cross everything.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import msgspec
 
-from k8snetlab.dataplane.names import BRIDGE
+from k8snetlab.dataplane.names import BRIDGE, ROUTER
+from k8snetlab.render import picture_links
 from k8snetlab.render.canvas import (
     ALARM,
     DOT,
@@ -21,9 +23,10 @@ from k8snetlab.render.canvas import (
     WIRE,
     Box,
     Canvas,
+    Point,
     text_width,
 )
-from k8snetlab.render.picture import LinkBox, NodeBox, Picture, PodBox, ServiceBox
+from k8snetlab.render.picture_boxes import LinkBox, NodeBox, Picture, PodBox, ServiceBox
 from k8snetlab.wording import counted
 
 GAP = 14
@@ -32,8 +35,12 @@ RAIL = 18
 """The room to the left of a column of pods, where the line from the bridge runs."""
 NODES_IN_A_ROW = 3
 PODS_IN_A_COLUMN = 6
+SESSION = 5.0
+"""How far the line of BGP's sessions is beside that of the link which they go by."""
+TUNNEL_LEVEL, COLUMN = 24.0, 58.0
+"""How far below the last row of links the line of tunnels runs, and a column of nodes begins."""
 PODS_DRAWN = 36
-ENDPOINTS_NAMED = 6
+ENDPOINTS_NAMED = SESSIONS_NAMED = 6
 ALARMS_NAMED, ALARM_LENGTH = 6, 140
 
 
@@ -54,27 +61,36 @@ class _Drawing:
         chips = [text_width(_port(node)) + GAP + text_width(_tunnel(node)) for node in picture.nodes]
         rails = self._columns * RAIL + (self._columns - 1) * GAP
         inner = max(
-            [self._columns * self._pod.width + rails, *chips, *(text_width(_bridge(node)) for node in picture.nodes)]
+            [
+                self._columns * self._pod.width + rails,
+                *chips,
+                *(text_width(_bridge(node)) for node in picture.nodes),
+                *(text_width(_title(node)) + 2 * PAD for node in picture.nodes),
+            ]
         )
         self._pod = msgspec.structs.replace(self._pod, width=(inner - rails) / self._columns)
         self._node_width = inner + 2 * GAP
         per_row = min(NODES_IN_A_ROW, max(1, len(picture.nodes)))
         nodes = per_row * self._node_width + (per_row - 1) * 2 * GAP + 4 * MARGIN
         hosts = [line for host in picture.hosts for line in host.lines]
-        hosts += [line for link in picture.links for line in _of_link(picture, link)]
         widest = max(map(text_width, (*_backend(picture), *hosts)))
         beside = max(map(text_width, _router(picture))) / 2 + 2 * GAP + widest + MARGIN
+        self._columns_of = {link.name: self._node_width + 2 * MARGIN for link in picture.links if link.nodes}
+        if picture.links:
+            nodes = picture_links.width(picture, self._columns_of) + 4 * MARGIN
         self._width = max(nodes, 2 * beside)
-        self._label = Box(0, 0, 0, 0)
+        self._label = self._top = Box(0, 0, 0, 0)
 
     def draw(self) -> str:
-        bottom = self._alarms(self._services(self._nodes(self._world())))
+        bus = self._world()
+        nodes = self._links(bus) if self._picture.links else self._nodes(bus)
+        bottom = self._alarms(self._services(nodes))
         return self._canvas.text_of(f"lab {self._picture.lab}", self._width, bottom)
 
     # --- outside and router ---
 
     def _world(self) -> float:
-        """Returns where the underlay's line runs."""
+        """Returns where the underlay's line runs; with several links where the first router's box ends."""
         picture, middle, top = self._picture, self._width / 2, float(MARGIN)
         if picture.outside:
             outside = self._canvas.framed("world", middle, top, [("outside", True), *_plain(picture.outside)])
@@ -86,6 +102,9 @@ class _Drawing:
         center = self._width - MARGIN - max(text_width(text) for text, _ in label) / 2
         self._label = self._canvas.framed("tunnel" if picture.tunnelled else "chip", center, top, label)
         bottom = max(box.bottom, self._hosts(box))
+        if picture.links:
+            self._top = box
+            return max(bottom, self._label.bottom)
         self._canvas.wire((middle, box.bottom), (middle, bottom + 20))
         return bottom + 20
 
@@ -99,11 +118,62 @@ class _Drawing:
             level = min(box.y + PAD, router.bottom - PAD / 2)
             self._canvas.wire((box.right, box.y + PAD), (router.x, level))
             bottom = box.bottom + GAP
-        for link in self._picture.links:
-            lines = _of_link(self._picture, link)
-            center = MARGIN + max(map(text_width, lines)) / 2 + PAD
-            bottom = self._canvas.framed("chip", center, bottom, [(lines[0], True), *_plain(lines[1:])]).bottom + GAP
-        return bottom - GAP if self._picture.hosts or self._picture.links else 0.0
+        return bottom - GAP if self._picture.hosts else 0.0
+
+    # --- several links ---
+
+    def _links(self, floor: float) -> float:
+        """Routers and links in rows, and below each link its nodes in a column; returns the lowest point."""
+        picture, canvas = self._picture, self._canvas
+        top = msgspec.structs.replace(self._top, height=max(self._top.height, floor - self._top.y))
+        placed = picture_links.laid_out(picture, top, self._width / 2, self._columns_of)
+        down = {(name, link.name) for link in picture.links for name in link.down}
+        for line in placed.lines:
+            first, *rest = line.points
+            start = (first[0], self._top.bottom) if first[1] == top.bottom else first
+            self._led((start, *rest), (line.router, line.link) in down)
+        for key, said in picture_links.texts(picture).items():
+            box = placed.boxes[key]
+            canvas.framed(
+                "world" if key[0] == "router" else "chip", box.middle, box.y, [(said[0], True), *_plain(said[1:])]
+            )
+        lowest = placed.bottom
+        rails: list[float] = []
+        for link in picture.links:
+            if link.nodes:
+                low, rail = self._column(link, placed.boxes["link", link.name], placed.bottom)
+                lowest, rails = max(lowest, low), [*rails, rail]
+        if picture.tunnelled and rails:
+            level = placed.bottom + TUNNEL_LEVEL
+            canvas.wire((min(rails), level), (max(rails), level), tunnel=True)
+        return lowest
+
+    def _led(self, points: Sequence[Point], broken: bool = False, down: float = 0.0) -> None:
+        """A link's line, and beside it (or so far below) that of the sessions which go by it."""
+        for one, other in pairwise(points):
+            self._canvas.wire(one, other, broken=broken)
+            if self._picture.sessions:
+                beside = [(x + SESSION, y + down) for x, y in (one, other)]
+                self._canvas.wire(beside[0], beside[1], session=True)
+
+    def _column(self, link: LinkBox, chip: Box, top: float) -> tuple[float, float]:
+        """The nodes of a link below each other. Returns the lowest point, and where their tunnels' line runs."""
+        x = chip.middle - self._node_width / 2
+        rail, tunnels, level = x - MARGIN / 2, x + self._node_width + MARGIN / 2, top + TUNNEL_LEVEL
+        y, bus = top + COLUMN, top + COLUMN
+        for number in link.nodes:
+            node = self._picture.nodes[number]
+            bus = y - 10
+            port, tunnel = self._node(node, x, y, bus, y - 18)
+            self._led(((rail, bus), (port - SESSION, bus)), down=SESSION)
+            self._canvas.wire((port - SESSION, bus), (port, bus))
+            if self._picture.tunnelled:
+                self._canvas.wire((tunnel, y - 18), (tunnels, y - 18), tunnel=True)
+            y += self._node_height(node) + 34
+        self._led(((chip.x + 14, chip.bottom), (chip.x + 14, top + 12), (rail, top + 12), (rail, bus)), down=SESSION)
+        if self._picture.tunnelled:
+            self._canvas.wire((tunnels, level), (tunnels, y - 34 - self._node_height(node) - 18), tunnel=True)
+        return y - 10, tunnels
 
     # --- nodes ---
 
@@ -144,7 +214,7 @@ class _Drawing:
         box = Box(x, y, self._node_width, self._node_height(node))
         hurt = node.is_broken("")
         self._canvas.rect(box, "node", stroke=ALARM if hurt else WIRE)
-        name = f"{node.name} (broken)" if hurt else node.name
+        name = _title(node)
         self._canvas.text(box.middle, y + 20, name, bold=True, anchor="middle", colour=ALARM if hurt else "")
         inside, chips = x + GAP, y + 32
         port = self._canvas.chip("chip", inside, chips, _port(node), node.is_broken(node.uplink))
@@ -247,13 +317,32 @@ def _plain(texts: Iterable[str]) -> list[tuple[str, bool]]:
 
 
 def _router(picture: Picture) -> list[str]:
+    if picture.links:
+        return [line for box in picture.routers[:1] for line in box.lines[1:]]
     return [*picture.router, f"nodes' network {', '.join(picture.underlay)}"]
 
 
 def _backend(picture: Picture) -> list[str]:
     """The backend's words in two lines."""
     first, comma, rest = picture.backend.rpartition(", ")
-    return [first + comma.rstrip(), rest]
+    return [first + comma.rstrip(), rest, *_sessions(picture)]
+
+
+def _sessions(picture: Picture) -> list[str]:
+    """Of BGP: who has them, in words where lines would cross everything."""
+    told = picture.sessions
+    if picture.links:
+        return ["BGP (dashed): between all on a link"] if told else []
+    ends = dict.fromkeys(name for one in told for name in (one.one, one.other))
+    if told and len(told) == len(ends) * (len(ends) - 1) // 2 and len(ends) > 2:
+        router = " and the router" if ROUTER in ends else ""
+        return [f"{told[0].words.partition(',')[0]} sessions: every two nodes{router}"]
+    lines = [f"{one.one} and {one.other}: {one.words}" for one in told[:SESSIONS_NAMED]]
+    return [*lines, *([f"and {counted(len(told) - len(lines), 'more session')}"] if len(told) > len(lines) else [])]
+
+
+def _title(node: NodeBox) -> str:
+    return node.name + (f", AS {node.number}" if node.number else "") + (" (broken)" if node.is_broken("") else "")
 
 
 def _port(node: NodeBox) -> str:
@@ -297,10 +386,3 @@ def _service_lines(service: ServiceBox) -> list[tuple[str, str]]:
     if not service.endpoints:
         lines.append(("no endpoints", ALARM))
     return lines
-
-
-def _of_link(picture: Picture, link: LinkBox) -> tuple[str, ...]:
-    """What a link's box says."""
-    routers = (f"{name} {address}" for name, address in link.routers)
-    nodes = ", ".join(picture.nodes[number].name for number in link.nodes)
-    return (f"link {link.name} {link.network}, cost {link.cost}", ", ".join(routers), *((nodes,) if nodes else ()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from k8snetlab.dataplane.names import BRIDGE, ETH0, ROUTER
-from k8snetlab.render.picture import NodeBox, Picture, ServiceBox
+from k8snetlab.render.picture_boxes import NodeBox, Picture, ServiceBox
 
 
 def mermaid(picture: Picture) -> str:
@@ -18,7 +18,7 @@ def mermaid(picture: Picture) -> str:
     world = f"outside[{label(('outside', *picture.outside))}] --- " if picture.outside else ""
     text.append(f"  {world}router[{label(_router(picture))}]")
     text += [f"  host{n}[{label(host.lines)}] --- router" for n, host in enumerate(picture.hosts)]
-    text += [f"  other{r}[{label((name,))}]" for r, name in enumerate(_others(picture))]
+    text += [f"  other{r}[{label(lines)}]" for r, lines in enumerate(_others(picture).values())]
     for k, link in enumerate(picture.links):
         text.append(f"  link{k}([{label(link.lines)}])")
         text += [f"  {end} ---|{label((address,))}| link{k}" for end, address in _on_link(picture, k)]
@@ -37,6 +37,9 @@ def mermaid(picture: Picture) -> str:
         text += ["  end", f"  {_joint(picture, n)} --- node{n}eth0"]
     for one, other in _tunnels(picture):
         text.append(f"  node{one}tunnel -. {label((picture.backend.partition(',')[0],))} .- node{other}tunnel")
+    called = _called(picture)
+    for session in picture.sessions:
+        text.append(f"  {called[session.one]} -. {label((session.words,))} .- {called[session.other]}")
     if broken := list(_broken(picture)):
         text += ["  classDef broken fill:#fee2e2,stroke:#b91c1c,color:#b91c1c", f"  class {','.join(broken)} broken"]
     for s, service in enumerate(picture.services):
@@ -76,6 +79,7 @@ def dot(picture: Picture) -> str:
     for one, other in _tunnels(picture):
         words = label((picture.backend.partition(",")[0],))
         text.append(f"  node{one}tunnel -- node{other}tunnel [style=dashed, constraint=false, label={words}];")
+    text += _dot_sessions(picture, label)
     red = 'style=filled, fillcolor="#fee2e2", color="#b91c1c", fontcolor="#b91c1c"'
     text += [f"  {name} [{red}];" for name in _broken(picture) if name.lstrip("node").strip("0123456789")]
     for s, service in enumerate(picture.services):
@@ -88,10 +92,17 @@ def dot(picture: Picture) -> str:
 
 def _dot_links(picture: Picture, label: Callable[[Iterable[str]], str]) -> Iterator[str]:
     """Several links, and the routers beside the first."""
-    yield from (f"  other{r} [label={label((name,))}];" for r, name in enumerate(_others(picture)))
+    yield from (f"  other{r} [label={label(lines)}];" for r, lines in enumerate(_others(picture).values()))
     for k, link in enumerate(picture.links):
         yield f"  link{k} [shape=ellipse, label={label(link.lines)}];"
         yield from (f"  {end} -- link{k} [label={label((address,))}];" for end, address in _on_link(picture, k))
+
+
+def _dot_sessions(picture: Picture, label: Callable[[Iterable[str]], str]) -> Iterator[str]:
+    called = _called(picture)
+    for session in picture.sessions:
+        ends, words = f"{called[session.one]} -- {called[session.other]}", label((session.words,))
+        yield f'  {ends} [style=dashed, constraint=false, color="#15803d", label={words}];'
 
 
 def _broken(picture: Picture) -> Iterator[str]:
@@ -111,16 +122,22 @@ def _router(picture: Picture) -> tuple[str, ...]:
     return ("router" if picture.router else "network", *picture.router, *picture.underlay)
 
 
-def _others(picture: Picture) -> tuple[str, ...]:
-    """The routers beside the first."""
-    return tuple(dict.fromkeys(name for link in picture.links for name, _ in link.routers if name != ROUTER))
+def _others(picture: Picture) -> dict[str, tuple[str, ...]]:
+    """The routers beside the first, each with what it says."""
+    return {box.name: (box.name, *box.lines[1 + len(box.addresses) :]) for box in picture.routers[1:]}
+
+
+def _called(picture: Picture) -> dict[str, str]:
+    """Nodes and routers as the text calls them, by their names."""
+    nodes = {node.name: f"node{n}eth0" for n, node in enumerate(picture.nodes)}
+    return {ROUTER: ROUTER, **{name: f"other{r}" for r, name in enumerate(_others(picture))}, **nodes}
 
 
 def _on_link(picture: Picture, number: int) -> Iterator[tuple[str, str]]:
     """The routers of a link, as the text calls them, each with its address."""
-    others = _others(picture)
+    called = _called(picture)
     for name, address in picture.links[number].routers:
-        yield (ROUTER if name == ROUTER else f"other{others.index(name)}"), address
+        yield called[name], address
 
 
 def _joint(picture: Picture, node: int) -> str:

@@ -19,6 +19,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.diagnose.events import warnings
 from k8snetlab.errors import K8sNetLabError
+from k8snetlab.explain import daemons
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import remote_nodes
 from k8snetlab.machines.leases import Leases
@@ -95,6 +96,7 @@ class Standing:
         failures = self._supervisor.failures
         problems += map(str, failures)
         problems += map(str, self._cluster.failing)
+        routers = await asyncio.to_thread(daemons.routers, snapshot, self._paths)
         others = problems[:first] + problems[first + len(of_pods) :]
         problems += [
             one
@@ -127,6 +129,7 @@ class Standing:
             failures=tuple(TaskFailure(*astuple(failure)) for failure in failures),
             controllers=tuple(self._cluster.failing),
             problems=tuple(problems),
+            routers=routers,
         )
 
     @answers(STORE_STATUS)

@@ -142,6 +142,7 @@ def test_traffic_goes_on_when_a_link_or_a_router_dies(lab: Lab, home: Path, back
     up(lab, home, backend)
     lab.run("link", "down", "leaf1:up1")
     eventually(lambda: hops(lab) == {BY_ROUTER} and answered(lab))
+    assert "up1 192.168.11.2 (down)" in lab.run("status")
     (first, *_) = lab.json("diagnose", code=1)["findings"]
     assert "leaf1: up1 is down, as `k8snetlab link down` has it" in first["message"]
     lab.run("link", "up", "leaf1:up1")
@@ -165,7 +166,16 @@ def test_the_links_of_a_lab_that_runs_are_kept_and_its_routers_are_places(lab: L
     assert "to 192.168.11.1 (spine) or 192.168.13.1 (the router), which told of it" in far["meaning"]
     assert far["meaning"].endswith("OSPF's cost is 40, in area 0.0.0.0")
     lines = lab.run("graph").splitlines()
-    assert any("link up1<br/>192.168.11.0/30<br/>cost 10" in line for line in lines) and '  other2["spine"]' in lines
+    assert any("link up1<br/>192.168.11.0/30<br/>cost 10, area 0" in line for line in lines)
+    assert '  other2["spine"]' in lines
+    known = {one["name"]: one for one in lab.json("status")["routers"]}
+    assert [*known] == ["router", "leaf1", "leaf2", "spine"]
+    assert known["spine"]["links"] == ["up1 192.168.11.1", "up2 192.168.12.1"]
+    running = [{"name": "zebra", "problem": ""}, {"name": "ospfd", "problem": ""}]
+    assert all(one["daemons"] == running and not one["down"] for one in known.values())
+    assert re.search(
+        r"^spine +up1 192.168.11.1, up2 192.168.12.1 +zebra running, ospfd running", lab.run("status"), re.M
+    )
     assert "spine:up1" in lab.run("link", "set", "spine:up1", "--rate", "10mbit")
     assert "spine: up1 sends with rate 10mbit" in lab.run("diagnose", code=1)
     lab.run("link", "clear", "spine")

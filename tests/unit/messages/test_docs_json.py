@@ -54,7 +54,7 @@ from k8snetlab.messages.trace import TRACE
 from k8snetlab.policies.lint import PolicySurprises
 from k8snetlab.policies.matrix import PolicyMatrix
 from k8snetlab.policies.sentences import PolicyExplanation, PolicyReason
-from k8snetlab.render.picture import Picture
+from k8snetlab.render.picture_boxes import Picture
 from k8snetlab.workshop.checking import CheckReport
 from k8snetlab.workshop.comparing import Comparison
 from k8snetlab.workshop.scenes import Scenario, Scenarios

@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 from pictured import manifest
 from typer.testing import CliRunner
 
@@ -16,7 +17,8 @@ from k8snetlab.cli.main import app_of
 from k8snetlab.errors import InputError
 from k8snetlab.lab.render import settle
 from k8snetlab.render.canvas import CHAR, SIZE
-from k8snetlab.render.picture import Picture, picture
+from k8snetlab.render.picture import picture
+from k8snetlab.render.picture_boxes import Picture
 from k8snetlab.render.picture_svg import svg
 from k8snetlab.render.picture_text import dot, mermaid
 
@@ -71,7 +73,21 @@ def test_host_gw_has_no_tunnel() -> None:
     assert "flannel" not in svg(found) + mermaid(found) + dot(found)
 
 
+RACKS = """
+  network: {backend: BACKEND}
+  underlay:
+    cidr: 192.168.0.0/16
+    routers: [leaf1, leaf2, spine]
+    links:
+      - {name: rack1, cidr: 192.168.1.0/24, routers: [leaf1], nodes: [node1, node2]}
+      - {name: rack2, cidr: 192.168.2.0/24, routers: [leaf2], nodes: [node3]}
+      - {name: up1, cidr: 192.168.11.0/30, routers: [spine, leaf1]}
+      - {name: up2, cidr: 192.168.12.0/30, routers: [spine, leaf2]}
+      - {name: up3, cidr: 192.168.13.0/30, routers: [router, leaf1]}
+      - {name: up4, cidr: 192.168.14.0/24, routers: [router, leaf2, spine]}
+"""
 LABS = [(nodes, pods, more) for nodes in range(1, 7) for pods in (0, 1, 7, 12) for more in ("", DUAL)]
+LABS += [(3, pods, RACKS.replace("BACKEND", backend)) for pods in (0, 7) for backend in ("bgp", "ospf", "vxlan")]
 
 
 @pytest.mark.parametrize(("nodes", "pods", "more"), LABS)
@@ -114,6 +130,35 @@ def _apart(one: Box, other: Box) -> bool:
 
 def _within(inner: Box, outer: Box) -> bool:
     return outer[0] <= inner[0] and outer[1] <= inner[1] and inner[2] <= outer[2] and inner[3] <= outer[3]
+
+
+def test_links_are_lines_between_routers_and_nodes_that_pass_no_box() -> None:
+    found = pictured(manifest(3, 2, RACKS.replace("BACKEND", "ospf")))
+    root = ElementTree.fromstring(svg(found))
+    boxes = [_box(rect) for rect in root.iter(f"{SVG}rect")][1:]  # the first is the paper
+    ends = [tuple(float(line.get(name, "0")) for name in ("x1", "y1", "x2", "y2")) for line in root.iter(f"{SVG}line")]
+    for x1, y1, x2, y2 in ends:
+        points = [(x1 + (x2 - x1) * n / 50, y1 + (y2 - y1) * n / 50) for n in range(1, 50)]
+        inside = [box for box in boxes for x, y in points if box[0] < x < box[2] and box[1] < y < box[3]]
+        assert all(box[3] - box[1] > 150 or box[3] - box[1] < 30 for box in inside), "within a node, or none"
+    said = [text.text for text in root.iter(f"{SVG}text")]
+    assert {"leaf1", "spine", "rack1", "192.168.11.0/30", "cost 10, area 0", "up1 192.168.11.2"} <= {*said}
+    assert 'stroke="#b91c1c"' not in svg(found)
+    hurt = replace(found, links=tuple(replace(o, down=("leaf1",) if o.name == "up1" else ()) for o in found.links))
+    assert svg(hurt).count('stroke="#b91c1c"') == 2, "from leaf1 to the link, and around the row that it is in"
+
+
+def test_each_session_of_bgp_is_drawn_once() -> None:
+    racks = pictured(manifest(3, 0, RACKS.replace("BACKEND", "bgp")))
+    pairs = [(one.one, one.other) for one in racks.sessions]
+    assert len({*map(frozenset, pairs)}) == len(pairs) == 9
+    assert ("router", "leaf1") in pairs and ("node1", "node2") in pairs and ("node1", "node3") not in pairs
+    assert [box.number for box in racks.routers] == [64513, 64514, 64515, 64516]
+    assert 'node0eth0 -. "iBGP, AS 64512" .- node1eth0' in mermaid(racks)
+    assert "other0 -- node0eth0 [style=dashed" in dot(racks) and 'stroke="#15803d"' in svg(racks)
+    mesh = pictured(manifest(3, 0, "  network: {backend: bgp}"))
+    assert len(mesh.sessions) == 6 and "iBGP sessions: every two nodes and the router" in svg(mesh)
+    assert not pictured(manifest(3, 0, "  network: {backend: ospf}")).sessions
 
 
 def test_more_pods_than_can_be_drawn_are_counted() -> None:

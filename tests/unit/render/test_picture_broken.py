@@ -15,7 +15,8 @@ from k8snetlab.cli.graph import alarm_of
 from k8snetlab.lab.render import settle
 from k8snetlab.messages.diagnose import ReportedFinding
 from k8snetlab.render.canvas import ALARM, GOOD, PAPER
-from k8snetlab.render.picture import Alarm, Picture, picture
+from k8snetlab.render.picture import picture
+from k8snetlab.render.picture_boxes import Alarm, Picture
 from k8snetlab.render.picture_svg import svg
 from k8snetlab.render.picture_text import dot, mermaid
 
@@ -37,6 +38,7 @@ def finding(kind: str, node: str, named: str, show: str) -> ReportedFinding:
     ("found", "alarm"),
     [
         (finding("link", "node1", "flannel.1", "ip -n l.node1 -d link show dev flannel.1"), ("node1", "flannel.1", "")),
+        (finding("link", "leaf1", "up1", "ip -n l.leaf1 -d link show dev up1"), ("leaf1", "up1", "")),
         (finding("link", "node1", "eth0", "ip -n l.default.web -d link show dev eth0"), ("node1", "", "default/web")),
         (finding("rule", "node1", "nat X", "ip netns exec l.node1 iptables-save -t nat"), ("node1", "", "")),
         (finding("fdb", "node1", "aa", "bridge -n l.node1 fdb show dev flannel.1"), ("node1", "flannel.1", "")),
