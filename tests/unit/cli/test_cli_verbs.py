@@ -352,6 +352,14 @@ STATUS: dict[str, Any] = {
     "failures": [],
     "controllers": [],
     "problems": ["pod x: no room on any node"],
+    "routers": [
+        {
+            "name": "leaf1",
+            "links": ["rack1 192.168.1.1", "up1 192.168.11.2"],
+            "down": ["up1"],
+            "daemons": [{"name": "zebra", "problem": ""}, {"name": "ospfd", "problem": "it ended with 1"}],
+        }
+    ],
 }
 
 
@@ -362,6 +370,7 @@ def test_status_shows_nodes_drift_and_problems(lab: ScriptedClient) -> None:
     assert ["node1", "192.168.0.21", "10.244.1.0/24", "Ready", "3", "paused", "<unknown>", "1"] in rows(text)
     assert "\n  ip -n demo.node1 route replace 10.244.2.0/24" in text
     assert "no room on any node" in text
+    assert "leaf1    rack1 192.168.1.1, up1 192.168.11.2 (down)   zebra running, ospfd failing" in text
     assert json.loads(call("status", "-o", "json").stdout) == STATUS
 
 
