@@ -182,7 +182,7 @@ class Keeper:
         run = Run(container.restartCount, revision)
         if not program.ready or self._ready.get(state.uid) == run:
             return
-        problem = trial.failure(place, _directory(program, place), program.ready, LOOK)
+        problem = trial.failure(place, _directory(program, place), program.ready, LOOK, plain=program.plain)
         if not problem:
             self._ready[state.uid] = run
             self._awaited.pop(state.uid, None)
@@ -236,7 +236,7 @@ def _replaced(program: Program, files: Configuration, place: Place) -> KernelErr
     if files.current == revision_of(program.files):
         return None
     files.stage(program.files)
-    problem = trial.failure(place, files.trial, program.check) if program.check else ""
+    problem = trial.failure(place, files.trial, program.check, plain=program.plain) if program.check else ""
     if not problem:
         files.adopt(program.files)
         return None

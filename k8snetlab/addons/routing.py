@@ -60,6 +60,7 @@ def _bird(text: str) -> Program:
         check=("bird", "-p", "-c", f"{CONF}/bird.conf"),
         reload=signal.SIGHUP,
         ready=("birdc", "-s", SOCKET, "show", "status"),
+        plain=True,
         package=PACKAGES["bird"][1],
     )
 
@@ -81,5 +82,6 @@ def _daemon(name: str, text: str, zebra: str) -> Program:
         ("/bin/sh", "-c", _FRR, binary, *words),
         files={f"{name}.conf": text},
         ready=("/usr/bin/test", "-S", f"{RUN}/{name}.vty"),
+        plain=True,
         package=PACKAGES["frr"][1],
     )

@@ -18,13 +18,17 @@ _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d\S*\s+")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def failure(place: Place, directory: Path, argv: Sequence[str], seconds: float = PATIENCE) -> str:
-    """The last line that it printed where it did not end with 0 in time; "" where it did. Raises NotFoundError."""
+def failure(
+    place: Place, directory: Path, argv: Sequence[str], seconds: float = PATIENCE, *, plain: bool = False
+) -> str:
+    """The last line that it printed where it did not end with 0 in time; "" where it did. A `plain` one enters no
+    namespace. Raises NotFoundError."""
     setting = launch.Setting(place.netns, place.node, str(directory), place.flannel)
     environment = {"PATH": os.environ.get("PATH", PATH), "HOME": "/root"}
     try:
         done = subprocess.run(
-            launch.command(setting, argv),
+            [*argv] if plain else launch.command(setting, argv),
+            cwd=directory if plain else None,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -35,6 +39,8 @@ def failure(place: Place, directory: Path, argv: Sequence[str], seconds: float =
             start_new_session=True,
             check=False,
         )
+    except OSError as error:
+        return f"{argv[0]}: {error.strerror}"
     except subprocess.TimeoutExpired:
         return f"no answer within {patience(seconds):.0f} s"
     if done.returncode == 0:

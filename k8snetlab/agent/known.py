@@ -38,6 +38,11 @@ class Known:
         """Something changed in this namespace: the next sync reads it again."""
         self.dirty.add(name)
 
+    def leaves_learned(self, name: str) -> bool:
+        """Whether routes of routing daemons are left alone in this namespace."""
+        made = self.made.get(name)
+        return made is not None and made.learns
+
     def mark_all(self) -> None:
         self.dirty.update(self.made)
 
@@ -71,6 +76,8 @@ class Known:
         made, name = self.made.get(state.name), state.name
         if is_host(name) or made is None or name in self.dirty or name in self.held or self.monitors[name].waiting():
             return None
+        if made.learns and not state.learns:
+            return None  # of what was learned nothing was read
         return None if made.asking or made.resolutions or state.asking or state.resolutions else made
 
     def has_news(self, looking: bool = True) -> bool:

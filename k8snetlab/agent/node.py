@@ -75,6 +75,15 @@ class NodeAgent:
     def mark(self, namespace: str) -> None:
         self._keeper.known.mark(namespace)
 
+    def leaves_learned(self, namespace: str) -> bool:
+        """As `Known.leaves_learned`."""
+        return self._keeper.known.leaves_learned(namespace)
+
+    @property
+    def lacks(self) -> int:
+        """The routes of daemons that it waits for."""
+        return sum(manager.lacks for manager in self._team.managers)
+
     def suspect(self) -> None:
         """Forgets what it knows of the kernel: the next sync reads everything."""
         self._keeper.known.mark_all()

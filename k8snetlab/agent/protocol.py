@@ -71,6 +71,8 @@ class Manager:
     """A sentence each."""
     holds: bool = False
     """Pods that are new are not to be run yet."""
+    lacks: int = 0
+    """Routes of routing daemons that it waits for: it is to settle when as many have come."""
     guards: bool = False
     """Its rules are to stand before pods that are new are plugged in."""
 

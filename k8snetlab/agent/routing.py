@@ -31,6 +31,7 @@ class Routing(Manager):
         network, protocol = snapshot.lab.spec.network, snapshot.lab.spec.spoken
         routes = (*wanted(snapshot, self.node), *routed.wanted(snapshot, self.node))
         self._missing = lacking(routes, read.learned(namespace)) if routes else ()
+        self.lacks = len(self._missing)
         if not self._missing or network != self._network:
             self._patience.end()
             self._network = network

@@ -26,6 +26,9 @@ NTF_SELF = 0x2
 RTNH_F_ONLINK = 0x4
 RT_TABLE_MAIN = 254
 RTPROT_KERNEL, RTPROT_BOOT, RTPROT_RA = 2, 3, 9
+BY_DAEMONS = frozenset((8, 10, 11, 12, 13, 14, 15, 17, 42, 186, 187, 188, 189, 192))
+"""The protocols of routes that a routing daemon makes, zebra (11), bird (12), bgp (186), ospf (188), rip (189) among
+them. Source: linux/rtnetlink.h."""
 RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RT_SCOPE_NOWHERE = 0, 253, 255
 RTN_UNICAST, RTN_BLACKHOLE, RTN_UNREACHABLE, RTN_PROHIBIT = 1, 6, 7, 8
 RTEXT_FILTER_SKIP_STATS = 8

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator, Mapping
 
-from k8snetlab.kernel.watch import Monitor, Watch
+from k8snetlab.kernel.watch import Kind, Monitor, Watch
 
 
 class Monitors(Mapping[str, Monitor]):
@@ -53,11 +53,11 @@ class Monitors(Mapping[str, Monitor]):
         """The namespaces of which `changed` has something to tell, or some noise. From any thread."""
         return [name for fd, _ in self._poll.poll(0) if (name := self._names.get(fd)) is not None]
 
-    def changed(self) -> list[str]:
-        """The namespaces in which something changed since this was asked last."""
+    def changed(self) -> dict[str, frozenset[Kind]]:
+        """The namespaces in which something changed since this was asked last, and the kinds of what did."""
         readable = (self._names.get(fd) for fd, _ in self._poll.poll(0))
         monitors = [(name, self._held.get(name)) for name in readable if name is not None]
-        return [name for name, monitor in monitors if monitor is not None and monitor.drain()]
+        return {name: kinds for name, monitor in monitors if monitor is not None and (kinds := monitor.drain())}
 
     def close(self) -> None:
         """To be called when nothing waits for `fileno` any more."""

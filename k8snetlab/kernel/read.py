@@ -20,6 +20,7 @@ from k8snetlab.kernel.decoded import STATES, address, kind_of, mac, whole
 from k8snetlab.kernel.devices import Shapes, shapes
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
+    BY_DAEMONS,
     IFA_ADDRESS,
     IFA_BROADCAST,
     IFA_LOCAL,
@@ -63,9 +64,6 @@ from k8snetlab.kernel.netlink import Netlink, attributes
 
 ENDING = {RTN_BLACKHOLE: "blackhole", RTN_UNREACHABLE: "unreachable", RTN_PROHIBIT: "prohibit"}
 BY_KERNEL = (RTPROT_KERNEL, RTPROT_RA)
-BY_DAEMONS = frozenset((8, 10, 11, 12, 13, 14, 15, 17, 42, 186, 187, 188, 189, 192))
-"""The protocols of routes that a routing daemon makes, zebra (11), bird (12), bgp (186), ospf (188), rip (189) among
-them. Source: linux/rtnetlink.h."""
 BY_OTHERS = BY_DAEMONS.union(BY_KERNEL)
 _IPV6_METRIC = 1024
 """What the kernel gives an IPv6 route that was added without a metric (IP6_RT_PRIO_USER)."""

@@ -20,6 +20,7 @@ from k8snetlab.kernel import filter, netns
 from k8snetlab.kernel.devices import Shapes, parsed, shapes
 from k8snetlab.kernel.messages import (
     AF_BRIDGE,
+    BY_DAEMONS,
     HEADER,
     IFA_ADDRESS,
     IFA_BROADCAST,
@@ -27,6 +28,7 @@ from k8snetlab.kernel.messages import (
     IFA_PROTO,
     NDA_DST,
     NDA_LLADDR,
+    NLM_F_REPLACE,
     NUD,
     RT_TABLE_MAIN,
     RTM_DELADDR,
@@ -50,7 +52,8 @@ from k8snetlab.kernel.messages import (
 )
 from k8snetlab.kernel.netlink import Netlink, attributes, index, split
 
-Kind = Literal["link", "address", "route", "neighbour"]
+Kind = Literal["link", "address", "route", "learned", "neighbour"]
+"""Learned are routes of routing daemons that came or went beside all others."""
 _TOLD = frozenset((RTM_NEWROUTE, RTM_DELROUTE))
 """Of these the kernel says by which port they were asked for (so it does of neighbours); of links as of Linux 6."""
 EVERYTHING: frozenset[Kind] = frozenset(("link", "address", "route", "neighbour"))
@@ -105,9 +108,9 @@ def adopted(descriptor: int | None) -> socket.socket:
 class Monitor:
     """Wakes whoever waits on `fileno()`; `drain` says what kinds of things changed since it was last asked.
 
-    Neighbours that the kernel resolves and forgets by itself are no change: only permanent entries count. Nor are
-    routes and neighbours that were asked for by `netlink`, nor forwarding entries that were said to be about to be, nor
-    devices of which only is told what was known.
+    `arrived` counts the learned routes that came. Neighbours that the kernel resolves and forgets by itself are no
+    change: only permanent entries count. Nor are routes and neighbours that were asked for by `netlink`, nor forwarding
+    entries that were said to be about to be, nor devices of which only is told what was known.
     Raises NotFoundError when there is no such namespace.
     """
 
@@ -135,6 +138,7 @@ class Monitor:
         """Forwarding entries: whether it goes, ifindex, MAC, VTEP."""
         self._netlink: Netlink | None = None
         self._port = -1
+        self.arrived = 0
         if begun is None:
             try:
                 self._learn_entries()
@@ -225,11 +229,17 @@ class Monitor:
                 changed |= EVERYTHING
                 lost = True
                 continue
-            changed.update(
-                _KINDS[kind]
-                for kind, _, _, port, payload in split(data)
-                if kind in _KINDS and self._is_change(kind, payload, own=port == self._port)
-            )
+            for number, flags, _, port, payload in split(data):
+                if number in _KINDS and self._is_change(number, payload, own=port == self._port):
+                    changed.add(self._kind(number, flags, payload))
+
+    def _kind(self, number: int, flags: int, payload: bytes) -> Kind:
+        """What was put in the place of another route may have taken anybody's."""
+        kind = _KINDS[number]
+        if kind != "route" or flags & NLM_F_REPLACE or _RTMSG.unpack_from(payload)[5] not in BY_DAEMONS:
+            return kind
+        self.arrived += number == RTM_NEWROUTE
+        return "learned"
 
     def _is_change(self, kind: int, payload: bytes, own: bool) -> bool:
         """`own`: asked for by `netlink`."""

@@ -36,6 +36,10 @@ REST, LONGEST_REST = 10, 1.0
 of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a failed sync is tried again."""
+LATE = 1.0
+"""Seconds after which routes of routing daemons are looked at of which fewer have come than are waited for: in a large
+mesh they come one by one, and to read all of them for each is more work than to make them."""
+LEARNED = frozenset(("learned",))
 Why = Literal["follow", "look", "sync"]
 WHYS: tuple[Why, ...] = get_args(Why)
 """What an agent is woken for, in the order of what it does then."""
@@ -95,6 +99,10 @@ class AgentTask:
         self._looked = -math.inf
         """When the rules were last seen to be as they were left (seconds, monotonic)."""
         self._alarm: asyncio.TimerHandle | None = None
+        self._learned: asyncio.TimerHandle | None = None
+        """Until routes of daemons are looked at that have come or gone."""
+        self._arrived = 0
+        """Such routes that have come since the last sync began."""
         self._stuck = False
         self._asked = math.inf
         """Since when it was called and has not begun to sync (seconds, monotonic)."""
@@ -112,7 +120,8 @@ class AgentTask:
     def looked(self) -> float:
         """When it last saw that nothing has changed of what no event tells (seconds, monotonic); -inf where it has
         something to look at."""
-        return -math.inf if self._wake.is_set() or self._alarm is not None else self._looked
+        waits = self._wake.is_set() or self._alarm is not None or self._learned is not None
+        return -math.inf if waits else self._looked
 
     def has(self, snapshot: Snapshot) -> bool:
         """Whether exactly these objects are in the kernel."""
@@ -175,8 +184,9 @@ class AgentTask:
             asyncio.get_running_loop().remove_reader(self.agent.monitors.fileno())
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        if self._alarm is not None:
-            self._alarm.cancel()
+        for alarm in (self._alarm, self._learned):
+            if alarm is not None:
+                alarm.cancel()
         async with self._work:
             pass  # what was begun ends
 
@@ -223,10 +233,12 @@ class AgentTask:
             snapshot, self._asked = self._cluster.snapshot, math.inf
             began = time.monotonic()
             trusting = began - self._looked < TICK
-            if why != "sync" and trusting and not self._is_concerned(snapshot, why):
+            if why != "sync" and trusting and not self._learned and not self._is_concerned(snapshot, why):
                 held = self.state.snapshot if self.state.pending else snapshot
                 self._say(snapshot=held, sandboxes=snapshot, began=began, synced_at=time.time())
                 return
+            self._forget_learned()  # it finds them
+            self._arrived = 0
             try:
                 report = await self._in_thread(self.agent.sync, snapshot, trusting)
             except Exception as error:
@@ -327,8 +339,33 @@ class AgentTask:
         self.state = msgspec.structs.replace(self.state, **changes)
 
     def _kernel_event(self) -> None:
-        for name in self.agent.monitors.changed():
-            self._changed(name)
+        monitors = self.agent.monitors
+        for name, kinds in monitors.changed().items():
+            if kinds == LEARNED and self.agent.leaves_learned(name):
+                arrived, monitors[name].arrived = monitors[name].arrived, 0
+                self._learn(arrived)
+            else:
+                self._changed(name)
+
+    def _learn(self, arrived: int) -> None:
+        """Routes of daemons have come, so many, or gone."""
+        loop = asyncio.get_running_loop()
+        self._arrived += arrived
+        enough = self._arrived >= self.agent.lacks
+        due = self._rests_until if enough else loop.time() + LATE
+        if self._learned is not None and due >= self._learned.when():
+            return
+        self._forget_learned()
+        self._learned = loop.call_at(due, self._learned_rested)
+
+    def _learned_rested(self) -> None:
+        self._learned = None
+        self.wake()
+
+    def _forget_learned(self) -> None:
+        if self._learned is not None:
+            self._learned.cancel()
+            self._learned = None
 
     def _changed(self, name: str) -> None:
         self.agent.mark(name)

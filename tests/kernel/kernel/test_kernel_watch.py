@@ -51,6 +51,8 @@ CHANGES = {
     "ip -n {ns} -6 route add fd09::/64 dev br0": "route",
     "ip -n {ns} route add blackhole 10.9.0.0/16": "route",
     "ip -n {ns} -6 route add unreachable fd09::/64": "route",
+    "ip -n {ns} route add 10.9.0.0/16 via 192.168.0.9 proto bird": "learned",
+    "ip -n {ns} -6 route add fd09::/64 dev br0 proto ospf": "learned",
     "ip -n {ns} neigh del 192.168.0.7 dev br0": "neighbour",
     "ip -n {ns} neigh replace 192.168.0.7 lladdr 02:00:00:00:00:07 dev br0 nud reachable": "neighbour",
     "ip -n {ns} neigh add 192.168.0.8 lladdr 02:00:00:00:00:08 dev br0 nud permanent": "neighbour",
@@ -66,6 +68,21 @@ def test_changes_by_hand_are_heard(monitored: tuple[str, Monitor], command: str)
     assert readable(monitor)
     assert CHANGES[command] in monitor.drain()
     assert not readable(monitor)
+
+
+@pytest.mark.parametrize("command", ["route add 10.9.0.0/16 via 192.168.0.9", "-6 route add fd09::/64 dev br0"])
+def test_what_a_daemon_puts_in_the_place_of_another_route_is_no_learned_one_alone(
+    monitored: tuple[str, Monitor], command: str
+) -> None:
+    name, monitor = monitored
+    subprocess.run(f"ip -n {name} {command}".split(), check=True)
+    assert monitor.drain() == {"route"}
+    subprocess.run(f"ip -n {name} {command.replace('add', 'replace')} proto bird".split(), check=True)
+    assert "route" in monitor.drain() and monitor.arrived == 0
+    subprocess.run(f"ip -n {name} {command.replace('add', 'del')}".split(), check=True)
+    assert monitor.drain() == {"learned"} and monitor.arrived == 0
+    subprocess.run(f"ip -n {name} {command} proto bird".split(), check=True)
+    assert monitor.drain() == {"learned"} and monitor.arrived == 1
 
 
 @pytest.mark.parametrize("way", ["on", "off"])

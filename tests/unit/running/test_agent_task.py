@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import threading
 import time
@@ -23,10 +24,12 @@ LOOK = 0.02
 
 
 class Monitors:
-    """Of one namespace: tell of a change for as long as nobody has asked."""
+    """Of one namespace: tell of a change for as long as nobody has asked. It counts the routes that came, too."""
 
     def __init__(self, namespace: str) -> None:
         self._fd, self._namespace = os.eventfd(0, os.EFD_NONBLOCK), namespace
+        self._kinds = frozenset({"link"})
+        self.arrived = 0
 
     def fileno(self) -> int:
         return self._fd
@@ -34,9 +37,17 @@ class Monitors:
     def happen(self) -> None:
         os.eventfd_write(self._fd, 1)
 
-    def changed(self) -> list[str]:
+    def learn(self, routes: int) -> None:
+        self._kinds = frozenset({"learned"})
+        self.arrived += routes
+        self.happen()
+
+    def __getitem__(self, namespace: str) -> Monitors:
+        return self
+
+    def changed(self) -> dict[str, frozenset[str]]:
         os.eventfd_read(self._fd)
-        return [self._namespace]
+        return {self._namespace: self._kinds}
 
     def close(self) -> None:
         os.close(self._fd)
@@ -58,6 +69,10 @@ class Agent:
         self.concern = True
         self.noticed = False
         self.suspected = 0
+        self.lacks = 0
+
+    def leaves_learned(self, namespace: str) -> bool:
+        return True
 
     def mark(self, namespace: str) -> None:
         self.marked.append(namespace)
@@ -385,3 +400,34 @@ def test_what_an_agent_was_woken_for_outlives_a_bug() -> None:
         await task.stop()
 
     asyncio.run(run())
+
+
+def test_routes_of_daemons_are_looked_at_once_as_many_have_come_as_are_lacking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each of a hundred routes that come one by one all would be read else. Fewer are looked at in the end, too."""
+    monkeypatch.setattr(agent_task, "LATE", 600.0)
+
+    async def run() -> tuple[int, int, float, int]:
+        agent: Any = Agent("node1", 1)
+        cluster: Any = SimpleNamespace(snapshot=Snapshot())
+        task = AgentTask(agent, cluster, lambda *_: None, Supervisor())
+        await task.sync()
+        task.start()
+        agent.lacks = 40
+        for _ in range(39):
+            agent.monitors.learn(1)
+            await asyncio.sleep(0.001)
+        few, looked = agent.syncs, task.looked
+        agent.monitors.learn(1)
+        while agent.syncs == few:
+            await asyncio.sleep(0.001)
+        whole = agent.syncs
+        monkeypatch.setattr(agent_task, "LATE", 0.02)
+        agent.monitors.learn(1)
+        while agent.syncs == whole:
+            await asyncio.sleep(0.001)
+        await task.stop()
+        return few, whole, looked, agent.syncs
+
+    few, whole, looked, late = asyncio.run(run())
+    assert (few, whole, late) == (1, 2, 3)
+    assert looked == -math.inf, "it has something to look at"
