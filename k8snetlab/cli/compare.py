@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.options import OutputOption, complete_scenario, example, print_json
+from k8snetlab.cli.options import (
+    Form,
+    as_json,
+    complete_scenario,
+    example,
+    form_of,
+    need_root,
+    print_json,
+    write,
+)
 
 if TYPE_CHECKING:
-    from k8snetlab.workshop.comparing import Compared, Comparison
+    from k8snetlab.workshop.comparing import Comparison
+
+FORMS = ("json", "svg")
 
 
 def register(app: typer.Typer) -> None:
@@ -28,48 +39,47 @@ def compare(
     backends: Annotated[
         str, typer.Option("--backends", metavar="NAME,NAME…", help="Left out: all.")
     ] = "vxlan,host-gw,bgp,ospf,rip,calico-bgp,calico-ipip,calico-vxlan",
-    output: OutputOption = None,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FORM|FILE", help="json or svg; FILE.svg draws it into FILE."),
+    ] = None,
 ) -> None:
-    """Build a scenario under one network after the other, and show the same packet's way side by side."""
+    """Build a scenario under one network after the other, and show the same packet's way side by side.
+
+    The exit code is 1 when a network could not be had, or the packet was not answered there.
+    """
+    from k8snetlab.cli import beside
     from k8snetlab.errors import InputError
     from k8snetlab.workshop.comparing import compare
 
+    form = form_of(output, FORMS) if output else Form("text")
     if bool(source) != bool(target):
         raise InputError("compare takes FROM and TO, or neither", "k8snetlab compare two-nodes client web:80")
     names = [name for name in backends.split(",") if name]
-    found = compare(scenario, names, source, target, lambda words: None if output else screen.say(words, err=True))
-    if output:
+    need_root("compare")
+    if form.file and not form.file.parent.is_dir():
+        raise InputError(f"{form.file} cannot be written: there is no directory {form.file.parent}")
+    told = form.file or form.name == "text"
+    found = compare(scenario, names, source, target, lambda words: screen.say(words, err=True) if told else None)
+    if form.file:
+        write(form.file, beside.svg(found) if form.name == "svg" else as_json(found))
+    if told:
+        screen.say(text(found))
+    elif form.name == "json":
         print_json(found)
     else:
-        screen.say(text(found))
+        typer.echo(beside.svg(found), nl=False)
     if any(one.problem or one.fate != "answered" for one in found.results):
         raise typer.Exit(1)
 
 
 def text(found: Comparison) -> str:
     """A table of all, then each one's way."""
-    rows = [
-        (
-            one.backend,
-            one.fate or "-",
-            str(len(one.way) or "-"),
-            one.outer or "none",
-            str(one.mtu or "-"),
-            str(one.rules),
-            f"{one.microseconds:.0f} µs" if one.microseconds is not None else "-",
-            f"{one.seconds:.1f} s",
-        )
-        for one in found.results
-        if not one.problem
-    ]
-    titles = ("NETWORK", "PACKET", "HOPS", "OUTER", "MTU", "RULES", "THERE", "UP")
+    from k8snetlab.cli import beside
+
+    width = screen.columns()
     parts = [f"{found.source} → {found.target}" if found.source else ""]
-    parts += [screen.table(titles, rows, screen.columns())] if rows else []
-    return "\n\n".join(part for part in (*parts, *(_way(one) for one in found.results)) if part)
-
-
-def _way(one: Compared) -> str:
-    if one.problem:
-        return f"{one.backend}: {one.problem}"
-    route = f"  route {one.route}" + (f"  ({one.owner})" if one.owner else "")
-    return "\n".join((f"{one.backend}: {' '.join(one.way)}", *([route] if one.route else [])))
+    if rows := [beside.row(one) for one in found.results if not one.problem]:
+        parts += [screen.table(beside.TITLES, rows, width), beside.LEGEND]
+    parts += ["\n".join(beside.way(one, width)) for one in found.results]
+    return "\n\n".join(filter(None, parts))

@@ -39,6 +39,7 @@ __all__ = [
     "sandboxes",
     "shaping",
     "shot",
+    "stream",
     "survey",
     "syscalls",
     "sysctl",

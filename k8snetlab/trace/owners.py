@@ -98,6 +98,7 @@ class Owners:
             ("pod network", split(lab.spec.podCIDR)),
             ("underlay", split(lab.spec.underlay.cidr)),
             ("load balancers' pool", lab.spec.loadBalancer.networks),
+            *((f"link {link.name}", (link.cidr,)) for link in lab.spec.underlay.links),
         ):
             if any(network(part) == cidr for part in networks):
                 return f"the {what} of Lab {lab.name}{at(lab)}"

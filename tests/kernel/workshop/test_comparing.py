@@ -30,6 +30,11 @@ def test_networks_differ_in_what_is_around_the_packet_and_in_who_made_the_route(
         assert "ipPools[0].ipipMode needs IP in IP, and this kernel has no module ipip" in by["calico-ipip"]["problem"]
     assert by["vxlan"]["outer"] == "192.168.0.21 → 192.168.0.22" and by["bgp"]["outer"] == ""
     assert (by["vxlan"]["mtu"], by["bgp"]["mtu"]) == (1450, 1500)
+    assert by["vxlan"]["encapsulation"] == "VXLAN 1, UDP 8472" and by["bgp"]["encapsulation"] == ""
+    assert "router:node1" in by["vxlan"]["carried"] and not {*by["bgp"]["carried"]}
+    assert all(one["megabits"] > 1 and one["milliseconds"] for one in by.values() if not one["problem"])
+    (leaving, *_) = [one for one in by["vxlan"]["routes"] if one["place"] == "node1"]
+    assert (leaving["entry"], leaving["owner"]) == (by["vxlan"]["route"], "flannel, for Node node2")
     assert "node1:flannel.1" in by["vxlan"]["way"] and len(by["bgp"]["way"]) == len(by["vxlan"]["way"]) - 2
     assert by["calico-bgp"]["route"].endswith("/26 via 192.168.0.22 dev eth0 proto bird")
     assert not any("cni0" in device for device in by["calico-bgp"]["way"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from k8snetlab.errors import InputError, ManifestError
 from k8snetlab.workshop import comparing
+from k8snetlab.workshop.scripts import Ran
 
 LAB = """
 apiVersion: k8snetlab/v1alpha1
@@ -15,6 +17,11 @@ kind: Lab
 metadata: {name: mine, labels: {a: b}}
 spec: {nodes: 2, network: {vni: 7, resolve: on-miss, subnetLen: 25}}
 """
+POD_OF_ITS_OWN = {"metadata": {"name": "mine"}, "spec": {"nodeName": "n1", "containers": []}}
+OTHER = {
+    "metadata": {"name": "yours"},
+    "spec": {"nodeName": "n2", "containers": [{"name": "c", "ports": [{"containerPort": 80}]}]},
+}
 
 
 @pytest.mark.parametrize(
@@ -40,6 +47,7 @@ def test_a_lab_keeps_what_every_network_has(backend: str, network: dict[str, obj
         (LAB, ["eigrp"], "'eigrp' is no backend"),
         (LAB, [], "no backend is named"),
         ("{apiVersion: v1, kind: Pod, metadata: {name: a}}", ["bgp"], "no Lab among the files"),
+        (LAB.replace("nodes: 2", "machines: true"), ["vxlan"], "the nodes of .* are machines"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_built(
@@ -72,3 +80,52 @@ def test_two_pods_on_different_nodes_are_chosen() -> None:
     assert comparing._ends(pods) == ("a", "d:8080")
     with pytest.raises(InputError, match="no two pods"):
         comparing._ends(pods[:3])
+    pods = [{**pod, "metadata": {**pod["metadata"], "ownerReferences": [{}]}} for pod in pods]  # type: ignore[dict-item]
+    assert comparing._ends([*pods, POD_OF_ITS_OWN, OTHER]) == ("mine", "yours:80")
+
+
+def commands(monkeypatch: pytest.MonkeyPatch, trace: Ran) -> list[str]:
+    """Has every verb end well and `trace` so; the verbs as they are run."""
+    ran: list[str] = []
+
+    def command(words: tuple[str, ...], lab: str, *, apart: bool = False) -> Ran:
+        ran.append(words[1])
+        return trace if words[1] == "trace" else Ran(0, '{"seconds": 1.0}')
+
+    monkeypatch.setattr(comparing.scripts, "command", command)
+    return ran
+
+
+def test_who_names_a_pod_that_is_none_is_told_in_the_first_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    ran = commands(monkeypatch, Ran(1, "", "waiting\nerror: no pod or node is called 'nosuch'\n"))
+    with pytest.raises(InputError, match="no pod or node is called 'nosuch'"):
+        comparing.compare(str(tmp_path), ["vxlan", "bgp", "vxlan"], "nosuch", "web", lambda _: None)
+    assert ran == ["up", "trace", "down"]
+
+
+def test_each_network_is_built_once_and_its_lab_is_named_nowhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lab.yaml").write_text(LAB)
+    ran = commands(monkeypatch, Ran(0, json.dumps({"ways": [], "note": "there is no way"})))
+    found = comparing.compare(str(tmp_path), ["vxlan", "bgp", "vxlan"], "a", "b", lambda _: None)
+    assert [one.backend for one in found.results] == ["vxlan", "bgp"] and ran.count("up") == 2
+    with comparing._Trial([{"kind": "Lab"}], "bgp") as trial:
+        owner = f"Node node2 of Lab {trial._lab}, {trial._file}:2"
+        assert trial._plain(owner) == "Node node2"
+        assert trial._plain(f"{trial._file}:2: spec.x: wrong") == "spec.x: wrong"
+        assert trial._plain(f"FRR, by OSPF, in Lab {trial._lab}, {trial._file}:2") == "FRR, by OSPF"
+
+
+@pytest.mark.parametrize(
+    ("backend", "owner", "said"),
+    [
+        ("vxlan", "Node node2", "flannel, for Node node2"),
+        ("calico-vxlan", "Node node2", "Felix, for Node node2"),
+        ("calico-bgp", "Pod default/web", "Calico's CNI plugin, for Pod default/web"),
+        ("bgp", "BIRD, by BGP", "BIRD, by BGP"),
+    ],
+)
+def test_a_route_has_its_maker(backend: str, owner: str, said: str) -> None:
+    assert comparing._maker(backend, owner) == said
