@@ -54,6 +54,12 @@ def resident(pid: int) -> float:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE / 1e6
 
 
+def share(pid: int) -> float:
+    """Megabytes that the machine has less by a process: what it shares with others counts by its share."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("Pss:"))
+
+
 def used_memory() -> float:
     """Megabytes that nobody else could have: the kernel's and all processes'."""
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())

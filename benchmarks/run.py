@@ -31,6 +31,7 @@ NAMES = (
     "generate",
     "misses",
     "join",
+    "routes",
     "throughput",
     "policies",
     "netpol",
