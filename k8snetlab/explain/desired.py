@@ -73,6 +73,8 @@ class Desired(msgspec.Struct, frozen=True):
     """A control plane of the lab's own, as it is now."""
     ahead: float = 0.0
     """By how many seconds the API's clock is ahead of the machine's."""
+    quiet: float = 0.0
+    """For how many seconds no object has changed; 0 where that is not known."""
 
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:

@@ -16,6 +16,8 @@ KEPT = frozenset(
     ("link", "address", "sysctl", "qdisc", "route", "neighbour", "fdb", "variant", "policy", "table", "hook", "rule")
 ) | {"chain", "set", "conntrack"}
 """Kinds that nobody changes but agents and strangers: they do not come right by themselves."""
+OF_OBJECTS = frozenset(("pod", fault) for fault in ("pending", "waiting", "failed"))
+"""Kinds and faults that are read from the objects alone."""
 
 
 class Rest(NamedTuple):
@@ -30,7 +32,10 @@ Resting = Callable[[], Mapping[str, Rest]]
 
 
 def unsettled(finding: Finding, now: Desired) -> bool:
-    """Whether somebody works who may be about to mend it: a node's agent, or who runs pods."""
+    """Whether somebody works who may be about to mend it: a node's agent, or who runs pods. What only objects tell is
+    as a second look would find it where none of them has changed for as long as that would wait."""
+    if (finding.kind, finding.fault) in OF_OBJECTS and now.quiet >= SETTLE:
+        return False
     agent = now.agents.get(finding.node)
     if agent is not None:
         return agent.works and not agent.paused

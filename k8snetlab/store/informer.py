@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
@@ -69,6 +70,8 @@ class Informer:
         """The revision of FENCE, 0 for none: what was given with it, and before, is in the snapshot."""
         self.written = 0
         """The newest revision of an object that shapes the lab which `apply_local` was given."""
+        self.moved = time.monotonic()
+        """When an object that shapes the lab changed last (seconds, monotonic)."""
 
     async def start(self) -> Snapshot:
         """The first snapshot; raises StoreError when the store does not answer."""
@@ -226,8 +229,13 @@ class Informer:
         snapshot = self.snapshot.changed(changes, revision)
         for type_ in unordered:
             snapshot = self._in_order(snapshot, type_)
+        self._note_moved(snapshot)
         self.snapshot = snapshot
         self._wake()
+
+    def _note_moved(self, snapshot: Snapshot) -> None:
+        if snapshot.objects is not self.snapshot.objects:
+            self.moved = time.monotonic()
 
     def _forget_gone(self, revision: int) -> None:
         """Once the watch has come so far. Who deletes a thousand objects one after the other has it come no further."""

@@ -289,6 +289,7 @@ class Explaining:
             self.refused(),
             self.plane(),
             self.ahead(),
+            time.monotonic() - self._cluster.informer.moved,
         )
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.explain import settling
 from k8snetlab.explain.desired import AgentNow, Desired
-from k8snetlab.explain.settling import Rest, stand
+from k8snetlab.explain.settling import Rest, stand, unsettled
 
 NOW = Desired(None, {"node1": AgentNow(), "node2": AgentNow(paused=True)}, "runs", "runs", 1, ())
 
@@ -58,3 +59,18 @@ def test_all_else_is_looked_for_again_after_a_while(
     clock = Clock(monkeypatch, looks, works)
     assert not stand([finding], NOW, BEFORE, clock)
     assert clock.now == pytest.approx(100 + settling.SETTLE)
+
+
+@pytest.mark.parametrize("fault", ["pending", "waiting", "failed"])
+@pytest.mark.parametrize("node", ["", "node1"])
+def test_a_pod_that_no_object_tells_news_of_is_as_a_second_look_would_find_it(fault: str, node: str) -> None:
+    found = replace(of("pod", node), fault=fault)
+    assert unsettled(found, replace(NOW, quiet=settling.SETTLE - 0.1))
+    assert not unsettled(found, replace(NOW, quiet=settling.SETTLE))
+
+
+def test_what_a_kernel_tells_may_be_mended_though_no_object_changes() -> None:
+    quiet = replace(NOW, quiet=3600.0)
+    assert unsettled(replace(of("pod", "node1"), fault="silent"), quiet), "its sockets are its kubelet's"
+    assert unsettled(of("route", "node1"), quiet)
+    assert unsettled(of("path", ""), quiet)

@@ -14,6 +14,7 @@ from stores import Connect, StartEtcd
 
 from k8snetlab.api import scheme
 from k8snetlab.api.core import Node, Pod
+from k8snetlab.api.events import Event as Happened
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object, ObjectMeta
 from k8snetlab.errors import StoreError
@@ -193,6 +194,15 @@ async def test_own_writes_are_seen_at_once(store: Store, informer: Informer) -> 
     before = informer.snapshot
     assert informer.apply_local(entry, *events).objects == before.objects
     assert names(informer) == ["zebra", "mine"]
+
+
+async def test_when_an_object_changed_last_is_known_whatever_is_reported(store: Store, informer: Informer) -> None:
+    began = informer.moved
+    told = Happened(metadata=ObjectMeta(name="told", namespace="default"), reason="Pulled")
+    informer.apply_local(await put(store, told))
+    assert informer.moved == began and len(informer.snapshot.all(Happened)) == 1
+    informer.apply_local(await put(store, pod("mine")))
+    assert informer.moved > began
 
 
 def names_in(snapshot: object) -> list[str]:
