@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from ipaddress import ip_address
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from k8snetlab.api.core import EndpointAddress, EndpointPort, IPFamily, Pod, Service
-from k8snetlab.api.discovery import Endpoint, EndpointSlicePort
+from k8snetlab.api.core import EndpointAddress, EndpointPort, Endpoints, IPFamily, Pod, Service
+from k8snetlab.api.discovery import Endpoint, EndpointSlice, EndpointSlicePort
 from k8snetlab.api.selection import selects
 from k8snetlab.api.snapshot import Key
 
@@ -41,6 +42,8 @@ class _Looked(Struct, frozen=True):
     near: Mapping[Key, Pod] = {}
     zones: Mapping[str, str | None] = {}
     members: Mapping[Key, Member] = {}
+    made: Mapping[Key, EndpointSlice | Endpoints] | None = None
+    """What its slices and its Endpoints were to be, by type's name and name; None where that is not known."""
 
 
 class EndpointMemory:
@@ -50,6 +53,8 @@ class EndpointMemory:
         self._known: dict[Key, _Looked] = {}
         self.made = 0
         """How many times a pod was worked out as an endpoint."""
+        self.looks = 0
+        """How many times all endpoints of a Service were gone through."""
 
     def members(
         self,
@@ -80,10 +85,41 @@ class EndpointMemory:
         if more:
             members = dict(sorted(members.items(), key=lambda one: one[1].pod.name))
         self._known[service.key] = _Looked(service, near, zones, members)
+        self.looks += 1
         return [*members.values()]
+
+    def is_done(
+        self,
+        service: Service,
+        near: Mapping[Key, Pod],
+        zones: Mapping[str, str | None],
+        stored: Mapping[Key, EndpointSlice | Endpoints],
+    ) -> bool:
+        """Whether the last look was at these very things, and what it made of them is `stored` by now."""
+        known = self._known.get(service.key)
+        return (
+            known is not None
+            and known.made is not None
+            and known.service is service
+            and known.near is near
+            and known.zones == zones
+            and known.made.keys() == stored.keys()
+            and all(_says(one) == _says(stored[key]) for key, one in known.made.items())
+        )
+
+    def done(self, service: Key, made: Mapping[Key, EndpointSlice | Endpoints]) -> None:
+        """What the last look at a Service made of it."""
+        self._known[service] = replace(self._known[service], made=made)
 
     def forget(self, service: Key) -> None:
         self._known.pop(service, None)
+
+
+def _says(one: EndpointSlice | Endpoints) -> object:
+    about = one.metadata.labels, one.metadata.ownerReferences, one.metadata.deletionTimestamp
+    if isinstance(one, Endpoints):
+        return about, one.subsets
+    return about, one.addressType, one.ports, one.endpoints
 
 
 def _moved(pod: Pod, zones: Mapping[str, str | None], before: Mapping[str, str | None]) -> bool:

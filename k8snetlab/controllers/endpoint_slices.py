@@ -59,9 +59,31 @@ _CONDITIONS = {
 def sync(service: Service, now: Snapshot, memory: EndpointMemory | None = None) -> Iterator[Change]:
     """`memory`, where it is given, knows the pods that are as they were."""
     zones = {name: node.metadata.labels.get(ZONE) for (_, name), node in now.all(Node).items()}
-    members = (memory or EndpointMemory()).members(service, near_pods_of(service, now), zones, _member)
-    yield from _slices(service, members, now)
-    yield from _endpoints(service, members, now)
+    memory, near, stored = memory or EndpointMemory(), near_pods_of(service, now), _stored(service, now)
+    if memory.is_done(service, near, zones, stored):
+        return
+    members = memory.members(service, near, zones, _member)
+    changes = [*_slices(service, members, now), *_endpoints(service, members, now)]
+    for type_, (_, name), obj in changes:
+        if isinstance(obj, EndpointSlice | Endpoints):
+            stored[type_.KIND, name] = obj
+        else:
+            stored.pop((type_.KIND, name), None)
+    memory.done(service.key, stored)
+    yield from changes
+
+
+def _stored(service: Service, now: Snapshot) -> dict[tuple[str, str], EndpointSlice | Endpoints]:
+    """Its slices that are this controller's, and its Endpoints, by kind and name."""
+    found: dict[tuple[str, str], EndpointSlice | Endpoints] = {(s.KIND, s.name): s for s in _own(service, now)}
+    if (endpoints := now.all(Endpoints).get(service.key)) is not None:
+        found[endpoints.KIND, endpoints.name] = endpoints
+    return found
+
+
+def _own(service: Service, now: Snapshot) -> list[EndpointSlice]:
+    slices = now.select(EndpointSlice, slices_by_service, service.key).values()
+    return [slice_ for slice_ in slices if slice_.metadata.labels.get(MANAGED_BY) == MANAGER]
 
 
 def families(service: Service) -> tuple[IPFamily, ...]:
@@ -75,11 +97,7 @@ def families(service: Service) -> tuple[IPFamily, ...]:
 
 
 def _slices(service: Service, members: list[Member], now: Snapshot) -> Iterator[Change]:
-    mine = [
-        s
-        for s in now.select(EndpointSlice, slices_by_service, service.key).values()
-        if s.metadata.labels.get(MANAGED_BY) == MANAGER
-    ]
+    mine = _own(service, now)
     labels = {**service.metadata.labels, SERVICE_NAME: service.name, MANAGED_BY: MANAGER}
     if service.spec.clusterIP == "None":
         labels[HEADLESS] = ""

@@ -47,6 +47,11 @@ def test_one_of_a_thousand_endpoints_is_worked_out_when_it_changes() -> None:
     stored = later.changed(changes, 10)
     assert not [*controller.reconcile(stored, later, Context(memory=memory))], "its slices are as they should be"
     assert memory.made == MANY + 1
+    assert memory.looks == 2, "and that is seen without a look at its endpoints"
+    strange = replace(changed, endpoints=changed.endpoints[1:])
+    (mended,) = controller.reconcile(put(stored, strange), stored, Context(memory=memory))
+    assert isinstance(mended, tuple) and isinstance(mended[2], EndpointSlice)
+    assert {e.addresses for e in mended[2].endpoints} == {e.addresses for e in changed.endpoints}
 
 
 def test_memory_answers_as_a_fresh_look_whatever_changes() -> None:
