@@ -16,6 +16,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -27,8 +28,11 @@ from k8snetlab.kernel.netlink import Netlink
 from k8snetlab.kernel.sandboxes import Begun, Sandbox
 from k8snetlab.kernel.watch import Watch, adopted
 
-MANY = 20
-"""Sandboxes for which the process is worth its start (0.1 s)."""
+MANY, TOGETHER = 20, 60
+"""Sandboxes that are worth the start of the process (0.1 s): one node's, and all that are asked for within LATELY."""
+LATELY = 1.0  # seconds
+FEW = 1
+"""Sandboxes that are made here, though the process runs: to ask takes as long."""
 _AT_ONCE = 50
 """In one packet: some 40 kB; a packet has at most 253 descriptors (SCM_MAX_FD)."""
 _IDLE = 10.0
@@ -61,6 +65,8 @@ class Maker:
         """`began` is told of the process, which waits for a byte on its standard input before it does anything."""
         self._began = began
         self._turn = threading.Lock()
+        self._wanted, self._since = 0, float("-inf")
+        """How many were asked for since then (seconds, monotonic)."""
         self._process: subprocess.Popen[bytes] | None = None
         self._line: socket.socket | None = None
         self._encode = msgspec.msgpack.Encoder().encode
@@ -73,7 +79,7 @@ class Maker:
 
     def make(self, outer: Netlink, wanted: Sequence[Sandbox]) -> Iterator[Begun]:
         """As `sandboxes.make`. None for all that the process had in hand, too, when it ended before its answer."""
-        if len(wanted) < MANY or fault.armed():
+        if not self._is_worth(len(wanted)) or fault.armed():
             yield from sandboxes.make(outer, wanted)
             return
         for start in range(0, len(wanted), _AT_ONCE):
@@ -81,6 +87,14 @@ class Maker:
             with self._turn:
                 made = self._asked(_Work(outer.namespace, part))
             yield from made or [None] * len(part)
+
+    def _is_worth(self, wanted: int) -> bool:
+        """Whether the process is to make so many. Fifty nodes of a lab ask for two each, again and again."""
+        now = time.monotonic()
+        if now - self._since > LATELY:
+            self._wanted, self._since = 0, now
+        self._wanted += wanted
+        return wanted >= MANY or (wanted > FEW and (self._line is not None or self._wanted >= TOGETHER))
 
     def close(self) -> None:
         """Ends the process, once it has answered."""

@@ -186,6 +186,21 @@ def test_many_are_made_by_a_process_few_are_not(node: Netlink, name: Make, maker
         one.close()
 
 
+def test_a_few_of_many_nodes_are_made_by_the_process_too(
+    node: Netlink, name: Make, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "TOGETHER", 6)
+    wanted = [sandbox(name(f"pod{number}"), number + 2) for number in range(9)]
+    for start, runs in ((0, False), (2, False), (4, True), (6, True)):
+        for made in maker.make(node, wanted[start : start + 2]):
+            assert isinstance(made, Watch)
+            made.socket.close()
+        assert (maker.pid is not None) == runs, start
+    (last,) = maker.make(node, wanted[8:])
+    assert isinstance(last, Watch) and [one.state.name for one in wanted if left(one)] == []
+    last.socket.close()
+
+
 def test_what_the_process_had_in_hand_when_it_was_killed_is_not_said_to_be_made(
     node: Netlink, name: Make, maker: Maker
 ) -> None:
