@@ -47,7 +47,7 @@ class NodeAgent:
         self._keeper = NamespaceKeeper(around.owner, around.node, make_sandboxes)
         self._team = Team(around.node, make(around))
         makers = {manager.name: manager.table_part for manager in self._team.managers}
-        self._tables = NodeTables(around.owner, around.locks, makers)
+        self._tables = NodeTables(around.owner, around.locks, makers, around.steps)
         self._parts = Parts(self._team.managers)
         self._brought: NodeDataplane | None = None
         """What the last sync has brought about as a whole."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from k8snetlab.addons.home import Home
 from k8snetlab.agent.additions import Owner
 from k8snetlab.agent.misses import MissResponder
+from k8snetlab.agent.steps import Steps
 from k8snetlab.agent.table_part import TablePart
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
@@ -39,10 +40,12 @@ class Surroundings:
     ) -> None:
         self.node, self.owner, self.locks, self.addons = node, owner, locks, addons
         self.shared, self.misses, self.wake = shared or Shared(), misses or MissResponder(), wake
+        self.steps = Steps()
+        """Those of all nodes of the machine, where they have such."""
 
     def of(self, node: str) -> Surroundings:
         """The same, of another node that the same agent keeps."""
-        return Surroundings(
+        other = Surroundings(
             node,
             self.owner,
             self.locks,
@@ -51,6 +54,8 @@ class Surroundings:
             addons=self.addons,
             wake=self.wake,
         )
+        other.steps = self.steps
+        return other
 
 
 class Manager:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
 from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.pace import Pace
 from k8snetlab.agent.rules import RulesKeeper
+from k8snetlab.agent.steps import Steps, note, seen
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write, merged, of_family
 from k8snetlab.agent.variants import OtherVariant
 from k8snetlab.api.addressing import split
@@ -25,18 +26,22 @@ from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables, RestoreRefused
 
+SOON = 0.001
+"""Seconds until what has become due meanwhile is written."""
+
 
 class Table:
     """All tables of one namespace and IP family. `parts` are the managers', in the order in which rules are put in."""
 
-    def __init__(self, iptables: Iptables, parts: Sequence[TablePart]) -> None:
-        self.iptables, self.parts = iptables, parts
+    def __init__(self, iptables: Iptables, parts: Sequence[TablePart], steps: Steps | None = None) -> None:
+        self.iptables, self.parts, self._steps = iptables, parts, steps or Steps()
         self._keeper = RulesKeeper(iptables)
         self._pace = Pace()
 
-    def rest(self, coming: int) -> float:
-        """Seconds until its rules are to be written again, where so many pods are to become ready."""
-        return self._pace.rest(coming)
+    @property
+    def rest(self) -> float:
+        """Seconds until its rules are to be written again."""
+        return self._pace.rest
 
     def close(self) -> None:
         self._keeper.close()
@@ -67,7 +72,9 @@ class Table:
             if not refusal.line:
                 raise  # no rule is to blame: it was killed, or found no memory
             return self._write_apart()
-        self._pace.wrote(self._keeper.written, time.monotonic() - began)
+        took = time.monotonic() - began
+        self._pace.wrote(self._keeper.written, took)
+        self._steps.wrote(self._keeper.written, took)
         for part in self.parts:
             part.succeeded()
         return count
@@ -124,9 +131,14 @@ class NodeTables:
     """A node's `Table` for each family of its lab, in the variant of iptables that the lab asks for; and the other
     variant, which should hold nothing of ours."""
 
-    def __init__(self, owner: Owner, locks: Path, makers: Mapping[str, Callable[[Iptables], TablePart]]) -> None:
-        """`makers` make the managers' parts of a table that is new, by name, in the order in which rules are put in."""
-        self._owner, self._locks, self._makers = owner, locks, makers
+    def __init__(
+        self, owner: Owner, locks: Path, makers: Mapping[str, Callable[[Iptables], TablePart]], steps: Steps
+    ) -> None:
+        """`makers` make the managers' parts of a table that is new, by name, in the order in which rules are put in;
+        `steps` are those of all nodes."""
+        self._owner, self._locks, self._makers, self._steps = owner, locks, makers, steps
+        self._had: Snapshot | None = None
+        """The objects of the step that was taken last."""
         self._tables: dict[Family, Table] = {}
         self._unmade: dict[str, K8sNetLabError] = {}
         """Why a manager's part could not be made: no rules of it are written, and what stands of them stays."""
@@ -161,13 +173,14 @@ class NodeTables:
         return bool(self.rest) and not self._rest(coming)
 
     def _rest(self, coming: int) -> float:
-        return max((table.rest(coming) for table in self._tables.values()), default=0.0)
+        return max([self._steps.rest(self._had, coming), *(table.rest for table in self._tables.values())])
 
     def forget(self) -> None:
         """The namespace is another one, or is let go of."""
         for table in self._tables.values():
             table.close()
         self._tables.clear()
+        self._had = None
         if self._other is not None:
             self._other.close()
             self._other = None
@@ -208,20 +221,29 @@ class NodeTables:
         self.rest = 0.0
         for family in families:
             if family not in self._tables:
-                self._tables[family] = Table(iptables.open(namespace, family, chosen, self._locks / namespace), [])
+                opened = iptables.open(namespace, family, chosen, self._locks / namespace)
+                self._tables[family] = Table(opened, [], self._steps)
                 self._tables[family].hold(self._held)
             self._complete(self._tables[family])
-        count = 0
+        step = self._steps.take(snapshot, self.coming)
+        self._want(families, rules, objects := seen(snapshot, step))
+        note(snapshot, step, objects)
+        count = sum(self._tables[family].sync(trusting) for family in families)
+        self._had = step.objects
+        if not step.newest:
+            self.rest = max(SOON, self._steps.rest(self._had, self.coming))
+        self._look(namespace, trusting)
+        return count
+
+    def _want(self, families: Iterable[Family], rules: Callable[[str], Sequence[RuleSet]], objects: Snapshot) -> None:
+        """Asks each part what it wants."""
         for family in families:
             for part in self._tables[family].parts:
                 part.unwanted = None
                 try:
-                    part.want(snapshot, of_family(rules(part.name), family))
+                    part.want(objects, of_family(rules(part.name), family))
                 except Exception as error:
                     part.unwanted = failure_of(part.name, error)
-            count += self._tables[family].sync(trusting)
-        self._look(namespace, trusting)
-        return count
 
     def _hurried(self, rules: Callable[[str], Sequence[RuleSet]]) -> bool:
         return any(

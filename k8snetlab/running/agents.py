@@ -19,6 +19,7 @@ from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.report import RULES, Report
 from k8snetlab.agent.router import RouterAgent
+from k8snetlab.agent.steps import Steps
 from k8snetlab.api import plane
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
@@ -75,7 +76,7 @@ class Agents:
         self._cluster, self._ledger, self._paths, self._synced = cluster, ledger, paths, synced
         self._supervisor, self._machine, self._keys = supervisor, machine, keys
         self.power = Power(paths.power)
-        self._shared = Shared()
+        self._shared, self._steps = Shared(), Steps(lambda: cluster.snapshot)
         self.misses = MissResponder(supervisor)
         self._maker = Maker(partial(let_begin, ledger=ledger, role="maker"))
         self.router: AgentTask | None = None
@@ -202,7 +203,7 @@ class Agents:
 
     def _around(self, name: str) -> Surroundings:
         paths, group = self._paths, Path(self._ledger.cgroup) if self._ledger.cgroup else None
-        return Surroundings(
+        around = Surroundings(
             name,
             self._ledger,
             paths.xtables_locks,
@@ -211,6 +212,8 @@ class Agents:
             addons=Home(paths.addons, paths.kubelet_socket, paths.flannel, group, self._keys),
             wake=partial(self._wake_from_thread, asyncio.get_running_loop(), name),
         )
+        around.steps = self._steps
+        return around
 
     def _wake_from_thread(self, loop: asyncio.AbstractEventLoop, name: str) -> None:
         with contextlib.suppress(RuntimeError):  # the daemon has ended

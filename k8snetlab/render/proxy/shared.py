@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ class Shared:
     def __init__(self) -> None:
         self.brief = False
         """Whether the endpoints of the node that was rendered last had no comments: the next one's are as many."""
+        self._turn = threading.Lock()
         self._held: WeakValueDictionary[tuple[Key, Settings, bool], ServiceRules] = WeakValueDictionary()
 
     def render(
@@ -40,14 +42,24 @@ class Shared:
     ) -> ServiceRules:
         """`anywhere` is `settings.anywhere`, given so that it is made once for many Services; `known` are the node's
         own rules until now. Where endpoints come or go that no rule leads to, the same chains are answered."""
-        where = (service.key, anywhere, brief)
+        with self._turn:  # nodes that come to the same at once would each render it
+            return self._rendered(service, slices, settings, (service.key, anywhere, brief), known)
+
+    def _rendered(
+        self,
+        service: Service,
+        slices: Slices,
+        settings: Settings,
+        where: tuple[Key, Settings, bool],
+        known: ServiceRules | None,
+    ) -> ServiceRules:
         rules = self._held.get(where, known)
         if rules is not None and rules.service is service:
             if _same(rules.slices, slices):
                 return rules
             if settings.layout == CURRENT and alike(rules.slices, slices):
                 return self._kept(where, replace(rules, slices=slices, endpoints=number(service, slices, settings)))
-        rules = LAYOUTS[settings.layout].render_service(service, slices, settings, brief)
+        rules = LAYOUTS[settings.layout].render_service(service, slices, settings, where[2])
         return self._kept(where, rules)
 
     def _kept(self, where: tuple[Key, Settings, bool], rules: ServiceRules) -> ServiceRules:

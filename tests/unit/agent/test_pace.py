@@ -1,8 +1,8 @@
-"""Many rules are written at once twice, and then not before a while, nor while pods come; few are never held back."""
+"""Many rules are written at once twice, and then not before a while; few are never held back."""
 
 from __future__ import annotations
 
-from k8snetlab.agent.pace import LONGEST, MANY, SOME, STANDSTILL, TIMES_COMING, Pace, coming
+from k8snetlab.agent.pace import LONGEST, MANY, Pace, coming
 from k8snetlab.api.core import Condition, Pod, PodStatus
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
@@ -19,14 +19,14 @@ def test_the_second_of_two_writes_of_many_rules_is_followed_by_a_rest() -> None:
     clock = Clock()
     pace = Pace(clock)
     pace.wrote(MANY, 1.0)
-    assert pace.rest(0) == 0, "what comes after a lab was built is written at once"
+    assert pace.rest == 0, "what comes after a lab was built is written at once"
     clock.now += 2
     pace.wrote(MANY, 1.0)
-    assert pace.rest(0) == 4
+    assert pace.rest == 4
     clock.now += 3
-    assert pace.rest(0) == 1
+    assert pace.rest == 1
     clock.now += 5
-    assert pace.rest(0) == 0
+    assert pace.rest == 0
 
 
 def test_a_rest_has_an_end_and_few_rules_none() -> None:
@@ -35,13 +35,13 @@ def test_a_rest_has_an_end_and_few_rules_none() -> None:
     for _ in range(2):
         pace.wrote(MANY, 60.0)
         clock.now += 60
-    assert pace.rest(0) == 0
+    assert pace.rest == 0
     pace.wrote(MANY, 60.0)
-    assert pace.rest(0) == LONGEST
+    assert pace.rest == LONGEST
     few = Pace(clock)
     for _ in range(9):
         few.wrote(MANY - 1, 60.0)
-    assert few.rest(0) == 0
+    assert few.rest == 0
 
 
 def test_writes_far_apart_are_not_held_back() -> None:
@@ -49,36 +49,8 @@ def test_writes_far_apart_are_not_held_back() -> None:
     pace = Pace(clock)
     for _ in range(3):
         pace.wrote(MANY, 1.0)
-        assert pace.rest(0) == 0
+        assert pace.rest == 0
         clock.now += 60
-
-
-def test_while_pods_come_a_write_is_followed_by_a_longer_rest_which_ends_with_the_last_of_them() -> None:
-    clock = Clock()
-    pace = Pace(clock)
-    assert pace.rest(900) == 0, "the first are written at once"
-    pace.wrote(SOME, 1 / TIMES_COMING)
-    clock.now += 0.25
-    assert pace.rest(800) == 0.75
-    assert pace.rest(0) == 0
-    clock.now += 0.75
-    assert pace.rest(700) == 0
-
-
-def test_pods_that_never_become_ready_hold_nothing_back() -> None:
-    clock = Clock()
-    pace = Pace(clock)
-    pace.rest(3)
-    pace.wrote(SOME, 60.0)
-    assert pace.rest(3) == STANDSTILL
-    clock.now += STANDSTILL
-    assert pace.rest(3) == 0
-    pace.rest(2)
-    pace.wrote(SOME - 1, 60.0)
-    few = Pace(clock)
-    few.rest(5)
-    few.wrote(SOME - 1, 60.0)
-    assert few.rest(4) == 0
 
 
 def test_pods_that_are_to_become_ready_are_counted() -> None:
