@@ -7,6 +7,7 @@ was changed.
 
 from __future__ import annotations
 
+import errno
 import socket
 import struct
 import time
@@ -124,7 +125,8 @@ def _one_rule(one: Lab, listeners: Sequence[Generations]) -> list[float]:
 @contextmanager
 def _listening(listeners: Sequence[Generations]) -> Iterator[list[Future[float]]]:
     """Afterwards: when each heard of the next transaction. What is still going on from the last one is let to end."""
-    time.sleep(0.25)
+    for each in listeners:
+        each.settle()
     with ThreadPoolExecutor(len(listeners)) as pool:
         yield [pool.submit(each.next_one) for each in listeners]
 
@@ -144,6 +146,21 @@ class Generations:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    def settle(self) -> None:
+        """Forgets what was told, until nothing has been for a quarter of a second (so many rules that the kernel could
+        not keep all that it had to tell are forgotten, too).
+        """
+        self._socket.settimeout(0.25)
+        while True:
+            try:
+                self._socket.recv(1 << 20)
+            except TimeoutError:
+                break
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:
+                    raise
+        self._socket.settimeout(60)
 
     def next_one(self) -> float:
         """When the next transaction was done, on time.perf_counter()'s clock."""
