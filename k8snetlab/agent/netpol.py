@@ -7,7 +7,8 @@ less; where it is a pod's, that pod is closed, and none is plugged in that is ne
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
+from typing import ClassVar, Protocol
 
 from k8snetlab.agent import closing
 from k8snetlab.agent.additions import AddedSets
@@ -17,7 +18,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import KUBE_ROUTER_SETS, is_host, is_one_policys
 from k8snetlab.dataplane.netns import NodeDataplane
-from k8snetlab.dataplane.rules import Family, RuleDelta
+from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.dataplane.sets import IPSet, by_name
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import conntrack, fault, ipsets
@@ -36,8 +37,20 @@ _SIX = ("inet6:", "cali60")
 """How the names of IPv6's sets begin."""
 
 
+class Closes(Protocol):
+    """As `closing` has them."""
+
+    def is_pods(self, chain: str) -> bool: ...
+    def without(self, rules: RuleSet, refused: Container[str]) -> RuleSet: ...
+    def instead(self, rules: RuleSet, line: str) -> RuleSet | None: ...
+
+
 class KubeRouter(Manager):
-    """NetworkPolicies of a node."""
+    """NetworkPolicies of a node. `PREFIXES` are how the names of its sets begin, of either family; `closes` says what
+    stands in the place of rules that are refused."""
+
+    PREFIXES: ClassVar[tuple[str, ...]] = KUBE_ROUTER_SETS
+    closes: ClassVar[Closes] = closing
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
@@ -58,7 +71,7 @@ class KubeRouter(Manager):
         return part
 
     def table_part(self, iptables: Iptables) -> PolicyPart:
-        part = PolicyPart(self, iptables, KUBE_ROUTER_SETS)
+        part = PolicyPart(self, iptables, self.PREFIXES)
         self._tables[iptables.family] = part
         return part
 
@@ -126,7 +139,7 @@ class PolicyPart(TablePart):
     @property
     def lets_none_in(self) -> bool:
         """Whether what is new would not be judged as policies say."""
-        return bool(self.refused or self.unwanted) or any(map(closing.is_pods, self._left_out))
+        return bool(self.refused or self.unwanted) or any(map(self._manager.closes.is_pods, self._left_out))
 
     @property
     def failure(self) -> KernelError | None:
@@ -136,7 +149,8 @@ class PolicyPart(TablePart):
             return next(iter(self._refused_sets.values()))
         for chain, refusal in self._left_out.items():
             others = f" and {len(self._left_out) - 1} more" if len(self._left_out) > 1 else ""
-            closed = "its policy allows nothing" if is_one_policys(chain) else "pods that policies select are closed"
+            closed = "its policy allows nothing" if is_one_policys(chain) else "what it does is not done"
+            closed = "pods that policies select are closed" if self._manager.closes.is_pods(chain) else closed
             message = f"chain {chain}{others}: {closed} while this is so: {refusal.message}"
             return KernelError(message, "it is tried again", refusal.line)
         return None
@@ -151,7 +165,7 @@ class PolicyPart(TablePart):
         """Brings sets up to date: those that are new no rule asks yet."""
         self._sets = self._mine()
         self._bring()
-        closed = tuple(closing.without(one, self._refused_sets) for one in rules) if self._refused_sets else rules
+        closed = tuple(self._closed_without(rules)) if self._refused_sets else rules
         self._source, self.wanted = rules, closed
         clean = self._taken is not None and not self.refused and not self._left_out
         self.delta = _delta(self._taken, closed) if clean and self._taken is not None else None
@@ -187,8 +201,11 @@ class PolicyPart(TablePart):
 
     def _closed(self, trial: RuleSets, refusal: RestoreRefused) -> RuleSets:
         """() where what is refused is no policy's and no pod's."""
-        found = [closing.instead(one, refusal.line) for one in trial]
+        found = [self._manager.closes.instead(one, refusal.line) for one in trial]
         return tuple(one for one in found if one is not None) if all(found) else ()
+
+    def _closed_without(self, rules: RuleSets) -> Iterator[RuleSet]:
+        return (self._manager.closes.without(one, self._refused_sets) for one in rules)
 
     # --- sets ---
 

@@ -4,6 +4,7 @@ __all__ = [
     "birth",
     "delta",
     "families",
+    "felix_names",
     "frames",
     "holds",
     "links",

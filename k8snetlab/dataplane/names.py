@@ -58,6 +58,13 @@ CALI_MAC = "ee:ee:ee:ee:ee:ee"
 """Of all of those ends."""
 CALI_CHAIN, CALI_SETS = "cali-", ("cali40", "cali60")
 """How the names of Felix' chains and ipsets begin; the sets are of either family."""
+CALI_POLICY = {"i": "cali-pi-", "o": "cali-po-"}
+"""How those of one policy begin, of what it lets in and out."""
+CALI_PODS = ("cali-tw-", "cali-fw-")
+"""How those of one pod begin, of what goes to it and what comes from it."""
+CALI_ACCEPT_MARK, CALI_PASS_MARK, CALI_DROP_MARK, CALI_SCRATCH_MARKS = 0x10000, 0x20000, 0x40000, (0x80000, 0x100000)
+"""Felix' bits of a packet's mark: a policy accepts it, leaves it to the next tier, or drops it; all parts of a rule
+match, and this one does."""
 WRITERS = (
     dict.fromkeys(KUBE_ROUTER_CHAINS, "kube-router")
     | dict.fromkeys(KUBE_PROXY_CHAINS, "kube-proxy")
@@ -135,7 +142,7 @@ def pod_mac(ip: str) -> str:
 
 def is_one_policys(chain: str) -> bool:
     """Whether a chain is one policy's, so that all others do without it."""
-    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) and chain not in SHARED_BY_POLICIES
+    return chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY, *CALI_POLICY.values())) and chain not in SHARED_BY_POLICIES
 
 
 def service_chain(port_name: str, protocol: str, prefix: str = KUBE_SVC) -> str:

@@ -11,7 +11,7 @@ import msgspec
 from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.rules import Family
 
-SetType = Literal["hash:ip", "hash:net"]
+SetType = Literal["hash:ip", "hash:net", "hash:ip,port"]
 NOMATCH = " nomatch"
 """Ends an entry of a hash:net that takes its addresses out again."""
 LONGEST_NAME = 31
@@ -20,15 +20,18 @@ LONGEST_NAME = 31
 
 class IPSet(msgspec.Struct, frozen=True):
     """One set of a namespace. `entries` as `ipset save` writes them after the name: "10.244.1.2", "10.0.0.0/8",
-    "10.1.0.0/16 nomatch"; a network of one address without its length."""
+    "10.1.0.0/16 nomatch", "10.244.1.2,tcp:80"; a network of one address without its length."""
 
     name: str
     type: SetType
     family: Family
     entries: frozenset[str] = frozenset()
 
-    def has(self, address: str) -> bool:
-        """As the kernel looks: of networks, the smallest that holds the address counts."""
+    def has(self, address: str, protocol: str = "", port: int = 0) -> bool:
+        """As the kernel looks: of networks, the smallest that holds the address counts. `protocol` ("tcp") and `port`
+        are those of the packet's end, for a set with ports."""
+        if self.type == "hash:ip,port":
+            return f"{ip_address(address)},{protocol}:{port}" in self.entries
         if self.type == "hash:ip":
             return str(ip_address(address)) in self.entries
         found, longest = False, -1

@@ -6,8 +6,10 @@ from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.iptables.syntax import canonical
+from k8snetlab.render.felix import policy as felix_policy
 from k8snetlab.render.netpol import policy
 from k8snetlab.render.netpol.node import resolved_of
+from k8snetlab.render.netpol.policy import DIRECTIONS
 
 FAMILIES: tuple[Family, Family] = ("ipv4", "ipv6")
 
@@ -30,5 +32,9 @@ class PolicyRules:
         resolved = resolved_of(self._snapshot)
         if (found := resolved.policies.get(key)) is None:
             return {}
+        if self._snapshot.lab.spec.network.calico:
+            ways = (way for way in DIRECTIONS if found.rules(way) is not None)
+            felix = (felix_policy.render(found, way, family).paths for way in ways for family in FAMILIES)
+            return {canonical(rule): path for paths in felix for rule, path in paths.items()}
         said = (policy.render(found, family, resolved.pods).paths for family in FAMILIES)
         return {canonical(rule): path for paths in said for rule, path in paths.items()}

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from k8snetlab.dataplane.names import (
+    CALI_CHAIN,
     CNI_DN,
     CNI_HOSTPORT_DNAT,
     CNI_HOSTPORT_MASQ,
@@ -34,6 +35,7 @@ from k8snetlab.dataplane.names import (
     KUBE_SVC,
     KUBE_SVL,
     KUBE_XLB,
+    is_one_policys,
 )
 from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
 from k8snetlab.diagnose.finding import MOST_COMMANDS, Finding, Where
@@ -67,6 +69,22 @@ _MEANINGS = {
     CNI_HOSTPORT_MASQ: "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
     CNI_HOSTPORT_SETMARK: "who calls a hostPort from the pods' network or from 127.0.0.1 gets no answer",
     CNI_DN: "connections to this pod's hostPorts do not reach it",
+    "cali-wl-to-host": "what a pod sends to its own node is not judged by its egress policies",
+    "cali-INPUT": "what pods send to their own node is not judged by their policies, and strangers' tunnels pass",
+    "cali-FORWARD": "no policy is asked of what passes through the node, or of less than should be",
+    "cali-OUTPUT": "what the node sends is not accepted by Felix: policies of OUTPUT decide",
+    "cali-to-wl-dispatch": "what goes to pods of this node is dropped, or not judged by their policies",
+    "cali-from-wl-dispatch": "what pods of this node send is dropped, or not judged by their policies",
+    "cali-tw-": "what goes to {pod} is not judged as policies say",
+    "cali-fw-": "what {pod} sends is not judged as policies say",
+    "cali-pi-": "{policy} is not kept: what only it allows is refused, or more than it allows passes",
+    "cali-po-": "{policy} is not kept: what only it allows is refused, or more than it allows passes",
+    "cali-gi-": "policies are not asked, or not in their order",
+    "cali-go-": "policies are not asked, or not in their order",
+    "cali-pri-": "what no policy is about is dropped, where it should pass",
+    "cali-pro-": "what no policy is about is dropped, where it should pass",
+    "cali-POSTROUTING": "pods' packets leave the pools with a pod's address, to which no answer finds back",
+    "cali-nat-outgoing": "pods' packets leave the pools with a pod's address, to which no answer finds back",
     KUBE_NWPLCY_COMMON: "answers to what policies allow are judged as if they began a connection, and refused",
     KUBE_NWPLCY_DEFAULT: "what no policy judges is refused to pods that a policy selects for the other direction",
     KUBE_NWPLCY: "{policy} is not kept: what only it allows is refused, or more than it allows passes",
@@ -82,6 +100,11 @@ _MISSING = {
     KUBE_ROUTER: "no NetworkPolicy is asked for {pod}: what they deny passes",
 }
 """Where a chain, or what leads to it, is not there."""
+_LAST = {
+    "ACCEPT": "what policies accept is forwarded only as long as the policy of FORWARD is ACCEPT",
+    "MARK": "nothing here looks for this mark: HostEndpoints would know by it what is forwarded",
+}
+"""Felix' rules at the end of FORWARD, by their targets."""
 _POD = re.compile(r"^(\S+/\S+) (?:in|out|reject|log-drop)$")
 _POLICY = re.compile(r"^(\S+/\S+|ClusterNetworkPolicy \S+) (?:policy|(?:in|e)gress .*)$")
 """kube-router's comments."""
@@ -169,6 +192,8 @@ class _Compared:
     def _hook(self, hook: Hook) -> Finding:
         chain = parse(hook.rule).target
         target = chain.name if chain else ""
+        if target in _LAST:
+            return self._last(hook, target)
         meaning = self._meaning(target, "every Service", "missing")
         verb = f"-I {hook.chain} 1" if hook.prepend else f"-A {hook.chain}"
         return Finding(
@@ -181,6 +206,21 @@ class _Compared:
             show=self.command(hook.table, f"-S {hook.chain}"),
             mend=self.command(hook.table, f"{verb} {hook.rule}"),
             owner=self.owners.of_rule([target], []),
+            netns=self.where.netns,
+        )
+
+    def _last(self, hook: Hook, target: str) -> Finding:
+        """A rule of Felix' that stands in a built-in chain itself."""
+        return Finding(
+            kind="hook",
+            fault="missing",
+            node=self.where.node,
+            object=f"{hook.table} {hook.chain} {target}",
+            message=f"{self.where.place}: {hook.chain} (table {hook.table}) lacks the rule {hook.rule}",
+            consequence=_LAST[target],
+            show=self.command(hook.table, f"-S {hook.chain}"),
+            mend=self.command(hook.table, f"-A {hook.chain} {hook.rule}"),
+            owner="Felix",
             netns=self.where.netns,
         )
 
@@ -299,6 +339,10 @@ class _Compared:
         pods = dict.fromkeys(found[1] for one in comments if (found := _POD.match(one)))
         policy = next((found[1] for one in comments if (found := _POLICY.match(one))), "")
         pod = f"pod {next(iter(pods))}" if len(pods) == 1 else "pods of this node"
+        if chain.startswith(CALI_CHAIN):
+            policy = self.owners.of_rule([chain], []).partition(",")[0] if is_one_policys(chain) else ""
+            pod = self.owners.of_felix_pod(chain) or pod
+            return _said(chain, fault).format(what=what, pod=pod, policy=policy)
         policy = policy if policy.startswith("Cluster") else f"NetworkPolicy {policy}".rstrip()
         return _said(chain, fault).format(what=what, pod=pod, policy=policy)
 

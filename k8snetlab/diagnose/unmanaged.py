@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.rules import BUILT_IN, ChainKey, Hook
+from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
 from k8snetlab.dataplane.view import View
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.iptables.patch import CommandLine
 from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.render import nodelocal
+from k8snetlab.render.felix import static as felix
 from k8snetlab.trace.way import Decision
 
 
@@ -66,14 +67,16 @@ def of_policy(key: ChainKey, where: Where, command: CommandLine) -> Finding:
 
 def unmanaged_rules(view: View) -> Iterator[tuple[ChainKey, int, str]]:
     """The rules in built-in chains that lead nowhere of kube-proxy's or flannel's: table and chain, number, rule. Those
-    of a node's own DNS cache stand by themselves, where it has its device."""
-    known = nodelocal.RULES if names.NODELOCALDNS in view.interfaces else ()
+    of a node's own DNS cache stand by themselves, where it has its device, and so do Felix' last of FORWARD."""
+    known = [*nodelocal.RULES] if names.NODELOCALDNS in view.interfaces else []
+    known += felix.LAST if any(key.chain.startswith(names.CALI_CHAIN) for key in view.chains) else ()
+    written = {(hook.table, hook.chain, hook.rule) for hook in known}
     for key, rules in view.chains.items():
         if key.chain not in BUILT_IN or " (" in key.table:
             continue
         for number, rule in enumerate(rules, 1):
             target = rule.rpartition("-j ")[2].partition(" ")[0]
-            if not target.startswith(names.CHAINS) and Hook(*key, rule) not in known:
+            if not target.startswith(names.CHAINS) and (*key, rule) not in written:
                 yield key, number, rule
 
 

@@ -84,6 +84,8 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
             return _in_range(packet.dport, value)
         case "dports":
             return any(_in_range(packet.dport, ports) for ports in value.split(","))
+        case "sports":
+            return any(_in_range(packet.sport, ports) for ports in value.split(","))
         case "in-interface":
             return _is_interface(packet.in_interface, value)
         case "out-interface":
@@ -109,14 +111,17 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
         case "physdev-is-bridged":
             return packet.bridged and packet.in_interface == packet.out_interface
         case "icmp-type":
-            return value == ("128" if ":" in packet.src else "8")  # what is no answer is an echo request
+            # What is no answer is an echo request, of code 0.
+            kind = "128" if ":" in packet.src else "8"
+            return packet.protocol == "icmp" and value in (kind, f"{kind}/0")
         case "tcp-flags":
             return _has_flags(packet, value)
         case "match-set":
             name, end = value.split()
             if name not in host.sets:
                 raise TraceError(f"a rule asks for the ipset {name}, which is not known")
-            return host.sets[name].has(packet.src if end == "src" else packet.dst)
+            address, port = (packet.src, packet.sport) if end.startswith("src") else (packet.dst, packet.dport)
+            return host.sets[name].has(address, packet.protocol, port)
         case option:
             raise TraceError(f"the match {option} cannot be decided")
 

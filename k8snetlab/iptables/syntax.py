@@ -36,8 +36,8 @@ class Match(NamedTuple):
     "80:90"; dports: some of these, with commas; ctstate: states sorted; mark: "0x4000/0x4000"; probability: parts of
     2**31; src-type, dst-type: LOCAL, with "in" or "out" after a space where only that interface's addresses count;
     rcheck, set: the name of a `recent` list, with seconds after a space; nfacct: a counter;
-    physdev-is-in, physdev-is-bridged: ""; match-set: an ipset's name and "src" or "dst"; icmp-type: a number; limit:
-    "10/minute"; limit-burst.
+    physdev-is-in, physdev-is-bridged: ""; match-set: an ipset's name and "src" or "dst" ("dst,dst" with the port);
+    icmp-type: a number, with a code after a slash; limit: "10/minute"; limit-burst; sports: as dports.
     """
 
     option: str
@@ -61,11 +61,13 @@ class Target(NamedTuple):
 
 
 class ParsedRule(msgspec.Struct, frozen=True):
-    """`matches` in the order written, without the comment; `target` None for a rule that only counts."""
+    """`matches` in the order written, without the comment; `target` None for a rule that only counts. `comment` is the
+    first, `more` are the others."""
 
     matches: tuple[Match, ...]
     target: Target | None
     comment: str = ""
+    more: tuple[str, ...] = ()
 
 
 @lru_cache(maxsize=8192)
@@ -85,6 +87,7 @@ def canonical(rule: str) -> str:
     words = [f"{'! ' if m.negated else ''}--{m.option} {m.value}".rstrip() for m in matches]
     if parsed.comment:
         words.append(f"--comment {parsed.comment!r}")
+    words += [f"--comment {text!r}" for text in parsed.more]
     if parsed.target:
         words.append(f"{'-g' if parsed.target.goto else '-j'} {parsed.target.name}")
         words += [f"--{key} {value}".rstrip() for key, value in parsed.target.options]
@@ -132,15 +135,19 @@ def _address_type(text: str) -> str:
 
 
 def _protocol(text: str) -> str:
-    numbers = {"1": "icmp", "6": "tcp", "17": "udp", "58": "ipv6-icmp", "132": "sctp"}
-    name = numbers.get(text, text.lower())
-    if name not in numbers.values():
+    """A protocol by its number is known by it where /etc/protocols is not read."""
+    name = _NUMBERS.get(text, text.lower())
+    name = {"icmpv6": "ipv6-icmp"}.get(name, name)
+    if name not in _NUMBERS.values() and not (name.isdigit() and int(name) < 256):
         raise ValueError
     return name
 
 
+_NUMBERS = {"1": "icmp", "4": "ipencap", "6": "tcp", "17": "udp", "58": "ipv6-icmp", "132": "sctp", "136": "udplite"}
+
+
 def _end(text: str) -> str:
-    if text not in ("src", "dst"):
+    if text not in ("src", "dst", "src,src", "dst,dst"):
         raise ValueError
     return text
 
@@ -156,7 +163,8 @@ def _flags(text: str) -> str:
 
 
 def _icmp_type(text: str) -> str:
-    return str(int(text))
+    kind, slash, code = text.partition("/")
+    return f"{int(kind)}{slash}{int(code) if slash else ''}"
 
 
 def _rate(text: str) -> str:
@@ -171,7 +179,7 @@ def _rate(text: str) -> str:
 
 MODULES = {"addrtype", "comment", "conntrack", "icmp", "icmp6", "limit", "mark", "multiport", "nfacct", "physdev"}
 MODULES |= {"recent", "set", "state", "statistic"}
-PROTOCOL_MODULES = {"tcp", "udp", "sctp"}
+PROTOCOL_MODULES = {"tcp", "udp", "sctp", "udplite"}
 
 MATCHES: dict[str, tuple[str, Callable[[str], str]]] = {
     **dict.fromkeys(("-s", "--source", "--src"), ("source", _cidr)),
@@ -182,6 +190,7 @@ MATCHES: dict[str, tuple[str, Callable[[str], str]]] = {
     **dict.fromkeys(("--sport", "--source-port"), ("sport", _port)),
     **dict.fromkeys(("--dport", "--destination-port"), ("dport", _port)),
     **dict.fromkeys(("--dports", "--destination-ports"), ("dports", _ports)),
+    **dict.fromkeys(("--sports", "--source-ports"), ("sports", _ports)),
     **dict.fromkeys(("--ctstate", "--state"), ("ctstate", _states)),
     "--mark": ("mark", _mark),
     "--probability": ("probability", _probability),
@@ -200,6 +209,7 @@ TARGETS: dict[str, dict[str, int]] = {
     "TRACE": {},
     "REJECT": {"--reject-with": 1},
     "NFLOG": {"--nflog-group": 1, "--nflog-prefix": 1},
+    "LOG": {"--log-prefix": 1, "--log-level": 1},
     "MARK": dict.fromkeys(("--set-xmark", "--set-mark", "--or-mark", "--xor-mark", "--and-mark"), 1),
     "DNAT": {"--to-destination": 1, "--random": 0, "--persistent": 0},
     "SNAT": {"--to-source": 1, "--random": 0, "--random-fully": 0, "--persistent": 0},
@@ -219,7 +229,7 @@ class _Reader:
         self.words = self._split()
         self.matches: list[Match] = []
         self.target: Target | None = None
-        self.comment = ""
+        self.comments: list[str] = []
         self.recent: dict[str, str] = {}
 
     def read(self) -> ParsedRule:
@@ -249,7 +259,8 @@ class _Reader:
             negated = False
         if self.recent:
             self.matches.append(self._recent())
-        return ParsedRule(tuple(self.matches), self.target, self.comment)
+        first, *more = self.comments or [""]
+        return ParsedRule(tuple(self.matches), self.target, first, tuple(more))
 
     def _other(self, word: str, negated: bool) -> None:
         match word:
@@ -258,7 +269,7 @@ class _Reader:
                 if module not in MODULES | PROTOCOL_MODULES:
                     raise RuleSyntaxError(self.rule, f"match `{module}` is not known")
             case "--comment":
-                self.comment = self._value(word)
+                self.comments.append(self._value(word))
             case "--mode":
                 if self._value(word) != "random":
                     raise RuleSyntaxError(self.rule, "only `statistic --mode random` is known")

@@ -22,13 +22,14 @@ from k8snetlab.kernel.nfnetlink import FAMILIES, Nfnetlink, attribute
 
 _CREATE, _DESTROY, _FLUSH, _SWAP, _LIST, _ADD, _DEL = (6 << 8 | n for n in (2, 3, 4, 6, 7, 9, 10))
 _PROTOCOL, _NAME, _TYPE, _REVISION, _FAMILY, _FLAGS, _DATA, _ADT, _LINE = range(1, 10)
-_IP, _CIDR, _TIMEOUT, _ENTRY_FLAGS = 1, 3, 6, 8
+_IP, _CIDR, _PORT, _TIMEOUT, _PROTO, _ENTRY_FLAGS = 1, 3, 4, 6, 7, 8
 _VERSION = attribute(_PROTOCOL, b"\6")
 _NESTED, _NET_ORDER = 0x8000, 0x4000
 _NOMATCH = 4
 _EXCLUSIVE = 0x200
 _AT_ONCE = 1000
 """Entries of one message: an attribute is at most 64 kB."""
+_PROTOCOLS = {"tcp": 6, "udp": 17, "sctp": 132, "udplite": 136}
 _ERRNOS = {
     4097: "this kernel has another protocol of ipset",
     4098: "there is no such type of set",
@@ -157,13 +158,18 @@ def _puttings(kind: int, one: IPSet, name: str, entries: Iterable[str]) -> Itera
 
 
 def _entry(text: str, line: int) -> bytes:
-    cidr, nomatch, _ = text.partition(NOMATCH)
+    whole, nomatch, _ = text.partition(NOMATCH)
+    cidr, _, port = whole.partition(",")
     address, slash, _ = cidr.partition("/")
     octets = ip_address(address).packed
     inner = attribute((1 if len(octets) == 4 else 2) | _NET_ORDER, octets)
     data = attribute(_IP, inner, nested=True)
     if slash:
         data += attribute(_CIDR, bytes([network(cidr).prefixlen]))
+    if port:
+        protocol, _, number = port.partition(":")
+        data += attribute(_PORT | _NET_ORDER, struct.pack("!H", int(number)))
+        data += attribute(_PROTO, bytes([_PROTOCOLS[protocol]]))
     if nomatch:
         data += attribute(_ENTRY_FLAGS | _NET_ORDER, struct.pack("!I", _NOMATCH))
     return attribute(_DATA, data + attribute(_LINE | _NET_ORDER, struct.pack("!I", line)), nested=True)
@@ -178,8 +184,13 @@ def _entries(data: bytes) -> Iterator[str]:
         octets = next(iter(attributes(given[_IP]).values()))
         cidr = f"{ip_address(octets)}/{given[_CIDR][0]}" if _CIDR in given else str(ip_address(octets))
         flags = int.from_bytes(given.get(_ENTRY_FLAGS, b""), "big")
-        yield written(cidr) + (NOMATCH if flags & _NOMATCH else "")
+        port = f",{_protocol(given[_PROTO][0])}:{int.from_bytes(given[_PORT], 'big')}" if _PORT in given else ""
+        yield written(cidr) + port + (NOMATCH if flags & _NOMATCH else "")
         position += length + -length % 4
+
+
+def _protocol(number: int) -> str:
+    return next((name for name, one in _PROTOCOLS.items() if one == number), str(number))
 
 
 def _named(name: str) -> bytes:

@@ -20,6 +20,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.meta import LabelSelector
 from k8snetlab.api.words import Path
 from k8snetlab.dataplane.families import network
+from k8snetlab.policies import calico_words
 from k8snetlab.policies.selecting import NONE, Selection, named_port
 from k8snetlab.policies.shapes import Block, Direction, End, Ends, Peer, Policy, Port, PortRange, Rule
 
@@ -42,7 +43,14 @@ class ClusterResolving:
         ingress = tuple(self._rule("ingress", path, rule) for path, rule in rules if path[1] == "ingress")
         egress = tuple(self._rule("egress", path, rule) for path, rule in rules if path[1] == "egress")
         return Policy(
-            self.of.key, self.of.source, self.selected, ingress or None, egress or None, spec.tier, spec.priority
+            self.of.key,
+            self.of.source,
+            self.selected,
+            ingress or None,
+            egress or None,
+            spec.tier,
+            spec.priority,
+            _subject(spec.subject),
         )
 
     def _written(self) -> Iterator[tuple[Path, AnyRule]]:
@@ -68,7 +76,7 @@ class ClusterResolving:
     def _peer(self, path: Path, peer: AnyPeer) -> Iterator[Peer]:
         """One, or one for each network."""
         if peer.namespaces is not None or peer.pods is not None:
-            yield Peer(path, self._pods(peer))
+            yield Peer(path, self._pods(peer), selector=_said(peer))
         if isinstance(peer, ClusterNetworkPolicyEgressPeer):
             for number, text in enumerate(peer.networks):
                 yield Peer((*path, "networks", number), {}, Block(api_network(text, strict=False)))
@@ -93,6 +101,19 @@ class ClusterResolving:
             for key, node in nodes
             if wanted.matches(node.metadata.labels)
         }
+
+
+def _subject(one: ClusterNetworkPolicySubject) -> str:
+    """Its selectors, as Calico has them."""
+    if one.pods is not None:
+        return calico_words.subject(one.pods.namespaceSelector, one.pods.podSelector)
+    return calico_words.subject(one.namespaces, None) if one.namespaces is not None else ""
+
+
+def _said(one: AnyPeer) -> str:
+    if one.pods is not None:
+        return calico_words.peer("", one.pods.namespaceSelector, one.pods.podSelector)
+    return calico_words.spaces(one.namespaces) if one.namespaces is not None else ""
 
 
 def _peers(rule: AnyRule) -> tuple[AnyPeer, ...]:

@@ -12,6 +12,7 @@ from k8snetlab.api.meta import LabelSelector, Object
 from k8snetlab.api.networking import NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
+from k8snetlab.policies import calico_words
 from k8snetlab.policies.cluster import ClusterResolving
 from k8snetlab.policies.selecting import Selection, named_port
 from k8snetlab.policies.shapes import Block, Direction, Ends, Peer, Policy, Port, PortRange, Resolved, Rule
@@ -123,6 +124,7 @@ class _Resolving:
             self.selected,
             ingress if "Ingress" in types else None,
             egress if "Egress" in types else None,
+            selector=calico_words.policy(policy.namespace, spec.podSelector),
         )
 
     def _rule(
@@ -146,7 +148,8 @@ class _Resolving:
     def _peer(self, path: Path, peer: NetworkPolicyPeer) -> Peer:
         block = peer.ipBlock
         if block is None:
-            return Peer(path, self._pods(peer))
+            said = calico_words.peer(self.of.namespace, peer.namespaceSelector, peer.podSelector)
+            return Peer(path, self._pods(peer), selector=said)
         network = api_network(block.cidr, strict=False)
         return Peer(path, {}, Block(network, tuple(api_network(one, strict=False) for one in block.except_)))
 

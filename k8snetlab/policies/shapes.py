@@ -90,11 +90,13 @@ def _parsed(address: str) -> Address:
 
 class Peer(msgspec.Struct, frozen=True):
     """One item of `from` or `to`: the pods that its selectors match (both of them, where both are said), or a block.
-    `path` is where it stands in the policy: ("spec", "ingress", 0, "from", 1)."""
+    `path` is where it stands in the policy: ("spec", "ingress", 0, "from", 1). `selector` are those as Calico has them,
+    in one (`calico_words`)."""
 
     path: Path
     pods: Ends = {}
     block: Block | None = None
+    selector: str = ""
 
 
 class PortRange(msgspec.Struct, frozen=True):
@@ -146,7 +148,9 @@ class Policy(msgspec.Struct, frozen=True, eq=False):
     are the pods it applies to, maybe none. `source` is where it was written ("file:line") or "".
 
     Or one ClusterNetworkPolicy, of another `tier`, whose key has no namespace: None where it has no rules, which are
-    asked in their order, after those of policies with a lower `priority`."""
+    asked in their order, after those of policies with a lower `priority`.
+
+    `selector` is what it selects pods by, as Calico has it."""
 
     key: Key
     source: str
@@ -155,6 +159,7 @@ class Policy(msgspec.Struct, frozen=True, eq=False):
     egress: tuple[Rule, ...] | None
     tier: Tier = "NetworkPolicy"
     priority: int = 0
+    selector: str = ""
 
     @property
     def name(self) -> str:

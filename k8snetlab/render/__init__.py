@@ -5,6 +5,7 @@ __all__ = [
     "bridge",
     "calico",
     "canvas",
+    "felix",
     "gateway",
     "hostports",
     "ingress",

@@ -17,15 +17,15 @@ PARTS: Mapping[str, Part] = {
     "node": uplink.render,
     "cni": bridge.render,
     "flannel": flannel.render,
-    "calico": calico.render,
     "kube-proxy": sysctls.render,
     "portmap": portmap.render,
     "node-local-dns": nodelocal.render,
     "kube-router": netpol.render,
+    "calico": calico.render,
 }
 """By the manager's name. The first says what the namespace is called, the rest is put together in this order, rules as
-well: portmap's jumps are put in last, since a pod comes when kube-proxy is there already, and kube-router's first: what
-no policy allows nobody else is to let through."""
+well: portmap's jumps are put in last, since a pod comes when kube-proxy is there already, and first kube-router's, or
+Felix': what no policy allows nobody else is to let through."""
 
 
 def render(snapshot: Snapshot, name: str) -> NodeDataplane:

@@ -11,7 +11,11 @@ import msgspec
 
 from k8snetlab.dataplane.families import parted
 from k8snetlab.dataplane.names import (
+    CALI_ACCEPT_MARK,
     CALI_CHAIN,
+    CALI_DROP_MARK,
+    CALI_PASS_MARK,
+    CALI_SCRATCH_MARKS,
     CNI,
     CNI_DN,
     CNI_HOSTPORT_DNAT,
@@ -91,6 +95,32 @@ PURPOSES = {
     "cali-nat-outgoing": "masquerades pods that talk to the world outside all pools",
     "cali-fip-dnat": "floating addresses of pods; none here",
     "cali-fip-snat": "floating addresses of pods; none here",
+    "cali-INPUT": "what comes to the node, also from its pods",
+    "cali-FORWARD": "what passes through the node: first the policies of who sends it, then of who gets it",
+    "cali-OUTPUT": "what the node sends; to its own pods unasked",
+    "cali-wl-to-host": "what a pod sends to its own node, by its egress policies",
+    "cali-from-wl-dispatch": "from a pod's device to the chain of what it sends",
+    "cali-to-wl-dispatch": "from a pod's device to the chain of what goes to it",
+    "cali-from-wl-dispatch-": "devices that begin with one letter more",
+    "cali-to-wl-dispatch-": "devices that begin with one letter more",
+    "cali-tw-": "what policies let in to one pod",
+    "cali-fw-": "what policies let one pod send",
+    "cali-pi-": "one policy, of what it lets in",
+    "cali-po-": "one policy, of what it lets out",
+    "cali-gi-": "policies of one selector, of what they let in",
+    "cali-go-": "policies of one selector, of what they let out",
+    "cali-pri-": "a profile: what a namespace or a ServiceAccount lets in that no policy is about",
+    "cali-pro-": "a profile: what a namespace or a ServiceAccount lets out that no policy is about",
+    "cali-cidr-block": "Service addresses that nobody answers for; none here",
+    **dict.fromkeys(
+        (
+            "cali-from-hep-forward",
+            "cali-to-hep-forward",
+            "cali-from-host-endpoint",
+            "cali-to-host-endpoint",
+        ),
+        "policies of the node's own devices (HostEndpoints); none here",
+    ),
     CALI_CHAIN: "Calico's",
 }
 """What a chain is for, by "TABLE CHAIN", or by its name or the beginning of it."""
@@ -147,6 +177,15 @@ WHY = (
     (FLANNEL_POSTRTG, "MASQUERADE", "!source", "so that pods of other nodes answer through this node"),
     ("cali-nat-outgoing", "MASQUERADE", "", "as nobody outside the pools knows the way back to a pod"),
     ("cali-POSTROUTING", "MASQUERADE", "", "so that the answer comes back through the tunnel"),
+    ("cali-tw-", "ACCEPT", "ctstate", "as what began it was allowed"),
+    ("cali-fw-", "ACCEPT", "ctstate", "as what began it was allowed"),
+    ("cali-fw-", "DROP", "protocol", "as a tunnel of a pod's own would pass its policies by"),
+    ("cali-tw-", "DROP", "mark", "as no policy of the tier allows it"),
+    ("cali-fw-", "DROP", "mark", "as no policy of the tier allows it"),
+    ("cali-to-wl-dispatch", "DROP", "", "as no pod is known there"),
+    ("cali-from-wl-dispatch", "DROP", "", "as no pod is known there"),
+    ("cali-wl-to-host", "ACCEPT", "", "as a pod may reach its own node where its policies let it out"),
+    ("cali-OUTPUT", "RETURN", "out-interface", "as a pod's own node always reaches it"),
     (CNI_DN, CNI_HOSTPORT_SETMARK, "source", "because the answer must pass this node again"),
     (FLANNEL_FWD, "ACCEPT", "", "whatever the FORWARD policy is"),
     (KUBE_POD_FW, "ACCEPT", "src-type", "as a pod's own node always reaches it"),
@@ -159,10 +198,11 @@ WHY = (
 
 class Facts(msgspec.Struct, frozen=True):
     """What the rules themselves do not say: `endpoints` has the "ip:port" that a KUBE-SEP chain leads to, `known` what
-    an address or CIDR is ("pod default/client", "the pod network")."""
+    an address or CIDR is ("pod default/client", "the pod network"). `felix`: marks are Felix'."""
 
     endpoints: Mapping[str, str] = {}
     known: Mapping[str, str] = {}
+    felix: bool = False
 
     def named(self, address: str) -> str:
         """The address, and in brackets what it is."""
@@ -200,6 +240,8 @@ def meaning(key: ChainKey, rule: str, facts: Facts | None = None) -> str:
     except RuleSyntaxError:
         return "Neither kube-proxy nor flannel writes such a rule; somebody else put it in."
     facts = facts or Facts()
+    if parsed.comment.startswith("cali:"):
+        facts = msgspec.structs.replace(facts, felix=True)
     who = _who(key, parsed, facts)
     why = _why(key, parsed)
     sentence = f"{who} {_what(key, parsed, facts)}{', ' + why if why else ''}."
@@ -215,7 +257,7 @@ def _who(key: ChainKey, rule: ParsedRule, facts: Facts) -> str:
     if any(m.option == "destination" for m in rule.matches):
         phrases = [phrase.removeprefix("to ") if phrase.startswith("to port ") else phrase for phrase in phrases]
     chance = next((m for m in rule.matches if m.option == "probability"), None)
-    what = {"": "everything", "ipv6-icmp": "ICMPv6"}.get(protocol, protocol.upper())
+    what = {"": "everything", "ipv6-icmp": "ICMPv6", "ipencap": "IP in IP"}.get(protocol, protocol.upper())
     if chance:
         what = f"{_share(chance)} of the {'' if what == 'everything' else f'{what} '}connections that get here"
     elif key.chain.startswith((KUBE_SVC, KUBE_SVL, KUBE_XLB)) and not phrases and what == "everything":
@@ -229,7 +271,9 @@ def _share(chance: Match) -> str:
     return f"one in {round(ones)}" if ones and abs(ones - round(ones)) < 0.005 * ones else f"{part:.1%}"
 
 
-def _phrase(match: Match, facts: Facts) -> str:  # noqa: C901 (a row for each match of iptables)
+def _phrase(  # noqa: C901, PLR0912 (a row for each match of iptables)
+    match: Match, facts: Facts
+) -> str:
     """One condition, as it stands after "everything" or "TCP"."""
     negation = "not " if match.negated else ""
     value = match.value
@@ -243,6 +287,9 @@ def _phrase(match: Match, facts: Facts) -> str:  # noqa: C901 (a row for each ma
         case "dports":
             ports = value.replace(":", " to ").split(",")
             return f"{negation}to port{'s' if len(ports) > 1 else ''} {' or '.join(ports)}"
+        case "sports":
+            ports = value.replace(":", " to ").split(",")
+            return f"{negation}from port{'s' if len(ports) > 1 else ''} {' or '.join(ports)}"
         case "in-interface":
             return f"{negation}in by {_interface(value)}"
         case "out-interface":
@@ -259,8 +306,8 @@ def _phrase(match: Match, facts: Facts) -> str:  # noqa: C901 (a row for each ma
         case "mark":
             plain, _, mask = value.partition("/")
             if plain == "0x0":
-                return f"that bears {'a' if match.negated else 'no'} mark of {_bit(mask)}"
-            return f"{'that is not ' if match.negated else ''}marked {_bit(value)}"
+                return f"that bears {'a' if match.negated else 'no'} mark of {_bit(mask, facts)}"
+            return f"{'that is not ' if match.negated else ''}marked {_bit(value, facts)}"
         case "rcheck":
             name, _, seconds = value.partition(" ")
             where = facts.endpoints.get(name)
@@ -274,7 +321,10 @@ def _phrase_of_policies(match: Match) -> str:
     match match.option:
         case "match-set":
             name, _, end = value.partition(" ")
-            return f"{'from' if end == 'src' else 'to'} {'no' if match.negated else 'an'} address in ipset {name}"
+            what = "address and port" if "," in end else "address"
+            return (
+                f"{'from' if end.startswith('src') else 'to'} {'no' if match.negated else 'an'} {what} in ipset {name}"
+            )
         case "icmp-type":
             return f"{'not ' if match.negated else ''}of type {value}{_ICMP.get(value, '')}"
         case "limit":
@@ -324,9 +374,22 @@ _BITS = {
 }
 
 
-def _bit(mark: str) -> str:
+_FELIX_BITS = {
+    f"{CALI_ACCEPT_MARK:#x}": " (accepted by a policy or profile)",
+    f"{CALI_PASS_MARK:#x}": " (left to the next tier)",
+    f"{CALI_ACCEPT_MARK | CALI_PASS_MARK:#x}": " (accepted, or left to the next tier)",
+    f"{CALI_DROP_MARK:#x}": " (to be dropped)",
+    f"{CALI_SCRATCH_MARKS[0]:#x}": " (all parts of the rule so far match)",
+    f"{CALI_SCRATCH_MARKS[1]:#x}": " (this part of the rule matches)",
+    "0x1f0000": " (all of Felix')",
+    "0x1e0000": " (all of Felix' but that of acceptance)",
+    "0x180000": " (those of a rule's parts)",
+}
+
+
+def _bit(mark: str, facts: Facts) -> str:
     value = mark.partition("/")[0]
-    return value + _BITS.get(value, "")
+    return value + (_FELIX_BITS if facts.felix else _BITS).get(value, "")
 
 
 # --- what -------------------------------------------------------------------------------------------------------------
@@ -357,6 +420,8 @@ def _target(  # noqa: C901 (a row for each target of iptables)
             return "is refused at once" + (", as the Service has no endpoints" if none else "")
         case "RETURN":
             return "goes back to the chain it came from"
+        case "LOG":
+            return f"is told to the kernel's log, as {(target.option('log-prefix') or 'a line').strip(': ')}"
         case "NFLOG":
             return f"is told to NFLOG group {target.option('nflog-group') or 0}"
         case "TRACE":
@@ -370,17 +435,17 @@ def _target(  # noqa: C901 (a row for each target of iptables)
         case "REDIRECT":
             return f"goes to port {target.option('to-ports')} of the node itself"
         case "MARK":
-            return _set_mark(target.option("set-xmark") or "")
+            return _set_mark(target.option("set-xmark") or "", facts)
     return _LEADS.get(target.name) or _leads(ChainKey(key.table, target.name), facts)
 
 
-def _set_mark(xmark: str) -> str:
+def _set_mark(xmark: str, facts: Facts) -> str:
     value, _, mask = xmark.partition("/")
     if value == "0x0" and mask != "0x0":
-        return f"loses the mark {_bit(mask)} again"
+        return f"loses the mark {_bit(mask, facts)} again"
     if mask == "0x0":
-        return f"loses the mark {_bit(value)} again"
-    return f"gets the mark {_bit(value)}" if value == mask else f"gets the mark {xmark}"
+        return f"loses the mark {_bit(value, facts)} again"
+    return f"gets the mark {_bit(value, facts)}" if value == mask else f"gets the mark {xmark}"
 
 
 def _leads(to: ChainKey, facts: Facts) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import cached_property
 
 from k8snetlab.api import lines, pools, topology
 from k8snetlab.api.addressing import split
@@ -17,7 +18,7 @@ from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
 from k8snetlab.api.workloads import MAKERS
-from k8snetlab.dataplane import names
+from k8snetlab.dataplane import felix_names, names
 from k8snetlab.dataplane.families import network, parsed, same_family
 from k8snetlab.dataplane.routing import FELIX
 from k8snetlab.dataplane.view import RouteEntry
@@ -37,6 +38,8 @@ _LEADING = re.compile(r"^[a-z0-9-]+/[a-z0-9.-]+ (in|out)$")
 """The comment on what leads to a pod's chain."""
 _CLUSTER_POLICY = re.compile(r"^ClusterNetworkPolicy ([a-z0-9.-]+) (?:policy|(?:in|e)gress .*)$")
 """The comments on a ClusterNetworkPolicy's rules, and on what leads to them."""
+_JUMP = re.compile(r"-[jg] (cali-\S+)")
+_END_OF_TIER = re.compile(r'"End of tier (\S+)\. ')
 _SANDBOX = re.compile(r'^dnat name: "[^"]*" id: "([0-9a-f]+)"$')
 """portmap's comment on what leads to a pod's hostPorts."""
 
@@ -168,10 +171,14 @@ class Owners:
         chains, comments = [*chains], [*comments]
         if self._snapshot.lab.spec.dns.nodeLocal and rules and _CACHE.fullmatch(rules[0]):
             return NODE_CACHE
+        if chains and chains[-1].startswith(names.CALI_CHAIN):
+            return self._felix(chains, rules)
         if chains and chains[-1].startswith(names.KUBE_ROUTER_CHAINS):
             way = next((found[1] for comment in comments if (found := _LEADING.search(comment))), "")
             pairs = zip(comments, rules or [""] * len(comments), strict=True)
             return next((owner for one, rule in pairs if (owner := self._policies(one, rule, way))), "kube-router")
+        if self._snapshot.lab.spec.network.calico and comments and comments[0] in felix_names.LAST_COMMENTS:
+            return "Felix"
         named = (owner for comment in comments if (owner := self._named_in(comment)))
         writers = (
             writer
@@ -180,6 +187,41 @@ class Owners:
             if chain.startswith(prefix)
         )
         return next(named, "") or next(writers, NOBODY)
+
+    def _felix(self, chains: Sequence[str], rules: Sequence[str]) -> str:
+        """The policy whose chain a rule stands in, or leads to; or those of a tier that let nothing pass. `rules` are
+        those that lead here, the nearest first."""
+        targets = [found.group(1) for rule in rules[:1] if (found := _JUMP.search(rule))]
+        for chain in (*reversed(chains), *targets):
+            if (key := self._felix_policies.get(chain)) is not None:
+                return self._ruled_by(self._policy(key), rules[0] if rules else "")
+        if rules and _END_OF_TIER.search(rules[0]) and (pod := self._felix_pod(chains[-1])):
+            return self._selecting(*pod) or "Felix"
+        return "Felix"
+
+    def of_felix_pod(self, chain: str) -> str:
+        """The pod whose chain it is, "" for none."""
+        found = self._felix_pod(chain)
+        return title(found[0]).lower() if found else ""
+
+    @cached_property
+    def _felix_policies(self) -> Mapping[str, Key]:
+        held = (*self._snapshot.all(NetworkPolicy), *(("", key[1]) for key in self._snapshot.all(ClusterNetworkPolicy)))
+        return {felix_names.policy_chain(key, way): key for key in held for way in felix_names.DIRECTIONS}
+
+    def _policy(self, key: Key) -> NetworkPolicy | ClusterNetworkPolicy | None:
+        if key[0]:
+            return self._snapshot.get(NetworkPolicy, key[1], key[0])
+        return self._snapshot.get(ClusterNetworkPolicy, key[1])
+
+    def _felix_pod(self, chain: str) -> tuple[Pod, str] | None:
+        """The pod that a chain is of, and whether it is of what goes in or out."""
+        pods = self._snapshot.all(Pod).values() if chain.startswith(names.CALI_PODS) else ()
+        for pod in pods:
+            into, out = felix_names.pods_chains(pod.key)
+            if chain in (into, out):
+                return pod, "in" if chain == into else "out"
+        return None
 
     def _policies(self, comment: str, rule: str, way: str) -> str:
         """The policy that a comment of kube-router's names, with the line of its rule; or those that a pod is refused
@@ -193,10 +235,12 @@ class Owners:
         if kind not in ("reject", "log-drop"):
             return self._ruled_by(self._snapshot.get(NetworkPolicy, name, namespace), rule)
         pod = self._snapshot.get(Pod, name, namespace)
-        if pod is None:
-            return ""
+        return self._selecting(pod, way) if pod else ""
+
+    def _selecting(self, pod: Pod, way: str) -> str:
+        """The NetworkPolicies that a pod is refused by."""
         held = self._snapshot.all(NetworkPolicy)
-        mine = [one for (where, _), one in held.items() if where == namespace and _judges(one, way)]
+        mine = [one for (where, _), one in held.items() if where == pod.namespace and _judges(one, way)]
         field: Path = ("spec", "egress" if way == "out" else "ingress") if way else ()
         selecting = (one for one in mine if one.spec.podSelector.matches(pod.metadata.labels))
         return " and ".join(_lined(one, field) for one in selecting)

@@ -228,7 +228,7 @@ class _Walker:
         if target is None:
             return [way], []
         match target.name:
-            case "TRACE" | "NFLOG":
+            case "TRACE" | "NFLOG" | "LOG":
                 return [way], []
             case "RETURN":
                 return [], [way]

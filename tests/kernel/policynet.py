@@ -15,12 +15,15 @@ from pathlib import Path
 
 from policypackets import REFUSED, opening_of_sctp
 
+from k8snetlab.agent.calico import Calico
 from k8snetlab.agent.netpol import KubeRouter
 from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.tables import Table
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, pick
+from k8snetlab.dataplane.names import CALI_MAC, cali
 from k8snetlab.kernel import iptables, netns
+from k8snetlab.render import calico
 from k8snetlab.render.netpol.node import render
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.testing import madeup
@@ -32,6 +35,8 @@ FIRST, LAST = 1024, 32767
 """Source ports, below those that the kernel gives."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER: whoever closes a connection resets it, and it is soon forgotten."""
+GRACE = 0.2
+"""Seconds of silence after the last packet that was to arrive: all have been sent by then."""
 PATIENCE = 20.0
 """Seconds that all packets together may take."""
 Asked = tuple[str, str, str, int]
@@ -40,16 +45,24 @@ Asked = tuple[str, str, str, int]
 
 class Net:
     """Namespaces, devices and routes; `pods` are their addresses, of IPv4 and IPv6, by namespace/name. Pods of one node
-    reach each other by its bridge, all others are routed. All know all others' neighbours."""
+    reach each other by its bridge, all others are routed. All know all others' neighbours. With `felix` every pod is
+    alone at its own device, as with Calico, and Felix' rules are kept, which drop and say nothing."""
 
-    def __init__(self, stack: ExitStack, pods: Mapping[str, Sequence[str]], variant: iptables.Variant, files: Path):
-        self.pods, self._run = pods, madeup.name()
+    def __init__(
+        self,
+        stack: ExitStack,
+        pods: Mapping[str, Sequence[str]],
+        variant: iptables.Variant,
+        files: Path,
+        felix: bool = False,
+    ):
+        self.pods, self._run, self._felix = pods, madeup.name(), felix
         self.node_of = {pod: NODES[number % 2] for number, pod in enumerate(pods)}
         for name in map(self.netns, (*NODES, *pods)):
             netns.create(name)
             stack.callback(netns.delete, name)
         self._wire()
-        self._agents = [_Agent(stack, one, self.netns(one), variant, files) for one in NODES]
+        self._agents = [_Agent(stack, one, self.netns(one), variant, files, felix) for one in NODES]
         self._listeners = [(stack.enter_context(sock), pod) for pod in pods for sock in self._listening(pod)]
         self._sctp = {pod: stack.enter_context(self._raw(pod)) for pod in pods}
         self._sport = FIRST
@@ -81,7 +94,7 @@ class Net:
                 if one[2] != "SCTP":
                     sock = stack.enter_context(self._calling(one, family))
                     waiting[sock.fileno()] = (sock, one)
-            self._answered(waiting, found)
+            self._answered(waiting, found, meant)
         arrived = self._arrived({key for key, one in sctp.items() if meant[one]})
         return found | {one: key in arrived for key, one in sctp.items()}
 
@@ -103,7 +116,13 @@ class Net:
             sock.send(b"?")
         return sock
 
-    def _answered(self, waiting: dict[int, tuple[socket.socket, Asked]], found: dict[Asked, bool]) -> None:
+    def _answered(
+        self,
+        waiting: dict[int, tuple[socket.socket, Asked]],
+        found: dict[Asked, bool],
+        meant: Mapping[Asked, bool],
+    ) -> None:
+        """What Felix drops nobody tells of: it is looked for once more when all that is meant to arrive has."""
         poll = select.epoll()
         for sock, _ in self._listeners:
             poll.register(sock, select.EPOLLIN)
@@ -113,7 +132,11 @@ class Net:
         left, until = len(waiting), time.monotonic() + PATIENCE
         with poll:
             while left and (rest := until - time.monotonic()) > 0:
-                for fd, _ in poll.poll(rest):
+                silent = self._felix and all(found.get(one) for _, one in waiting.values() if meant[one])
+                events = poll.poll(GRACE if silent else rest)
+                if silent and not events:
+                    break
+                for fd, _ in events:
                     if fd in serving:
                         _serve(serving[fd])
                         continue
@@ -182,6 +205,13 @@ class Net:
                 yield f"route add {v4} via 192.0.2.{other}"
                 yield f"route add {v6} via 2001:db8::{other}"
                 continue
+            if self._felix:
+                device = cali(*pod.split("/"))
+                yield f"link add {device} address {CALI_MAC} type veth peer name eth0 netns {self.netns(pod)}"
+                yield f"link set {device} up"
+                yield f"route add {v4} dev {device}"
+                yield f"route add {v6} dev {device}"
+                continue
             yield f"link add v{number} type veth peer name eth0 netns {self.netns(pod)}"
             yield f"link set v{number} master cni0 up"
             yield f"route add {v4} dev cni0"
@@ -193,11 +223,14 @@ class Net:
         yield f"addr add {v4}/32 dev eth0"
         yield f"addr add {v6}/128 dev eth0 nodad"
         yield "link set eth0 up"
+        if self._felix:
+            yield f"neigh add 169.254.1.1 lladdr {CALI_MAC} dev eth0"
+            yield f"neigh add fe80::1 lladdr {CALI_MAC} dev eth0"
         yield "route add 169.254.1.1 dev eth0"
         yield "route add default via 169.254.1.1 dev eth0"
         yield "route add default via fe80::1 dev eth0"
         for other, (mate4, mate6) in self.pods.items():
-            if other != pod and self.node_of[other] == self.node_of[pod]:
+            if other != pod and self.node_of[other] == self.node_of[pod] and not self._felix:
                 yield f"route add {mate4} dev eth0"
                 yield f"route add {mate6} dev eth0"
 
@@ -205,10 +238,13 @@ class Net:
 class _Agent:
     """What keeps one node's rules for policies."""
 
-    def __init__(self, stack: ExitStack, name: str, namespace: str, variant: iptables.Variant, files: Path) -> None:
+    def __init__(
+        self, stack: ExitStack, name: str, namespace: str, variant: iptables.Variant, files: Path, felix: bool
+    ) -> None:
         self.name, self._namespace = name, namespace
         around = Surroundings(name, Ledger(files / f"{name}.ledger"), files)
-        self._manager = KubeRouter("kube-router", render, around)
+        router = KubeRouter("kube-router", render, around)
+        self._manager = Calico("calico", calico.render, around) if felix else router
         self._tables = []
         for family in FAMILIES:
             rules = iptables.open(namespace, family, variant, files / f"{name}.{family}.lock")
@@ -230,9 +266,11 @@ class _Agent:
 
 
 @contextmanager
-def net(pods: Mapping[str, Sequence[str]], variant: iptables.Variant, files: Path) -> Iterator[Net]:
+def net(
+    pods: Mapping[str, Sequence[str]], variant: iptables.Variant, files: Path, felix: bool = False
+) -> Iterator[Net]:
     with ExitStack() as stack:
-        yield Net(stack, pods, variant, files)
+        yield Net(stack, pods, variant, files, felix)
 
 
 def _heard(sock: socket.socket) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Felix's devices and routes of one node.
+"""Felix's devices, routes and rules of one node.
 
 Pools that are not `by_felix` are BIRD's (`render.routing.calico`): their blackholes and routes are in no plan of ours.
 """
@@ -10,16 +10,19 @@ from collections.abc import Iterator
 import msgspec
 
 from k8snetlab.api import pools
+from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.families import host
+from k8snetlab.dataplane.families import FAMILIES, host, pick
 from k8snetlab.dataplane.links import Address, Ipip, Vxlan
 from k8snetlab.dataplane.names import TUNL0, VXLAN_CALICO
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import FELIX, FdbEntry, Neighbour, Route
-from k8snetlab.dataplane.rules import RuleSet
+from k8snetlab.dataplane.rules import Family, RuleSet
 from k8snetlab.render.blocks import Holder, by_felix, holders, tunnelled
 from k8snetlab.render.calico import rules
+from k8snetlab.render.felix import node as felix
+from k8snetlab.render.felix import static
 from k8snetlab.render.overlay import pod_mtu
 from k8snetlab.render.uplink import forwarding, uplink
 
@@ -33,14 +36,17 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     if lab.spec.machines:
         return NodeDataplane(Netns(netns.name))
     if not lab.spec.network.calico:
-        return NodeDataplane(netns, (RuleSet("ipv4", {}, (names.CALI_CHAIN,)),))
+        gone = (RuleSet(one, {}, (names.CALI_CHAIN,), obsolete=static.LAST) for one in _families(lab))
+        return NodeDataplane(netns, tuple(gone))
     everybody = holders(snapshot)
+    policed = [felix.render(snapshot, name, family, everybody.values()) for family in _families(lab)]
     own = everybody.pop(name, None)
     sets = rules.sets(pools.pools(lab), [*([own] if own else []), *everybody.values()])
+    nat = rules.nat(device for device, address in _tunnels(own) if address)
     part = NodeDataplane(
         msgspec.structs.replace(netns, networks=(lab.spec.podCIDR,), learns=lab.spec.network.routed),
-        (rules.nat(device for device, address in _tunnels(own) if address),),
-        sets=sets,
+        tuple(_joined(one.rules, nat) for one in policed),
+        sets=(*sets, *(held for one in policed for held in one.sets)),
     )
     if own is None:
         return part
@@ -51,6 +57,17 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     if own.ipip:
         node = _with_tunl0(snapshot, own, node)
     return msgspec.structs.replace(part, node=node)
+
+
+def _families(lab: Lab) -> list[Family]:
+    return [family for family in FAMILIES if pick(lab.spec.podCIDR, family)]
+
+
+def _joined(policed: RuleSet, nat: RuleSet) -> RuleSet:
+    """All tables of one family; of the other `policed` alone."""
+    if policed.family != nat.family:
+        return policed
+    return RuleSet(nat.family, {**policed.chains, **nat.chains}, nat.prefixes, (*policed.hooks, *nat.hooks))
 
 
 def _tunnels(own: Holder | None) -> tuple[tuple[str, str], ...]:

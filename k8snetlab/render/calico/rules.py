@@ -1,20 +1,18 @@
 """Felix's rules of the nat table, and the ipsets that they look into.
 
-Source: Calico felix/rules/nat.go, static.go (StaticNATPostroutingChains), felix/ipsets (names),
-felix/iptables/rules (RuleHashes): the comment of a rule is a hash of it, of its chain's name and of all rules before.
+Source: Calico felix/rules/nat.go, static.go (StaticNATPostroutingChains), felix/ipsets (names).
 """
 
 from __future__ import annotations
 
-import hashlib
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Sequence
 
 from k8snetlab.api.lab import IPPool
 from k8snetlab.dataplane.names import CALI_CHAIN
-from k8snetlab.dataplane.rules import ChainKey, Hook, Rules, RuleSet
+from k8snetlab.dataplane.rules import ChainKey, Hook, RuleSet
 from k8snetlab.dataplane.sets import IPSet, halves
 from k8snetlab.render.blocks import Holder
+from k8snetlab.render.felix.hashed import hashed
 
 MASQ_POOLS, ALL_POOLS = "cali40masq-ipam-pools", "cali40all-ipam-pools"
 _NAT = {
@@ -51,25 +49,6 @@ def nat(tunnels: Iterable[str]) -> RuleSet:
         (CALI_CHAIN,),
         _HOOKS,
     )
-
-
-def hashed(chain: str, fragments: Iterable[str]) -> Rules:
-    """Rules of a chain, each with its hash as its comment; `fragments` are in the words that Felix writes."""
-    before = hashlib.sha224(chain.encode()).digest()
-    rules = []
-    for fragment in fragments:
-        before = hashlib.sha224(before + f"-A {chain} HASH {fragment}".encode()).digest()
-        name = urlsafe_b64encode(before).decode()[:16]
-        rules.append(_saved(fragment, f'-m comment --comment "cali:{name}"'))
-    return tuple(rules)
-
-
-def _saved(fragment: str, comment: str) -> str:
-    """As iptables-save prints it: a device before all matches."""
-    words = fragment.split()
-    leading = ["-o", *words[1:2]] if words[0] == "--out-interface" else []
-    rest = ["-j" if word == "--jump" else word for word in words[len(leading) :]]
-    return " ".join([*leading, comment, *rest])
 
 
 def _hooks() -> tuple[Hook, ...]:

@@ -104,11 +104,11 @@ def resolved_of(snapshot: Snapshot) -> Resolved:
 
 
 def render(snapshot: Snapshot, node: str) -> NodeDataplane:
-    """Nothing but a claim to the names, where there is no policy or no controller."""
+    """Nothing but a claim to the names, where there is no policy or no controller, or where that is Felix."""
     lab = snapshot.lab
     families = [family for family in FAMILIES if pick(lab.spec.podCIDR, family)]
     netns = Netns(name=namespace_of(lab.name, node, lab.spec.machines))
-    if not in_force(snapshot):
+    if not in_force(snapshot) or lab.spec.network.calico:
         return NodeDataplane(netns, tuple(RuleSet(family, {}, KUBE_ROUTER_CHAINS) for family in families))
     resolved = _SHARED.of(snapshot)
     pods = [pod for pod in snapshot.select(Pod, pods_by_node, node).values() if pod.ips and not pod.ended]

@@ -1,5 +1,5 @@
-"""Policies of all families of tests/policies_cases by real packets, in both variants of iptables: what the kernel lets
-pass is what their truth tables say."""
+"""Policies of all families of tests/policies_cases by real packets, in both variants of iptables, with kube-router's
+rules and with Felix': what the kernel lets pass is what their truth tables say."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from policynet import Asked, Net, net
 
 from k8snetlab.api.core import Node, NodeSpec, Pod
 from k8snetlab.api.defaults import with_defaults
-from k8snetlab.api.lab import Lab, LabSpec
+from k8snetlab.api.lab import Lab, LabSpec, Network
 from k8snetlab.api.meta import Object, ObjectMeta
 from k8snetlab.api.scheme import BY_KIND
 from k8snetlab.api.snapshot import Snapshot
@@ -40,15 +40,18 @@ def sample(of_peers: int, of_traps: int) -> list[str]:
 
 
 SAMPLES: dict[Variant, list[str]] = {"nft": sample(1, 5), "legacy": sample(4, 7)}
+FELIX: dict[Variant, list[str]] = {"nft": sample(5, 11), "legacy": sample(9, 17)}
 CASES = {case.name: case for case in cases()}
 
 
 @pytest.fixture(scope="module")
-def nines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Variant], Net]]:
-    """The network of a variant, made when it is first asked for."""
+def nines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Variant, bool], Net]]:
+    """The network of a variant, with Felix or kube-router, made when it is first asked for."""
     pods = {key: pod["ips"] for key, pod in WORLD["pods"].items()}
     with ExitStack() as stack:
-        yield cache(lambda variant: stack.enter_context(net(pods, variant, tmp_path_factory.mktemp(variant))))
+        yield cache(
+            lambda variant, felix: stack.enter_context(net(pods, variant, tmp_path_factory.mktemp(variant), felix))
+        )
 
 
 def test_the_sample_has_every_family_of_cases() -> None:
@@ -63,10 +66,19 @@ def test_the_sample_has_every_family_of_cases() -> None:
 
 
 @pytest.mark.parametrize(("variant", "name"), [(v, name) for v, names in SAMPLES.items() for name in names])
-def test_packets_pass_as_the_table_says(nines: Callable[[Variant], Net], variant: Variant, name: str) -> None:
-    nine = nines(variant)
-    case = CASES[name]
-    nine.sync(snapshot(nine, case))
+def test_packets_pass_as_the_table_says(nines: Callable[[Variant, bool], Net], variant: Variant, name: str) -> None:
+    as_the_table_says(nines(variant, False), CASES[name], Network())
+
+
+@pytest.mark.parametrize(("variant", "name"), [(v, name) for v, names in FELIX.items() for name in names])
+def test_packets_pass_felix_as_the_table_says(
+    nines: Callable[[Variant, bool], Net], variant: Variant, name: str
+) -> None:
+    as_the_table_says(nines(variant, True), CASES[name], Network(backend="calico"))
+
+
+def as_the_table_says(nine: Net, case: Case, network: Network) -> None:
+    nine.sync(snapshot(nine, case, network))
     meant: dict[Asked, bool] = {}
     for (source, target, port), allowed in case.allowed.items():
         number, protocol = port.split("/")
@@ -80,8 +92,8 @@ def is_six(case: Case) -> bool:
     return any(":" in one["status"]["podIP"] for one in case.objects if one["kind"] == "Pod")
 
 
-def snapshot(nine: Net, case: Case) -> Snapshot:
-    spec = LabSpec(podCIDR="10.0.0.0/8,fd00::/16" if is_six(case) else "10.0.0.0/8")
+def snapshot(nine: Net, case: Case, network: Network) -> Snapshot:
+    spec = LabSpec(podCIDR="10.0.0.0/8,fd00::/16" if is_six(case) else "10.0.0.0/8", network=network)
     objects: list[Object] = [Lab(metadata=ObjectMeta(name="lab"), spec=spec)]
     for node in ("node1", "node2"):
         objects.append(Node(metadata=ObjectMeta(name=node), spec=NodeSpec()))

@@ -79,7 +79,7 @@ def test_different_rules_differ(one: str, other: str) -> None:
         "-m hashlimit --hashlimit-upto 3/s -j ACCEPT",
         "-m set --match-set allowed src,dst -j ACCEPT",
         "-m tcp -p tcp --tcp-flags SYN,NUL SYN -j DROP",
-        "-j LOG --log-prefix x",
+        "-j ULOG --ulog-prefix x",
         "-j KUBE-SVC-X --bogus",
         "-d name.example -j X",
         "-d",
