@@ -41,6 +41,39 @@ def cases() -> Iterator[Case]:
         yield Case(trap["name"], manifests(world, trap["policies"], trap.get("six", False)), ports, allowed)
 
 
+def calico_cases() -> Iterator[Case]:
+    """Of Calico's own kinds, among those of Kubernetes."""
+    world = _read("world.yaml")
+    pods = list(world["pods"])
+    for one in _read("calico.yaml"):
+        ports = tuple(one.get("ports", ("80/TCP",)))
+        denied = _pairs(one["denied"], pods) - _pairs(one.get("but", ()), pods)
+        at = {port: denied | _pairs(one.get("denied_at", {}).get(port, ()), pods) for port in ports}
+        allowed = {(a, b, p): a == b or (a, b) not in at[p] for a in pods for b in pods for p in ports}
+        objects = manifests(world, one.get("kubernetes", {}), one.get("six", False))
+        accounts = one.get("accounts", {})
+        for obj in objects:
+            key = f"{obj['metadata'].get('namespace')}/{obj['metadata']['name']}"
+            if obj["kind"] == "Pod" and key in accounts:
+                obj["spec"]["serviceAccountName"] = accounts[key]["name"]
+        yield Case(one["name"], [*objects, *_calico(one)], ports, allowed)
+
+
+CALICO = "projectcalico.org/v3"
+
+
+def _calico(one: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    for key, account in one.get("accounts", {}).items():
+        yield _head("v1", "ServiceAccount", f"{key.split('/')[0]}/{account['name']}", account.get("labels", {}))
+    for key, spec in one["policies"].items():
+        kind = "NetworkPolicy" if "/" in key else "GlobalNetworkPolicy"
+        yield {**_head(CALICO, kind, key if "/" in key else f"/{key}", {}), "spec": spec}
+    for key, held in one.get("sets", {}).items():
+        kind = "NetworkSet" if "/" in key else "GlobalNetworkSet"
+        head = _head(CALICO, kind, key if "/" in key else f"/{key}", held["labels"])
+        yield {**head, "spec": {"nets": held["nets"]}}
+
+
 def manifests(world: Any, policies: Mapping[str, Any], six: bool = False) -> list[dict[str, Any]]:
     """The world's namespaces and pods, with addresses, and policies: those without a namespace are a cluster's."""
     found: list[dict[str, Any]] = [

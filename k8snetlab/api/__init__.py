@@ -6,6 +6,8 @@ __all__ = [
     "apps",
     "bgp",
     "body",
+    "calico_policy",
+    "calico_selector",
     "cells",
     "cluster_policy",
     "columns",

@@ -9,7 +9,7 @@ import msgspec
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.fields import check, usable
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import BY_KIND, without_nulls
+from k8snetlab.api.scheme import BY_KIND, resource_of_kind, without_nulls
 from k8snetlab.api.unread import unread
 from k8snetlab.api.words import did_you_mean, shorten, show
 from k8snetlab.errors import InputError, ManifestError, RefusedError
@@ -26,7 +26,7 @@ def read(body: Any) -> tuple[Object, list[str]]:
     if not isinstance(body, dict):
         raise InputError("the body holds no object", "send one with apiVersion, kind and metadata")
     kind, version = body.get("kind"), body.get("apiVersion")
-    resource = BY_KIND.get(kind) if isinstance(kind, str) else None
+    resource = resource_of_kind(str(version), kind) if isinstance(kind, str) else None
     if resource is None:
         raise InputError(f"no kind {shorten(str(kind))} in this lab{did_you_mean(str(kind), BY_KIND)}")
     if version != resource.type.API_VERSION:

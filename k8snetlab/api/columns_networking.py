@@ -1,10 +1,11 @@
 """The columns of networking.k8s.io/v1, of Leases and PriorityClasses.
 
-Source: Kubernetes pkg/printers/internalversion/printers.go.
+Source: Kubernetes pkg/printers/internalversion/printers.go; of Calico's kinds the definitions in its API.
 """
 
 from __future__ import annotations
 
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy, GlobalNetworkSet, NetworkSet
 from k8snetlab.api.cells import AGE, NAME, NONE, Column, first_of, selector_of
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.coordination import Lease, PriorityClass
@@ -36,6 +37,10 @@ def _parent(obj: IPAddress) -> str:
     return "/".join(part for part in (kind.lower(), parent.namespace, parent.name) if part)
 
 
+_TIER_AND_ORDER = (
+    Column("Tier", lambda p: p.spec.tier),
+    Column("Order", lambda p: p.spec.order if p.spec.order is not None else "", type="number"),
+)
 COLUMNS: dict[type[Object], tuple[Column, ...]] = {
     Ingress: (
         NAME,
@@ -58,6 +63,10 @@ COLUMNS: dict[type[Object], tuple[Column, ...]] = {
         Column("Priority", lambda p: str(p.spec.priority)),
         AGE,
     ),
+    CalicoNetworkPolicy: (NAME, *_TIER_AND_ORDER),
+    GlobalNetworkPolicy: (NAME, *_TIER_AND_ORDER, AGE),
+    NetworkSet: (NAME, AGE),
+    GlobalNetworkSet: (NAME, AGE),
     ServiceCIDR: (NAME, Column("CIDRs", lambda c: ",".join(c.spec.cidrs)), AGE),
     IPAddress: (NAME, Column("ParentRef", _parent), AGE),
     Lease: (NAME, Column("Holder", lambda lease: lease.spec.holderIdentity or ""), AGE),

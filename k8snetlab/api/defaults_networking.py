@@ -7,6 +7,13 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from k8snetlab.api.calico_policy import (
+    DEFAULT_TIER,
+    TIER_LABEL,
+    AnyCalicoPolicy,
+    CalicoNetworkPolicy,
+    GlobalNetworkPolicy,
+)
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import (
     IngressClass,
@@ -43,4 +50,24 @@ def ingress_class(obj: IngressClass) -> IngressClass:
     return replace(obj, spec=replace(obj.spec, parameters=replace(parameters, scope="Cluster")))
 
 
-OF_KIND: Mapping[type[Object], Callable[[Any], Object]] = {NetworkPolicy: network_policy, IngressClass: ingress_class}
+def calico_policy(policy: AnyCalicoPolicy) -> Object:
+    """The directions that it speaks of, its tier, and the label that says so. Source: Calico's clientv3."""
+    spec = policy.spec
+    changes: dict[str, object] = {} if spec.tier else {"tier": DEFAULT_TIER}
+    if not spec.types:
+        types: tuple[PolicyType, ...] = ("Ingress", "Egress") if spec.ingress else ("Egress",)
+        changes["types"] = types if spec.egress else ("Ingress",)
+    if changes:
+        policy = replace(policy, spec=replace(spec, **changes))
+    if TIER_LABEL in policy.metadata.labels:
+        return policy
+    labels = {**policy.metadata.labels, TIER_LABEL: policy.spec.tier}
+    return replace(policy, metadata=replace(policy.metadata, labels=labels))
+
+
+OF_KIND: Mapping[type[Object], Callable[[Any], Object]] = {
+    NetworkPolicy: network_policy,
+    IngressClass: ingress_class,
+    CalicoNetworkPolicy: calico_policy,
+    GlobalNetworkPolicy: calico_policy,
+}

@@ -27,7 +27,7 @@ def effects(kinds: Iterable[type[Object]]) -> Iterator[Effects]:
     """Of the kinds and of all types that they are made of, but for what a server writes; each once."""
     seen: set[str] = set()
     for kind in kinds:
-        yield from _of(inspect.type_info(kind), kind.KIND, seen)
+        yield from _of(inspect.type_info(kind), kind.REFERENCE or kind.KIND, seen)
 
 
 def _of(info: Any, type_: str, seen: set[str]) -> Iterator[Effects]:

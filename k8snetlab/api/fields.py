@@ -56,7 +56,8 @@ Check = Callable[[Any, Path, Findings, str], None]
 def check(value: Any, type_: type[Any]) -> Findings:
     """What would keep `value` (plain YAML values) from being a `type_`, which is a kind or a part of one."""
     findings = Findings()
-    _check_for(cast(Any, type_))(value, (), findings, getattr(type_, "KIND", ""))
+    ref = getattr(type_, "REFERENCE", "") or getattr(type_, "KIND", "")
+    _check_for(cast(Any, type_))(value, (), findings, ref)
     return findings
 
 
@@ -301,6 +302,9 @@ def _union(info: inspect.UnionType) -> Check:
             case inspect.IntType():
                 kinds[int] = kinds[float] = _nested(member)
                 names.append("a whole number")
+            case inspect.FloatType():
+                kinds[int] = kinds[float] = _nested(member)
+                names = [*(name for name in names if name != "a whole number"), "a number"]
             case inspect.StrType():
                 kinds[str] = _nested(member)
                 names.append("a string")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api import customizing, standin
+from k8snetlab.api import calico_policy, customizing, standin
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.custom import value_of
@@ -24,7 +24,7 @@ from k8snetlab.api.meta import SOURCE, Object
 from k8snetlab.api.networking import Ingress, ServiceCIDR
 from k8snetlab.api.passed import Passed
 from k8snetlab.api.schema import violations
-from k8snetlab.api.scheme import BY_KIND, Resource, without_nulls
+from k8snetlab.api.scheme import BY_KIND, Resource, resource_of_kind, without_nulls
 from k8snetlab.api.source import Document, parse
 from k8snetlab.api.unread import unread
 from k8snetlab.api.validate import validate
@@ -112,12 +112,11 @@ def load(
 
 _Message = tuple[str, int, str]
 GUARDING = frozenset(
-    (f"{group}{version}", kind)
-    for group, version in (("projectcalico.org/", "v3"), ("crd.projectcalico.org/", "v1"))
-    for kind in ("NetworkPolicy", "GlobalNetworkPolicy")
+    ("crd.projectcalico.org/v1", kind)
+    for kind in ("NetworkPolicy", "GlobalNetworkPolicy", "NetworkSet", "GlobalNetworkSet")
 )
 """Kinds that hold packets back elsewhere: a lab that passed them over would be more open than its manifests say."""
-INSTEAD = "use networking.k8s.io/v1 NetworkPolicy or policy.networking.k8s.io/v1alpha2 ClusterNetworkPolicy"
+INSTEAD = f"it is how Calico stores what is written as {calico_policy.VERSION}: write that"
 
 
 def _texts(messages: list[_Message]) -> list[str]:
@@ -157,6 +156,10 @@ class _Loader:
             return
         if kind.endswith("List") and (kind == "List" or "items" in value):
             self._list(document, value, at)
+        elif (
+            version == calico_policy.VERSION and (found := resource_of_kind(version, kind)) and found.version == version
+        ):
+            self._object(document, value, found.type, version, at)
         elif kind not in BY_KIND or kind == Ignored.KIND or not _own_group(version):
             custom = None if _own_group(version) else self._custom.get((version, kind))
             if custom is None:
@@ -181,8 +184,8 @@ class _Loader:
         metadata = value.get("metadata")
         name = metadata.get("name") if isinstance(metadata, dict) else None
         if (version, kind) in GUARDING:
-            said = f"{version} {kind} is not brought about here, and what it guards would be open; {INSTEAD}"
-            self.problem(document.file, document.line(at), f"{show((*at, 'kind'))}: {said}")
+            said = f"{version} {kind} is not read here, and what it guards would be open; {INSTEAD}"
+            self.problem(document.file, document.line((*at, "kind")), f"{show((*at, 'kind'))}: {said}")
             return
         same = [name for name, resource in BY_KIND.items() if version == resource.type.API_VERSION]
         hint = did_you_mean(kind, same) if kind not in BY_KIND else ""

@@ -118,10 +118,12 @@ class Object(Value):
 
     `REPORTS`: objects of the kind only report what happened, as Events do. Nothing follows from them, so a Snapshot
     keeps them apart from the others, and nobody who waits for a change of the others is woken.
+    `REFERENCE`: its type in `reference`, where that is not called as the kind.
     """
 
     KIND: ClassVar[str]
     API_VERSION: ClassVar[str]
+    REFERENCE: ClassVar[str] = ""
     REPORTS: ClassVar[bool] = False
     namespaced: ClassVar[bool] = True
     counted: ClassVar[bool] = False

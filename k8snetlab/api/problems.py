@@ -40,7 +40,8 @@ class Problem(msgspec.Struct, frozen=True):
 
 def title(obj: Object) -> str:
     """ "Service default/web", "Lab workshop"."""
-    return f"{obj.KIND} {obj.namespace}/{obj.name}" if obj.namespaced else f"{obj.KIND} {obj.name}"
+    kind = f"Calico's {obj.KIND}" if obj.REFERENCE else obj.KIND  # Kubernetes has one of that name
+    return f"{kind} {obj.namespace}/{obj.name}" if obj.namespaced else f"{kind} {obj.name}"
 
 
 def place(obj: Object) -> str:
@@ -59,6 +60,10 @@ class Report:
         """Whether `other` is another object that had its name, address or port before `obj`: the later one is wrong."""
         mine, others = self._order.get((type(obj), obj.key), 0), self._order.get((type(other), other.key), -1)
         return other.key != obj.key and others < mine
+
+    def holds(self, obj: Object) -> bool:
+        """Whether the object is among those that are looked at together."""
+        return (type(obj), obj.key) in self._order
 
     def error(self, obj: Object, path: Path, message: str) -> None:
         self.problems.append(Problem(obj, path, message))

@@ -6,6 +6,11 @@ ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
     ("ClusterNetworkPolicySpec", "tier"): ("Admin", "Baseline"),
     ("ClusterNetworkPolicyIngressRule", "action"): ("Accept", "Deny", "Pass"),
     ("ClusterNetworkPolicyEgressRule", "action"): ("Accept", "Deny", "Pass"),
+    ("CalicoRule", "action"): ("Allow", "Deny", "Log", "Pass"),
+    ("CalicoNetworkPolicySpec", "types"): ("Ingress", "Egress"),
+    ("GlobalNetworkPolicySpec", "types"): ("Ingress", "Egress"),
+    ("CalicoNetworkPolicySpec", "performanceHints"): ("AssumeNeededOnEveryNode",),
+    ("GlobalNetworkPolicySpec", "performanceHints"): ("AssumeNeededOnEveryNode",),
     ("RouteNamespaces", "from"): ("All", "Selector", "Same"),
     ("ListenerTLSConfig", "mode"): ("Terminate", "Passthrough"),
     ("HTTPPathMatch", "type"): ("Exact", "PathPrefix", "RegularExpression"),
@@ -30,6 +35,22 @@ ENUMERATIONS: dict[tuple[str, str], tuple[str, ...]] = {
 }
 
 TEXT = """
+CalicoEntityRule: namespaceSelector=s nets=[s] notNets=[s] notPorts=[x] notSelector=s ports=[x] selector=s
+  serviceAccounts=CalicoServiceAccountMatch services=CalicoServiceMatch
+CalicoICMPFields: code=i type=i
+CalicoNetworkPolicy: apiVersion=s kind=s metadata=ObjectMeta spec=!CalicoNetworkPolicySpec
+CalicoNetworkPolicySpec: egress=[CalicoRule] ingress=[CalicoRule] order=n performanceHints=[s] selector=s
+  serviceAccountSelector=s tier=s types=[s]
+CalicoRule: action=!s destination=CalicoEntityRule http=o icmp=CalicoICMPFields ipVersion=i metadata=o
+  notICMP=CalicoICMPFields notProtocol=x protocol=x source=CalicoEntityRule
+CalicoServiceAccountMatch: names=[s] selector=s
+CalicoServiceMatch: name=s namespace=s
+GlobalNetworkPolicy: apiVersion=s kind=s metadata=ObjectMeta spec=!GlobalNetworkPolicySpec
+GlobalNetworkPolicySpec: applyOnForward=b doNotTrack=b egress=[CalicoRule] ingress=[CalicoRule] namespaceSelector=s
+  order=n performanceHints=[s] preDNAT=b selector=s serviceAccountSelector=s tier=s types=[s]
+GlobalNetworkSet: apiVersion=s kind=s metadata=ObjectMeta spec=NetworkSetSpec
+NetworkSet: apiVersion=s kind=s metadata=ObjectMeta spec=NetworkSetSpec
+NetworkSetSpec: nets=[s]
 AllowedRoutes: kinds=[RouteGroupKind] namespaces=RouteNamespaces
 ExtensionReference: group=!s kind=!s name=!s
 Fraction: denominator=i numerator=!i

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy, GlobalNetworkSet, NetworkSet
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
 from k8snetlab.api.coordination import Lease, PriorityClass
@@ -76,6 +77,11 @@ class Resource(msgspec.Struct, frozen=True, eq=False):
         return self.type.KIND
 
     @property
+    def shape(self) -> str:
+        """The name of its type in `reference`."""
+        return self.type.REFERENCE or self.kind
+
+    @property
     def list_kind(self) -> str:
         return self.listed or f"{self.kind}List"
 
@@ -93,6 +99,7 @@ class Resource(msgspec.Struct, frozen=True, eq=False):
 
 
 ALL, GATEWAYS = ("all",), ("gateway-api",)
+CALICO = "projectcalico.org"
 RESOURCES: tuple[Resource, ...] = (
     Resource(Namespace, "namespaces", ("ns",), singly=True),
     Resource(Node, "nodes", ("no",), "minions"),
@@ -124,6 +131,10 @@ RESOURCES: tuple[Resource, ...] = (
     Resource(
         ClusterNetworkPolicy, "clusternetworkpolicies", ("cnp",), "policy.networking.k8s.io/clusternetworkpolicies"
     ),
+    Resource(CalicoNetworkPolicy, "networkpolicies", ("cnp", "caliconetworkpolicy"), f"{CALICO}/networkpolicies"),
+    Resource(GlobalNetworkPolicy, "globalnetworkpolicies", ("gnp", "cgnp"), f"{CALICO}/globalnetworkpolicies"),
+    Resource(NetworkSet, "networksets", ("netset", "netsets"), f"{CALICO}/networksets"),
+    Resource(GlobalNetworkSet, "globalnetworksets", (), f"{CALICO}/globalnetworksets"),
     Resource(GatewayClass, "gatewayclasses", ("gc",), f"{GATEWAY}/gatewayclasses", GATEWAYS),
     Resource(Gateway, "gateways", ("gtw",), f"{GATEWAY}/gateways", GATEWAYS),
     Resource(HTTPRoute, "httproutes", (), f"{GATEWAY}/httproutes", GATEWAYS),
@@ -148,12 +159,21 @@ OLD = tuple(
     msgspec.structs.replace(resource, former=former, short=() if former.gone else resource.short, categories=())
     for former in FORMER.values()
     for resource in RESOURCES
-    if resource.kind == former.kind
+    if resource.kind == former.kind and resource.group != CALICO
 )
 """Kinds in versions of old times."""
-BY_KIND: dict[str, Resource] = {r.kind: r for r in RESOURCES}
-BY_NAME: dict[str, Resource] = {name: r for r in RESOURCES for name in r.names}
+BY_KIND: dict[str, Resource] = {r.kind: r for r in reversed(RESOURCES)}
+"""Of two kinds of one name Kubernetes' own, which comes first."""
+BY_NAME: dict[str, Resource] = {name: r for r in reversed(RESOURCES) for name in r.names}
 BY_TYPE: dict[type[Object], Resource] = {r.type: r for r in RESOURCES}
+
+
+def resource_of_kind(version: str, kind: str) -> Resource | None:
+    """The kind that an object says it is; where no group has both, the one that is called so."""
+    return _BY_VERSION.get((version, kind)) or BY_KIND.get(kind)
+
+
+_BY_VERSION = {(r.type.API_VERSION, r.kind): r for r in RESOURCES}
 
 
 def resource_of(obj: Object) -> Resource:

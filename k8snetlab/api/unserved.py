@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.gateway import Gateway
 from k8snetlab.api.lab import Lab
@@ -17,7 +18,8 @@ NO_CONTROLLER = "it is stored, and holds no packet back: the lab has spec.networ
 def warning_of(obj: Object, lab: Lab) -> str:
     """For who writes the object; "" where there is something that acts on it."""
     said = ""
-    if isinstance(obj, NetworkPolicy | ClusterNetworkPolicy) and lab.spec.networkPolicy.controller == "none":
+    policies = NetworkPolicy | ClusterNetworkPolicy | CalicoNetworkPolicy | GlobalNetworkPolicy
+    if isinstance(obj, policies) and lab.spec.networkPolicy.controller == "none":
         said = NO_CONTROLLER
     if isinstance(obj, Ingress) and lab.spec.ingress.controller == "none":
         said = NO_DOOR

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from k8snetlab.api import (
+    valid_calico_policy,
     valid_cluster_policy,
     valid_config,
     valid_definition,
@@ -23,6 +24,7 @@ from k8snetlab.api import (
     valid_workloads,
 )
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy, GlobalNetworkSet, NetworkSet
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.config import ConfigMap, Secret
 from k8snetlab.api.coordination import Lease, PriorityClass
@@ -69,6 +71,7 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
             valid_lab.lab(report, obj)
             valid_lab.next_hops(report, obj, [n for n in stored if n.key not in applied])
             _single(report, obj, world)
+            valid_calico_policy.kept(report, obj, world)
         else:
             _CHECKS.get(type(obj), _nothing)(report, obj, world)
             valid_definition.check(report, obj, world)
@@ -110,6 +113,10 @@ _CHECKS: Mapping[type[Object], Check] = {
     ReferenceGrant: valid_gateway.reference_grant,
     NetworkPolicy: valid_policy.network_policy,
     ClusterNetworkPolicy: valid_cluster_policy.cluster_network_policy,
+    CalicoNetworkPolicy: valid_calico_policy.calico_policy,
+    GlobalNetworkPolicy: valid_calico_policy.calico_policy,
+    NetworkSet: valid_calico_policy.network_set,
+    GlobalNetworkSet: valid_calico_policy.network_set,
     ServiceCIDR: lambda report, obj, _: valid_ranges.service_cidr(report, obj),
     IPAddress: lambda report, obj, _: valid_ranges.ip_address(report, obj),
     Event: lambda report, obj, _: valid_ranges.event(report, obj),

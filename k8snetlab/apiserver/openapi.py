@@ -112,7 +112,7 @@ def _owners() -> dict[str, str]:
     for resource in sorted(BUILT_IN.all, key=lambda one: "/" in one.version):
         group, version = split(resource.version)
         package = f"io.k8s.api.{(group or 'core').partition('.')[0]}.{version}"
-        for type_ in _reached(resource.kind):
+        for type_ in _reached(resource.shape):
             if reference.fields(type_):
                 found.setdefault(type_, package)
     return found
@@ -126,7 +126,7 @@ def name_of(type_: str) -> str:
 def name_for(resource: Resource) -> str:
     """A kind's: of one that users bring, its group's in the order of packages: io.example.v1.Widget."""
     if resource.defined is None and resource.former is None:
-        return name_of(resource.kind)
+        return name_of(resource.shape)
     group, version = split(resource.version)
     if resource.former is not None:
         return f"io.k8s.api.{group.partition('.')[0]}.{version}.{resource.kind}"
@@ -194,11 +194,11 @@ def _made_of(resource: Resource, base: str) -> Iterator[tuple[str, Json]]:
         return
     if resource.former is not None:
         yield name_for(resource), _of_old_times(resource, base)
-        for type_ in _reached(resource.kind)[1:]:
+        for type_ in _reached(resource.shape)[1:]:
             yield name_of(type_), _of_reference(type_, base)
         return
-    if reference.fields(resource.kind):
-        for type_ in _reached(resource.kind):
+    if reference.fields(resource.shape):
+        for type_ in _reached(resource.shape):
             yield name_of(type_), _of_reference(type_, base)
         return
     _, parts = msgspec.json.schema_components([resource.type], ref_template=f"{base}k8snetlab.v1alpha1.{{name}}")
@@ -224,7 +224,7 @@ def _defined(resource: Resource, base: str) -> Json:
 
 def _of_old_times(resource: Resource, base: str) -> Json:
     """Of a kind whose fields have changed since, only what has not."""
-    schema = _of_reference(resource.kind, base)
+    schema = _of_reference(resource.shape, base)
     if resource.kind in CHANGED:
         schema["properties"]["spec"] = {"type": "object", PRESERVE: True}
     return schema

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from k8snetlab.api import wire
+from k8snetlab.api import calico_policy, wire
 from k8snetlab.errors import RequestError
 
 Json = dict[str, Any]
@@ -29,7 +29,7 @@ def decoded(data: bytes) -> Json:
     whole = {number: value for number, _, value in _parts(data[len(MAGIC) :])}
     kind = {number: value for number, _, value in _parts(_bytes(whole.get(1, b"")))}
     version, name = _text(kind.get(1, b"")), _text(kind.get(2, b""))
-    if not wire.fields(name):
+    if not wire.fields(name) or version == calico_policy.VERSION:
         raise _wrong(f"no kind {name[:60]!r} is read in it: send JSON")
     if whole.get(3):
         raise _wrong("its contents are encoded once more")

@@ -39,7 +39,7 @@ Type = str | Shaped
 
 
 def type_of(resource: Resource) -> Type:
-    return resource.kind if resource.defined is None else Shaped(schema_of(resource), True)
+    return resource.shape if resource.defined is None else Shaped(schema_of(resource), True)
 
 
 def keys_of(type_: Type, field: str) -> tuple[str, ...]:

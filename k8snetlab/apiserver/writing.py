@@ -103,7 +103,7 @@ class Writing:
         warnings: list[str] = []
 
         def patched(stored: Object) -> Object:
-            merged = patch.applied(_builtins(stored, resource), resource.kind)
+            merged = patch.applied(_builtins(stored, resource), resource.shape)
             metadata = merged.get("metadata")
             if not isinstance(metadata, dict):
                 raise RequestError(f"metadata: expected a mapping, got {describe(metadata)}")

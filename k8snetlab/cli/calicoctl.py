@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from k8snetlab.cli import screen
-from k8snetlab.cli.options import LabOption, client_of, complete_node, example, need_root
+from k8snetlab.cli.options import LabOption, NamespaceOption, client_of, complete_node, example, need_root
 
 if TYPE_CHECKING:
     from k8snetlab.api.lab import Lab
@@ -22,6 +22,13 @@ class Kind(StrEnum):
     WEP = "wep"
     BGPPEER = "bgppeer"
     BGPCONFIG = "bgpconfig"
+    NETWORKPOLICY = "networkpolicy"
+    GLOBALNETWORKPOLICY = "globalnetworkpolicy"
+    NETWORKSET = "networkset"
+    GLOBALNETWORKSET = "globalnetworkset"
+
+
+_POLICED = (Kind.NETWORKPOLICY, Kind.GLOBALNETWORKPOLICY, Kind.NETWORKSET, Kind.GLOBALNETWORKSET)
 
 
 class Form(StrEnum):
@@ -67,16 +74,30 @@ def status(
 
 
 def get(
-    kind: Annotated[Kind, typer.Argument(metavar="ippool|node|wep|bgppeer|bgpconfig", help="Of what.")],
+    kind: Annotated[
+        Kind,
+        typer.Argument(
+            metavar="KIND",
+            help="ippool, node, wep, bgppeer, bgpconfig, networkpolicy, globalnetworkpolicy, networkset or "
+            "globalnetworkset.",
+        ),
+    ],
     form: Annotated[
         Form | None, typer.Option("-o", "--output", metavar="wide|yaml", help="As calicoctl has it.")
     ] = None,
+    namespace: NamespaceOption = "default",
+    everywhere: Annotated[
+        bool, typer.Option("-a", "--all-namespaces", help="Of policies and sets: all namespaces.")
+    ] = False,
     lab: LabOption = None,
 ) -> None:
     """List Calico's resources."""
     from k8snetlab.errors import InputError
 
     cluster = _cluster(lab)
+    if kind in _POLICED:
+        _policies(client_of(lab), kind.value, form, "" if everywhere else namespace)
+        return
     if form is not Form.YAML:
         screen.say(cluster.get(kind.value, form is Form.WIDE).rstrip("\n"))
         return
@@ -85,6 +106,23 @@ def get(
     import yaml
 
     screen.say(yaml.safe_dump(dict(cluster.resources(kind.value)), sort_keys=False).rstrip("\n"))
+
+
+def _policies(client: Client, kind: str, form: Form | None, namespace: str) -> None:
+    import msgspec
+    import yaml
+
+    from k8snetlab.api.scheme import BY_TYPE
+    from k8snetlab.explain import calicoctl_policies as printed
+
+    resource = BY_TYPE[printed.KINDS[kind]]
+    within = namespace if resource.type.namespaced else ""
+    found = [msgspec.convert(one, printed.KINDS[kind]) for one in client.list(resource, within or None)]
+    if form is Form.YAML:
+        screen.say(yaml.safe_dump(printed.resources(found, kind), sort_keys=False).rstrip("\n"))
+        return
+    spaces = resource.type.namespaced and not namespace
+    screen.say(printed.table(found, kind, wide=form is Form.WIDE, spaces=spaces).rstrip("\n"))
 
 
 def show(

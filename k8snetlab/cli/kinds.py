@@ -33,12 +33,15 @@ def brought(client: Client) -> list[Resource]:
 def resource_of(word: str, others: Brought = tuple) -> Resource:
     """The kind of that name: plural, singular, short, also with its group, as widgets.example.com. Raises InputError
     where there is none."""
-    from k8snetlab.api.scheme import BY_NAME
+    from k8snetlab.api.scheme import BY_NAME, RESOURCES
 
     # "deployments.apps" is how kubectl prints a kind with its group
     name, _, group = word.lower().partition(".")
     if (own := BY_NAME.get(name)) is not None and _is_of(own, group):
         return own
+    for one in RESOURCES if group else ():
+        if name in one.names and _begins(one, group):
+            return one
     custom = list(others())
     for one in custom:
         if name in _names(one) and _is_of(one, group):
@@ -55,6 +58,11 @@ def plurals(custom: Iterable[Resource] = ()) -> list[str]:
 
 def _names(resource: Resource) -> tuple[str, ...]:
     return (*resource.names, resource.kind.lower())
+
+
+def _begins(resource: Resource, said: str) -> bool:
+    """Whether its group begins so, as kubectl takes it: networkpolicies.p is Calico's."""
+    return resource.group.startswith(said) or _is_of(resource, said)
 
 
 def _is_of(resource: Resource, said: str) -> bool:

@@ -267,10 +267,12 @@ def _fetch(
     fields: str = "",
 ) -> Iterator[Found]:
     """The objects of each wanted kind, those of one kind together."""
+    from k8snetlab.api.scheme import BY_KIND
+
     by_kind: dict[str, Found] = {}
     for resource, name in wanted:
         within = namespace if resource.type.namespaced and not everywhere else ""
-        asked = resource.kind if resource.defined is None else resource
+        asked = resource.kind if BY_KIND.get(resource.kind) is resource else resource
         _, objects = by_kind.setdefault(f"{resource.group}/{resource.kind}", (resource, []))
         if name is None:
             objects += client.list(asked, within, labels, fields)

@@ -127,6 +127,9 @@ def _say_direction(may: str, word: str, side: PodDirection) -> None:
     first = [rule for rule in side.rules if rule.tier == "Admin"]
     rules = [rule for rule in side.rules if rule.tier == "NetworkPolicy"]
     last = [rule for rule in side.rules if rule.tier == "Baseline"]
+    if any(rule.tier == "default" for rule in side.rules) or (side.isolated and not rules and _is_calicos(side)):
+        _say_in_order(may, word, side)
+        return
     if first:
         screen.say(f"what may {may} tier Admin says first; the first rule that fits decides:")
         _say_rules(first, word, acting=True)
@@ -144,6 +147,18 @@ def _say_direction(may: str, word: str, side: PodDirection) -> None:
         screen.say(f"everything else may {may}: no policy speaks of it")
     else:
         screen.say(f"everything may {may}: no policy selects it for that direction")
+
+
+def _is_calicos(side: PodDirection) -> bool:
+    return any(name.startswith(("np/", "gnp/")) for name in side.policies)
+
+
+def _say_in_order(may: str, word: str, side: PodDirection) -> None:
+    """Where Calico's own policies stand among others."""
+    screen.say(f"what may {may} the first rule that fits decides, of {', '.join(side.policies)}:", hang=4)
+    _say_rules(side.rules, word, acting=True)
+    passes = any(rule.action == "Pass" and rule.tier == "default" for rule in side.rules)
+    screen.say(f"nothing else may {may}" + ("; what is passed may, unless tier Baseline denies it" if passes else ""))
 
 
 def _say_rules(rules: Sequence[AllowedBy], word: str, acting: bool = False) -> None:
@@ -226,11 +241,17 @@ def _say_side(way: str, of: str, side: Side) -> None:
         screen.say(f"  {way}: allowed, {said[side.why]}", hang=4)
         return
     lines = ", ".join(side.lines)
+    if side.why == "passed":
+        screen.say(
+            f"  {way}: allowed by Calico's profiles: {', '.join(side.policies)} passes it to them: {lines}", hang=4
+        )
+        return
     if side.allowed:
         screen.say(f"  {way}: allowed by {', '.join(side.policies)}: {lines}", hang=4)
         return
     if side.why == "denied":
-        screen.say(f"  {way}: denied by ClusterNetworkPolicy {', '.join(side.policies)}: {lines}", hang=4)
+        kind = "Calico policy" if side.policies[0].startswith(("np/", "gnp/")) else "ClusterNetworkPolicy"
+        screen.say(f"  {way}: denied by {kind} {', '.join(side.policies)}: {lines}", hang=4)
         screen.say(f"    before that, a rule of its tier would have to say: {side.wanted}", hang=6)
         return
     screen.say(f"  {way}: denied: no rule of {', '.join(side.policies)} allows it: {lines}", hang=4)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from k8snetlab.api import calico_policy
 from k8snetlab.api.addressing import address, api_address
 from k8snetlab.api.core import Condition, Pod, PodIP, PodStatus
 from k8snetlab.api.snapshot import Change, Key, Snapshot
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = (
     *("lab", "kubeproxyconfiguration", "node", "namespace", "pod", "service", "endpointslice"),
-    *("networkpolicy", "clusternetworkpolicy"),
+    *("serviceaccount", "networkpolicy", "clusternetworkpolicy"),
 )
 
 
@@ -80,10 +81,11 @@ def with_dns(snapshot: Snapshot) -> Snapshot:
 
 def of_lab(client: Client) -> Snapshot:
     """The objects of a lab that runs."""
-    from k8snetlab.api.scheme import BY_NAME
+    from k8snetlab.api.scheme import BY_NAME, RESOURCES
 
-    types = [BY_NAME[kind].type for kind in KINDS]
-    return Snapshot.of(msgspec.convert(obj, type_) for type_ in types for obj in client.list(type_.KIND))
+    kinds = [BY_NAME[kind] for kind in KINDS]
+    kinds += [one for one in RESOURCES if one.version == calico_policy.VERSION]
+    return Snapshot.of(msgspec.convert(obj, one.type) for one in kinds for obj in client.list(one))
 
 
 def _status(written: Written) -> PodStatus | None:

@@ -11,6 +11,8 @@ from k8snetlab.api.problems import title
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane.families import end, family_of
 from k8snetlab.diagnose.finding import Finding
+from k8snetlab.policies.calico_order import in_direction
+from k8snetlab.policies.calico_shapes import CalicoPolicy, is_calico
 from k8snetlab.policies.lint import DNS, DNS_PODS
 from k8snetlab.policies.shapes import OPEN, Direction, End, named
 from k8snetlab.policies.verdict import Verdict, allowed, denying
@@ -99,6 +101,9 @@ def _groups(whole: World) -> list[_Group]:
         isolation = whole.resolved.of(pod.key) if pod.key else OPEN
         for direction, applied in isolation.sides:
             keys = tuple(one.policy.key for one in applied or ())
+            if pod.key and not pod.host and whole.resolved.calico_of(pod.key):
+                asked = tuple(in_direction(whole.resolved, pod.key, direction))
+                keys = tuple(one.key if isinstance(one, CalicoPolicy) else one.policy.key for one in asked)
             denying = tuple(_denying(whole, pod, direction, isolated=bool(keys)))
             for some in filter(None, (denying, keys)):
                 found.setdefault((direction, some), []).append(pod)
@@ -122,6 +127,8 @@ def _closed(whole: World, group: _Group) -> Finding:
     many, inward = "s" * (len(pods) > 1), group.direction == "ingress"
     does = ("take in" if many else "takes in") if inward else ("send" if many else "sends")
     said = f"only what NetworkPolicy {policies} {'allows' if len(keys) == 1 else 'allow'}"
+    if any(map(is_calico, keys)):
+        said = f"only what {policies} {'allows' if len(keys) == 1 else 'allow in this order'}"
     if group.tiered:
         said = f"not all: ClusterNetworkPolicy {policies} {'denies' if len(keys) == 1 else 'deny'} some of it"
     example, show = "", f"k8snetlab policy explain {_short(pods[0])}"
@@ -138,7 +145,7 @@ def _closed(whole: World, group: _Group) -> Finding:
         node="",
         object=", ".join(map(named, keys)),
         message=f"pod{many} {names} {does} {said}{example}",
-        consequence="what it does not allow is refused at once (REJECT)",
+        consequence=f"what it does not allow is {'dropped' if whole.resolved.felix else 'refused at once (REJECT)'}",
         show=show,
         owner=f"{title(held[keys[0]])}{at(held[keys[0]])}",
     )
@@ -156,7 +163,8 @@ def _refused(whole: World, group: _Group, near: bool | None = None) -> tuple[End
         asked = ("UDP", DNS) if other in servers else _port(whole, target)
         verdict = allowed(whole.resolved, source, target, asked)
         decision = verdict.ingress if group.direction == "ingress" else verdict.egress
-        if not decision.allowed and group.tiered == (decision.why == "denied"):
+        tiered = decision.why == "denied" and not is_calico(decision.isolated_by[0])
+        if not decision.allowed and group.tiered == tiered:
             return source, target, asked
     return None
 

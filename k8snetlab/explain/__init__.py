@@ -4,6 +4,7 @@ __all__ = [
     "apiservers",
     "asked",
     "calicoctl",
+    "calicoctl_policies",
     "capture",
     "daemons",
     "desired",

@@ -44,7 +44,8 @@ class Connection(msgspec.Struct, frozen=True):
         into = allowed(resolved, self.seen, self.target, self.at, self.family, loopback=self.loopback)
         out = allowed(resolved, self.asking, *self.left, self.family, loopback=self.loopback)
         ingress, egress = into.ingress, out.egress
-        if self.seen.key is not None and self.seen.key == self.target.key and ingress.allowed != egress.allowed:
+        itself = self.seen.key is not None and self.seen.key == self.target.key
+        if itself and not resolved.felix and ingress.allowed != egress.allowed:
             ingress, egress = _itself(ingress), _itself(egress)
         return Verdict(ingress.allowed and egress.allowed, ingress, egress)
 

@@ -84,18 +84,21 @@ class Intents:
         known by which node a packet comes, nothing is said."""
         self._world = self._world or world(self._snapshot)
         source = self._source(self._world, place)
-        if target.protocol == "ICMP" or source is None:
+        resolved = self._world.resolved
+        if source is None or (target.protocol == "ICMP" and not resolved.felix):
             return intent
         connections = self._connections(self._world, source, target)
         if connections is None:
             return msgspec.structs.replace(intent, expected="either", why="NetworkPolicies may have a say")
-        by_pod = self._world.resolved.by_pod
-        judged = [one for one in connections if one.asking.key in by_pod or one.target.key in by_pod]
-        verdicts = [one.verdict(self._world.resolved) for one in judged]
+        judged = [
+            one for one in connections if resolved.speaks_of(one.asking.key) or resolved.speaks_of(one.target.key)
+        ]
+        verdicts = [one.verdict(resolved) for one in judged]
         denied = dict.fromkeys(named(key) for one in verdicts if not one.allowed for key in denying(one))
         if not denied:
             return intent
         kind = "ClusterNetworkPolicy" if not any("/" in name for name in denied) else "NetworkPolicy"
+        kind = "policy" if any(name.startswith(("np/", "gnp/")) for name in denied) else kind
         names = f"{kind} {' and '.join(denied)}"
         if len(judged) == len(connections) and all(not one.allowed for one in verdicts):
             return Intent("closed", f"{names} does not allow it")

@@ -12,7 +12,9 @@ from k8snetlab.api.networking import NetworkPolicy, NetworkPolicyPeer
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
 from k8snetlab.dataplane.families import network
+from k8snetlab.policies.calico import key_of, written
 from k8snetlab.policies.doors import other_port
+from k8snetlab.policies.lint_calico import of_calico
 from k8snetlab.policies.lint_cluster import of_cluster
 from k8snetlab.policies.selecting import Selection
 from k8snetlab.policies.sentences import Where
@@ -28,9 +30,9 @@ class Surprise(msgspec.Struct, frozen=True):
 
     kind: str
     """selects-nothing, selects-host-network, rules-without-type, peer-matches-nothing, and-or, or-and, service-address,
-    service-port, unknown-port-name, forgets-dns or same-priority."""
+    service-port, unknown-port-name, forgets-dns, same-priority or never-asked."""
     policy: str
-    """namespace/name; of a ClusterNetworkPolicy its name."""
+    """namespace/name; of a ClusterNetworkPolicy its name; of Calico's own np/namespace/name and gnp/name."""
     line: str
     """Where it is written: `file:line`, or the field where no file is known."""
     message: str
@@ -54,10 +56,16 @@ def lint(snapshot: Snapshot, resolved: Resolved, where: Where) -> PolicySurprise
     linter = _Linter(snapshot, resolved)
     found: list[Surprise] = []
     for key, policy in resolved.policies.items():
-        written = snapshot.all(NetworkPolicy).get(key)
-        said = linter.of(written, policy) if written else of_cluster(policy, resolved)
+        ours = snapshot.all(NetworkPolicy).get(key)
+        said = linter.of(ours, policy) if ours else of_cluster(policy, resolved)
         for kind, path, message in said:
             found.append(Surprise(kind, policy.name, where(key, path), message))
+    asked = {key_of(policy): policy for policy in written(snapshot)}
+    for key, own in resolved.calico.items():
+        found += (
+            Surprise(kind, own.name, where(key, path), said)
+            for kind, path, said in of_calico(asked[key], own, linter.services)
+        )
     return PolicySurprises(tuple(found))
 
 
@@ -169,7 +177,7 @@ class _Linter:
             names = "a pod that it selected could ask no DNS server (UDP 53) by it: names would not resolve"
             yield "forgets-dns", ("spec", "egress"), names
         for key in policy.selected:
-            if key in self.told:
+            if key in self.told or any(one.egress is not None for one in self.resolved.calico_of(key)):
                 continue
             rules = [rule for one in self.resolved.of(key).egress or () for rule in one.rules]
             first = (rule for one in self.resolved.tier(key, "Admin", "egress") for rule in one.rules)

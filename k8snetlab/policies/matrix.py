@@ -11,6 +11,10 @@ from typing import NamedTuple
 
 import msgspec
 
+from k8snetlab.api.snapshot import Key
+from k8snetlab.policies.calico_order import in_direction
+from k8snetlab.policies.calico_reach import CalicoReach
+from k8snetlab.policies.calico_shapes import CalicoPolicy
 from k8snetlab.policies.shapes import Block, Direction, End, NamedPort, Policy, Port, PortRange, Resolved, Rule, Tier
 
 At = tuple[str, int]
@@ -106,6 +110,7 @@ class Reach:
         self._same = not any(end.beside for end in ends)
         """Whether all nodes see an end's packets with the same address."""
         self._sums: dict[int, int] = {}
+        self._calico = CalicoReach(ends)
 
     def at(self, at: At) -> tuple[list[Judged], list[Judged]]:
         """For each end, in their order: who may come in by its policies, and where its policies let it go."""
@@ -116,10 +121,51 @@ class Reach:
 
     def _into(self, number: int, target: End, at: At) -> Judged:
         free = 1 << number | (self._nodes.get(target.node, 0) if target.node else 0)
+        if self._is_calicos(target, "ingress"):
+            return self._ordered(target, "ingress", free, at)
         return self._judged(target, "ingress", free, lambda rule: self._inward(rule, target, at))
 
     def _out(self, number: int, source: End, at: At) -> Judged:
+        if self._is_calicos(source, "egress"):
+            return self._ordered(source, "egress", 1 << number, at)
         return self._judged(source, "egress", 1 << number, lambda rule: self._outward(rule, at))
+
+    def _is_calicos(self, pod: End, direction: Direction) -> bool:
+        """Whether one of Calico's own policies says something of a pod."""
+        asked = self.resolved.calico_of(pod.key) if pod.key is not None and not pod.host else ()
+        return any(one.rules(direction) is not None for one in asked)
+
+    def _ordered(self, pod: End, direction: Direction, free: int, at: At) -> Judged:
+        """`_judged`, where policies stand in Calico's order; what none of them decides is denied."""
+        assert pod.key is not None
+
+        def hit(rule: Rule) -> int:
+            return self._inward(rule, pod, at) if direction == "ingress" else self._outward(rule, at)
+
+        first, left = _sifted(self._of_tier(pod.key, "Admin", direction), direction, self.all & ~free, hit)
+        parts, passed, names = [*first], list[Part](), list[str]()
+        for one in in_direction(self.resolved, pod.key, direction):
+            policy = one if isinstance(one, CalicoPolicy) else one.policy
+            names.append(policy.name)
+            for rule in policy.rules(direction) or ():
+                if isinstance(rule, Rule):
+                    found, action = hit(rule) & left, "Allow"
+                elif rule.action == "Log":
+                    continue
+                else:
+                    found, action = self._calico.hit(rule, pod, direction, at) & left, rule.action
+                left &= ~found
+                if found:
+                    some = passed if action == "Pass" else parts
+                    some.append(Part(found, action != "Deny", (policy.name,)))
+        for part in passed:
+            last, rest = _sifted(self._of_tier(pod.key, "Baseline", direction), direction, part.ends, hit)
+            parts += [*last, Part(rest, True, part.by)]
+        return (Part(free, True), *parts, Part(left, False, tuple(names)))
+
+    def _of_tier(self, pod: Key, tier: Tier, direction: Direction) -> list[Policy]:
+        policies = self.resolved.by_pod.get(pod, ())
+        return [one for one in policies if one.tier == tier and one.rules(direction) is not None]
 
     def _judged(self, pod: End, direction: Direction, free: int, hit: Callable[[Rule], int]) -> Judged:
         """What the tiers of one pod say of all ends but those that are `free`; `hit` are those that a rule matches."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeVar
 
 import msgspec
 
@@ -13,11 +14,14 @@ from k8snetlab.api.networking import NetworkPolicy, NetworkPolicyPeer, NetworkPo
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
 from k8snetlab.policies import calico_words
+from k8snetlab.policies.calico import CalicoResolver
+from k8snetlab.policies.calico_shapes import CalicoPolicy
 from k8snetlab.policies.cluster import ClusterResolving
 from k8snetlab.policies.selecting import Selection, named_port
 from k8snetlab.policies.shapes import Block, Direction, Ends, Peer, Policy, Port, PortRange, Resolved, Rule
 
 EVERY = LabelSelector()
+P = TypeVar("P", Policy, CalicoPolicy)
 Made = tuple[NetworkPolicy | ClusterNetworkPolicy, tuple[Ends, ...], Policy]
 """A policy, what its selectors found, and what became of it."""
 
@@ -29,6 +33,7 @@ class Resolver:
         self._selection: Selection | None = None
         self._made: dict[Key, Made] = {}
         self._resolved: Resolved | None = None
+        self._calico = CalicoResolver()
 
     def update(self, snapshot: Snapshot) -> Resolved:
         """The policies of a snapshot; the same value as before where neither pods, namespaces, policies nor nodes that
@@ -43,13 +48,23 @@ class Resolver:
             else:
                 made[policy.key] = (policy, resolving.ends, resolving.policy())
         self._selection = selection
-        if self._resolved is None or not self._alike(made, selection):
-            self._resolved = Resolved({k: m[2] for k, m in made.items()}, selection.ends, _by_pod(made))
+        own = self._calico.update(snapshot, selection)
+        felix = snapshot.lab.spec.network.calico or bool(own)
+        if self._resolved is None or not self._alike(made, selection, own, felix=felix):
+            policies = [one for _, _, one in made.values()]
+            of_pods, of_calico = _by_pod(policies), _by_pod(own.values())
+            self._resolved = Resolved(
+                {k: m[2] for k, m in made.items()}, selection.ends, of_pods, own, of_calico, felix
+            )
         self._made = made
         return self._resolved
 
-    def _alike(self, made: Mapping[Key, Made], selection: Selection) -> bool:
+    def _alike(
+        self, made: Mapping[Key, Made], selection: Selection, own: Mapping[Key, CalicoPolicy], *, felix: bool
+    ) -> bool:
         assert self._resolved is not None
+        if self._resolved.calico is not own or self._resolved.felix is not felix:
+            return False
         same = len(made) == len(self._made) and all(self._made.get(k) is one for k, one in made.items())
         return same and self._resolved.pods == selection.ends
 
@@ -75,9 +90,9 @@ def _resolving(policy: NetworkPolicy | ClusterNetworkPolicy, selection: Selectio
     return (ClusterResolving if isinstance(policy, ClusterNetworkPolicy) else _Resolving)(policy, selection)  # type: ignore[arg-type]
 
 
-def _by_pod(made: Mapping[Key, Made]) -> Mapping[Key, tuple[Policy, ...]]:
-    found: dict[Key, list[Policy]] = {}
-    for _, _, policy in made.values():
+def _by_pod(policies: Iterable[P]) -> Mapping[Key, tuple[P, ...]]:
+    found: dict[Key, list[P]] = {}
+    for policy in policies:
         for pod in policy.selected:
             found.setdefault(pod, []).append(policy)
     return {pod: tuple(policies) for pod, policies in found.items()}

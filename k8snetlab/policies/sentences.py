@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import msgspec
@@ -15,6 +15,10 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import NetworkPolicy
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path, show
+from k8snetlab.policies.calico import key_of, written
+from k8snetlab.policies.calico_order import in_direction
+from k8snetlab.policies.calico_sentences import peers_of, ports_of, wish
+from k8snetlab.policies.calico_shapes import CalicoPolicy, is_calico
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.shapes import FIRST, LAST, Applied, Direction, End, Ends, PortRange, Resolved, Rule, named
 from k8snetlab.policies.verdict import Decision, Match, Verdict
@@ -30,6 +34,7 @@ _NO_STRINGS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "n
 def lines_of(snapshot: Snapshot) -> Where:
     """`file:line` where that is known, else the policy and the field."""
     held: dict[Key, Object] = {**snapshot.all(NetworkPolicy), **snapshot.all(ClusterNetworkPolicy)}
+    held |= {key_of(policy): policy for policy in written(snapshot)}
 
     def where(key: Key, path: Path) -> str:
         found = held.get(key)
@@ -68,22 +73,23 @@ class AllowedBy(msgspec.Struct, frozen=True):
     ports: str
     """Which ports it names."""
     action: str = "Accept"
-    """Accept, Deny or Pass, which leaves it to the next tier."""
+    """Accept, Deny or Pass, which leaves it to the next tier; of Calico's own policies Allow, Deny, Pass or Log."""
     tier: str = "NetworkPolicy"
-    """Admin, NetworkPolicy or Baseline."""
+    """Admin, NetworkPolicy or Baseline; default where NetworkPolicies stand among Calico's own policies."""
 
 
 class PodDirection(msgspec.Struct, frozen=True):
     """What may come in, or go out."""
 
     isolated: bool
-    """Whether any NetworkPolicy selects the pod in this direction; if none does, everything passes that no
-    ClusterNetworkPolicy denies."""
+    """Whether any NetworkPolicy, or one of Calico's own, selects the pod in this direction; if none does, everything
+    passes that no ClusterNetworkPolicy denies."""
     policies: tuple[str, ...]
     """Those that do."""
     rules: tuple[AllowedBy, ...]
     """Of tier Admin the first that matches decides; then what those policies allow, and nothing else passes; without
-    them those of tier Baseline, of which the first that matches decides."""
+    them those of tier Baseline, of which the first that matches decides. In Calico's tier default it is the first, too,
+    and what is passed goes to Baseline."""
 
 
 class PolicyExplanation(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -107,8 +113,8 @@ class Side(msgspec.Struct, frozen=True):
     allowed: bool
     """Whether they let it pass."""
     why: str
-    """loopback, own node, itself (by its own Service), not isolated, a rule, no rule, or denied (by a
-    ClusterNetworkPolicy)."""
+    """loopback, own node, itself (by its own Service), not isolated, a rule, no rule, denied (by a ClusterNetworkPolicy
+    or one of Calico's own), or passed (by one of Calico's, to its profiles, which allow it)."""
     policies: tuple[str, ...]
     """The policies that decide: those whose rules allow it, the one that denies it, or all that isolate the pod."""
     lines: tuple[str, ...]
@@ -170,21 +176,39 @@ def explain(resolved: Resolved, pod: End, where: Where) -> PolicyExplanation:
 def _direction(
     where: Where, resolved: Resolved, pod: Key, direction: Direction, applied: tuple[Applied, ...] | None
 ) -> PodDirection:
+    if any(one.rules(direction) is not None for one in resolved.calico_of(pod)):
+        return _in_order(where, resolved, pod, direction)
     first = resolved.tier(pod, "Admin", direction)
     last = resolved.tier(pod, "Baseline", direction) if applied is None else ()
-    rules = (
-        AllowedBy(
-            one.policy.name,
-            where(one.policy.key, rule.path),
-            _peers(rule, direction),
-            _ports(rule),
-            rule.action,
-            one.policy.tier,
-        )
-        for one in (*first, *(applied or ()), *last)
-        for rule in one.rules
-    )
+    rules = (said for one in (*first, *(applied or ()), *last) for said in _applied(where, one, direction))
     return PodDirection(applied is not None, tuple(one.policy.name for one in applied or ()), tuple(rules))
+
+
+def _applied(where: Where, one: Applied, direction: Direction, tier: str = "") -> Iterator[AllowedBy]:
+    for rule in one.rules:
+        line_of = where(one.policy.key, rule.path)
+        yield AllowedBy(
+            one.policy.name, line_of, _peers(rule, direction), _ports(rule), rule.action, tier or one.policy.tier
+        )
+
+
+def _in_order(where: Where, resolved: Resolved, pod: Key, direction: Direction) -> PodDirection:
+    """Where Calico's own policies stand among others."""
+    rules = [said for one in resolved.tier(pod, "Admin", direction) for said in _applied(where, one, direction)]
+    names, passes = list[str](), False
+    for one in in_direction(resolved, pod, direction):
+        if not isinstance(one, CalicoPolicy):
+            names.append(one.policy.name)
+            rules += _applied(where, one, direction, "default")
+            continue
+        names.append(one.name)
+        for rule in one.rules(direction) or ():
+            passes |= rule.action == "Pass"
+            who, ports = peers_of(rule, direction, _pods), ports_of(rule)
+            rules.append(AllowedBy(one.name, where(one.key, rule.path), who, ports, rule.action, "default"))
+    for last in resolved.tier(pod, "Baseline", direction) if passes else ():
+        rules += _applied(where, last, direction)
+    return PodDirection(True, tuple(names), tuple(rules))
 
 
 def sides(snapshot: Snapshot, verdict: Verdict, judged: Judged, where: Where) -> tuple[Side, Side]:
@@ -222,6 +246,10 @@ def _wish(  # noqa: PLR0917 (all that the sentence names)
     ports = ports if of_cluster else f"ports: [{{protocol: {at[0]}, port: {at[1]}}}]"
     action = "action: Accept, " if of_cluster else ""
     found = snapshot.all(Pod).get(peer.key) if peer.key else None
+    if decision.isolated_by and is_calico(decision.isolated_by[0]):
+        address = peer.sender(family, pod.node) if direction == "ingress" else peer.address(family)
+        known = (found.namespace, found.metadata.labels) if found is not None and not peer.host else None
+        return wish("ingress" if direction == "ingress" else "egress", at, known, address)
     if found is None or peer.host:
         address = peer.sender(family, pod.node) if direction == "ingress" else peer.address(family)
         if not address:

@@ -10,82 +10,54 @@ Source: Kubernetes API reference, networking/v1 NetworkPolicy; network-policy-ap
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Literal
 
 import msgspec
 
 from k8snetlab.api.snapshot import Key
 from k8snetlab.api.words import Path
+from k8snetlab.policies.calico_shapes import CalicoPolicy
+from k8snetlab.policies.ends import (
+    FIRST,
+    LAST,
+    Address,
+    Block,
+    Direction,
+    End,
+    Ends,
+    NamedPort,
+    Network,
+    Port,
+    PortRange,
+)
 
-Direction = Literal["ingress", "egress"]
+__all__ = [
+    "FIRST",
+    "LAST",
+    "OPEN",
+    "Action",
+    "Address",
+    "Applied",
+    "Block",
+    "Direction",
+    "End",
+    "Ends",
+    "Isolation",
+    "NamedPort",
+    "Network",
+    "Peer",
+    "Policy",
+    "Port",
+    "PortRange",
+    "Resolved",
+    "Rule",
+    "Tier",
+    "named",
+]
+
 Tier = Literal["Admin", "NetworkPolicy", "Baseline"]
 Action = Literal["Accept", "Deny", "Pass"]
 """What a rule does with what it matches; of a NetworkPolicy it accepts. What is passed is for the next tier."""
-Network = IPv4Network | IPv6Network
-Address = IPv4Address | IPv6Address
-FIRST, LAST = 1, 65535
-"""The numbers that a port can have."""
-
-
-class End(msgspec.Struct, frozen=True):
-    """One end of a connection. A pod has a `key`; a node has none, and `node` is its own name; outside has neither.
-
-    `addresses` are those at which it is reached, at most one a family (a pod may have none yet); `senders` those that
-    its own packets are seen with, where they are others: a node's come through a tunnel, but for those to the nodes
-    `beside` it. `host`: a pod in its node's
-    network, whose address is the node's; no selector of a policy sees it. `ports` are the numbers behind the names of
-    a pod's container ports, by (protocol, name).
-    """
-
-    name: str
-    addresses: tuple[str, ...] = ()
-    key: Key | None = None
-    node: str = ""
-    host: bool = False
-    ports: Mapping[tuple[str, str], tuple[int, ...]] = {}
-    senders: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-
-    @property
-    def family(self) -> int:
-        """The IP version of its first address; 4 where it has none."""
-        return 6 if self.addresses and ":" in self.addresses[0] else 4
-
-    def address(self, family: int) -> str:
-        """Its address of IP version 4 or 6, "" where it has none."""
-        return _of_family(self.addresses, family)
-
-    def sender(self, family: int, node: str) -> str:
-        """The address that its packets of IP version 4 or 6 come to a node with, "" where it has none."""
-        return _of_family(self.addresses if node in self.beside else self.senders or self.addresses, family)
-
-
-def _of_family(addresses: tuple[str, ...], family: int) -> str:
-    return next((one for one in addresses if (":" in one) == (family == 6)), "")
-
-
-Ends = Mapping[Key, End]
-"""Pods by (namespace, name), sorted."""
-
-
-class Block(msgspec.Struct, frozen=True):
-    """An ipBlock: the addresses of `network` without those of `excepts`, which lie inside it."""
-
-    network: Network
-    excepts: tuple[Network, ...] = ()
-
-    def has(self, address: str) -> bool:
-        if not address:
-            return False
-        ip = _parsed(address)
-        return ip in self.network and not any(ip in part for part in self.excepts)
-
-
-@lru_cache(maxsize=1 << 14)
-def _parsed(address: str) -> Address:
-    return ip_address(address)
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -97,29 +69,6 @@ class Peer(msgspec.Struct, frozen=True):
     pods: Ends = {}
     block: Block | None = None
     selector: str = ""
-
-
-class PortRange(msgspec.Struct, frozen=True):
-    """Ports `first` to `last` of a protocol (TCP, UDP, SCTP), both included; FIRST to LAST is the whole protocol."""
-
-    path: Path
-    protocol: str
-    first: int = FIRST
-    last: int = LAST
-
-
-class NamedPort(msgspec.Struct, frozen=True):
-    """A port by its name, with its numbers at each destination pod that has it: of ingress those are the pods that the
-    policy selects, of egress the rule's peers that are pods (all pods, where the rule names no peers). An address of
-    an ipBlock has no names."""
-
-    path: Path
-    protocol: str
-    name: str
-    numbers: Mapping[Key, tuple[int, ...]]
-
-
-Port = PortRange | NamedPort
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -200,11 +149,15 @@ class Resolved(msgspec.Struct, frozen=True, eq=False):
     """All policies of a snapshot. `pods` are all pods that have not ended, those with hostNetwork among them; `by_pod`
     the policies that select each, of any direction and tier, in the order of tiers and priorities. Of one whose
     selectors match the same ends as before, the value is the same object as in the Resolved before: `is` tells cheaply
-    what has changed."""
+    what has changed. `calico` are Calico's own policies, in the order in which they are asked, `calico_by_pod` those
+    that select each pod; `felix`: whether it is Calico's Felix that enforces all."""
 
     policies: Mapping[Key, Policy]
     pods: Ends
     by_pod: Mapping[Key, tuple[Policy, ...]]
+    calico: Mapping[Key, CalicoPolicy] = {}
+    calico_by_pod: Mapping[Key, tuple[CalicoPolicy, ...]] = {}
+    felix: bool = False
 
     def of(self, pod: Key) -> Isolation:
         """What a pod is judged by; OPEN for one that no NetworkPolicy selects, that is unknown or has hostNetwork."""
@@ -215,6 +168,14 @@ class Resolved(msgspec.Struct, frozen=True, eq=False):
             tuple(Applied(p, _numbered(p.ingress, pod)) for p in policies if p.ingress is not None) or None,
             tuple(Applied(p, p.egress) for p in policies if p.egress is not None) or None,
         )
+
+    def calico_of(self, pod: Key) -> tuple[CalicoPolicy, ...]:
+        """Those of Calico's own policies that select a pod, of any direction, in their order."""
+        return self.calico_by_pod.get(pod, ())
+
+    def speaks_of(self, pod: Key | None) -> bool:
+        """Whether any policy selects it."""
+        return pod is not None and (pod in self.by_pod or pod in self.calico_by_pod)
 
     def has_tiers(self, pod: Key) -> bool:
         """Whether a ClusterNetworkPolicy is for it."""

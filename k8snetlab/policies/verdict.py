@@ -14,9 +14,12 @@ import msgspec
 
 from k8snetlab.api.snapshot import Key
 from k8snetlab.api.words import Path
+from k8snetlab.policies.calico_order import in_direction
+from k8snetlab.policies.calico_shapes import CalicoPolicy
+from k8snetlab.policies.calico_verdict import Sent, fits
 from k8snetlab.policies.shapes import Applied, Direction, End, Port, PortRange, Resolved, Rule, Tier
 
-Why = Literal["loopback", "own node", "itself", "not isolated", "a rule", "no rule", "denied"]
+Why = Literal["loopback", "own node", "itself", "not isolated", "a rule", "no rule", "denied", "passed"]
 
 
 class Match(msgspec.Struct, frozen=True):
@@ -31,8 +34,9 @@ class Match(msgspec.Struct, frozen=True):
 
 
 class Decision(msgspec.Struct, frozen=True):
-    """One direction. `by`: the rules that allow it ("a rule"), or the one of a ClusterNetworkPolicy that denies it
-    ("denied"); `isolated_by`: the policies that isolate the pod in this direction. Where it is denied those are the
+    """One direction. `by`: the rules that allow it ("a rule"); or the one that denies it ("denied"), of a
+    ClusterNetworkPolicy or one of Calico's own; or the one of Calico's that leaves it to its profiles, which allow it
+    ("passed"). `isolated_by`: the policies that isolate the pod in this direction. Where it is denied those are the
     policies that do it."""
 
     allowed: bool
@@ -55,9 +59,11 @@ def allowed(
 ) -> Verdict:
     """Whether `source` may reach `target` at a protocol (TCP, UDP, SCTP) and port (1 to 65535, after any DNAT).
     `family` is the packet's IP version; 0: that of the target's first address. Not `loopback`: what a pod says to
-    itself goes through its node, as it does by a Service; that a ClusterNetworkPolicy does not hold back."""
+    itself goes through its node, as it does by a Service; that a ClusterNetworkPolicy does not hold back, unless Felix
+    asks them, to whom it is a packet as any other. Of ICMP, of which `port` means nothing, Felix asks policies too."""
     protocol, port = at
-    if source.key is not None and source.key == target.key and (loopback or resolved.has_tiers(source.key)):
+    free_by_itself = loopback or (source.key is not None and resolved.has_tiers(source.key) and not resolved.felix)
+    if source.key is not None and source.key == target.key and free_by_itself:
         free = Decision(True, "loopback")
         return Verdict(True, free, free)
     family = family or target.family
@@ -88,6 +94,12 @@ class _Packet(msgspec.Struct, frozen=True):
         return self.pod if self.direction == "ingress" else self.peer
 
     @property
+    def sent(self) -> Sent:
+        """As both ends see it."""
+        ends = (self.peer, self.pod) if self.direction == "ingress" else (self.pod, self.peer)
+        return Sent(*ends, self.protocol, self.port, self.family, self.pod.node)
+
+    @property
     def address(self) -> str:
         """The peer's, in this packet."""
         return (
@@ -103,6 +115,8 @@ def _judged(resolved: Resolved, packet: _Packet) -> Decision:
         return FREE
     if (found := _in_tier(resolved, packet, pod.key, "Admin")) is not None:
         return found
+    if any(one.rules(packet.direction) is not None for one in resolved.calico_of(pod.key)):
+        return _in_order(resolved, packet, pod.key)
     isolation = resolved.of(pod.key)
     applied = isolation.ingress if packet.direction == "ingress" else isolation.egress
     if applied is None:
@@ -113,6 +127,29 @@ def _judged(resolved: Resolved, packet: _Packet) -> Decision:
     matches = [_matched(one, rule, packet) for one in applied for rule in one.rules]
     by = tuple(match for match in matches if match is not None)
     return Decision(bool(by), "a rule" if by else "no rule", by, isolated_by)
+
+
+def _in_order(resolved: Resolved, packet: _Packet, pod: Key) -> Decision:
+    """What the first rule of Calico's tier default says that matches: there its own policies and NetworkPolicies stand
+    in one order."""
+    asked = tuple(in_direction(resolved, pod, packet.direction))
+    keys = tuple(one.key if isinstance(one, CalicoPolicy) else one.policy.key for one in asked)
+    if packet.direction == "ingress" and is_own_node(packet.peer, packet.pod):
+        return Decision(True, "own node", (), keys)
+    for one in asked:
+        if isinstance(one, CalicoPolicy):
+            for rule in one.rules(packet.direction) or ():
+                if rule.action == "Log" or not fits(rule, packet.sent):
+                    continue
+                match = (Match(one.key, one.source, rule.path),)
+                if rule.action == "Deny":
+                    return Decision(False, "denied", match, (one.key,))
+                if rule.action == "Pass":
+                    return _in_tier(resolved, packet, pod, "Baseline") or Decision(True, "passed", match)
+                return Decision(True, "a rule", match, keys)
+        elif allows := next(filter(None, (_matched(one, rule, packet) for rule in one.rules)), None):
+            return Decision(True, "a rule", (allows,), keys)
+    return Decision(False, "no rule", (), keys)
 
 
 def _in_tier(resolved: Resolved, packet: _Packet, pod: Key, tier: Tier) -> Decision | None:

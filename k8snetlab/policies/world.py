@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from k8snetlab.api.addressing import api_address
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.meta import Object
@@ -15,6 +16,7 @@ from k8snetlab.api.pools import pools, tunnel_address
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.topology import shares_link
 from k8snetlab.errors import InputError, NotFoundError
+from k8snetlab.policies.calico import key_of, written
 from k8snetlab.policies.matrix import At
 from k8snetlab.policies.resolve import Resolver
 from k8snetlab.policies.shapes import End, Resolved
@@ -76,22 +78,24 @@ class World(msgspec.Struct, frozen=True, eq=False):
 
 
 def policies_of(snapshot: Snapshot) -> Mapping[Key, Object]:
-    """NetworkPolicies and, with "" as their namespace, ClusterNetworkPolicies."""
-    return {**snapshot.all(NetworkPolicy), **snapshot.all(ClusterNetworkPolicy)}
+    """NetworkPolicies, with "" as their namespace ClusterNetworkPolicies, and Calico's own by the keys they have."""
+    own = {key_of(policy): policy for policy in written(snapshot)}
+    return {**snapshot.all(NetworkPolicy), **snapshot.all(ClusterNetworkPolicy), **own}
 
 
 def in_force(snapshot: Snapshot) -> bool:
     """Whether there are policies and a controller that brings them into the kernel."""
-    held = bool(snapshot.all(NetworkPolicy)) or bool(snapshot.all(ClusterNetworkPolicy))
-    return held and snapshot.lab.spec.networkPolicy.controller != "none"
+    kinds: tuple[type[Object], ...] = (NetworkPolicy, ClusterNetworkPolicy, CalicoNetworkPolicy, GlobalNetworkPolicy)
+    return any(snapshot.all(kind) for kind in kinds) and snapshot.lab.spec.networkPolicy.controller != "none"
 
 
 def without_effect(snapshot: Snapshot) -> str:
     """That there are policies and nobody brings them into the kernel, in a sentence; "" where that is not so."""
-    lab, number = snapshot.lab, len(snapshot.all(NetworkPolicy)) + len(snapshot.all(ClusterNetworkPolicy))
+    lab, number = snapshot.lab, len(policies_of(snapshot))
     if not number or in_force(snapshot):
         return ""
     kind = "NetworkPolic" if snapshot.all(NetworkPolicy) else "ClusterNetworkPolic"
+    kind = "polic" if written(snapshot) else kind
     those = f"{number} {kind}ies are" if number > 1 else f"1 {kind}y is"
     line = f", {lab.source}" if lab.source else ""
     return f"{those} stored and without effect: networkPolicy.controller of Lab {lab.name} is none{line}"

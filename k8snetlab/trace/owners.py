@@ -8,6 +8,7 @@ from functools import cached_property
 
 from k8snetlab.api import lines, pools, topology
 from k8snetlab.api.addressing import split
+from k8snetlab.api.calico_policy import AnyCalicoPolicy
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.dns import LOCAL
@@ -22,6 +23,11 @@ from k8snetlab.dataplane import felix_names, names
 from k8snetlab.dataplane.families import network, parsed, same_family
 from k8snetlab.dataplane.routing import FELIX
 from k8snetlab.dataplane.view import RouteEntry
+from k8snetlab.policies.calico import key_of, written
+from k8snetlab.policies.calico_order import in_direction
+from k8snetlab.policies.calico_shapes import CalicoPolicy, is_calico
+from k8snetlab.policies.resolve import resolved
+from k8snetlab.policies.shapes import Direction, Resolved
 
 NOBODY = "nobody owns it"
 NODE_CACHE = "DaemonSet node-local-dns"
@@ -194,7 +200,7 @@ class Owners:
         targets = [found.group(1) for rule in rules[:1] if (found := _JUMP.search(rule))]
         for chain in (*reversed(chains), *targets):
             if (key := self._felix_policies.get(chain)) is not None:
-                return self._ruled_by(self._policy(key), rules[0] if rules else "")
+                return self._ruled_by(self._policy(key), rules[0] if rules else "", key)
         if rules and _END_OF_TIER.search(rules[0]) and (pod := self._felix_pod(chains[-1])):
             return self._selecting(*pod) or "Felix"
         return "Felix"
@@ -206,10 +212,20 @@ class Owners:
 
     @cached_property
     def _felix_policies(self) -> Mapping[str, Key]:
-        held = (*self._snapshot.all(NetworkPolicy), *(("", key[1]) for key in self._snapshot.all(ClusterNetworkPolicy)))
+        held = (
+            *self._snapshot.all(NetworkPolicy),
+            *(("", key[1]) for key in self._snapshot.all(ClusterNetworkPolicy)),
+            *self._calicos,
+        )
         return {felix_names.policy_chain(key, way): key for key in held for way in felix_names.DIRECTIONS}
 
-    def _policy(self, key: Key) -> NetworkPolicy | ClusterNetworkPolicy | None:
+    @cached_property
+    def _calicos(self) -> Mapping[Key, AnyCalicoPolicy]:
+        return {key_of(policy): policy for policy in written(self._snapshot)}
+
+    def _policy(self, key: Key) -> NetworkPolicy | ClusterNetworkPolicy | AnyCalicoPolicy | None:
+        if is_calico(key):
+            return self._calicos.get(key)
         if key[0]:
             return self._snapshot.get(NetworkPolicy, key[1], key[0])
         return self._snapshot.get(ClusterNetworkPolicy, key[1])
@@ -238,15 +254,29 @@ class Owners:
         return self._selecting(pod, way) if pod else ""
 
     def _selecting(self, pod: Pod, way: str) -> str:
-        """The NetworkPolicies that a pod is refused by."""
+        """The NetworkPolicies that a pod is refused by, on Calico's network with its own."""
+        if self._calicos:
+            return self._in_order(pod, "egress" if way == "out" else "ingress")
         held = self._snapshot.all(NetworkPolicy)
         mine = [one for (where, _), one in held.items() if where == pod.namespace and _judges(one, way)]
         field: Path = ("spec", "egress" if way == "out" else "ingress") if way else ()
         selecting = (one for one in mine if one.spec.podSelector.matches(pod.metadata.labels))
         return " and ".join(_lined(one, field) for one in selecting)
 
-    def _ruled_by(self, policy: NetworkPolicy | ClusterNetworkPolicy | None, rule: str) -> str:
-        return _lined(policy, self._ruled(policy.key, rule) or ()) if policy else ""
+    def _in_order(self, pod: Pod, way: Direction) -> str:
+        asked = in_direction(self._resolved, pod.key, way)
+        keys = (one.key if isinstance(one, CalicoPolicy) else one.policy.key for one in asked)
+        return " and ".join(_lined(policy, ("spec", way)) for key in keys if (policy := self._policy(key)))
+
+    @cached_property
+    def _resolved(self) -> Resolved:
+        return resolved(self._snapshot)
+
+    def _ruled_by(
+        self, policy: NetworkPolicy | ClusterNetworkPolicy | AnyCalicoPolicy | None, rule: str, key: Key | None = None
+    ) -> str:
+        """`key` is the policy's own where it is not that of the object."""
+        return _lined(policy, self._ruled(key or policy.key, rule) or ()) if policy else ""
 
     def _named_in(self, comment: str) -> str:
         """The Service or the pod that a rule's comment names, "" for none that is there."""

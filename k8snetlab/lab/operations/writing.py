@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.core import Namespace
 from k8snetlab.api.ignored import Ignored
@@ -32,6 +33,7 @@ Changes = dict[str, list[str]]
 """Titles of objects that were "created", "updated", "deleted"."""
 BATCH = 200
 """Objects stored in one go; the daemon answers others in between."""
+POLICIES = (NetworkPolicy, ClusterNetworkPolicy, CalicoNetworkPolicy, GlobalNetworkPolicy)
 EMPTYING = 60.0
 """Seconds that a namespace which is to be made anew may take to go."""
 
@@ -91,7 +93,7 @@ class Writing:
                         changes["created" if outcome == "created" else "updated"].append(title(obj))
                     tell(Changed(outcome, obj.KIND, obj.name))
                 await asyncio.sleep(0)
-        policies = any(isinstance(obj, NetworkPolicy | ClusterNetworkPolicy) for obj in ordered)
+        policies = any(isinstance(obj, POLICIES) for obj in ordered)
         if policies and (idle := without_effect(self._cluster.snapshot)):
             tell(Warning(idle))
 

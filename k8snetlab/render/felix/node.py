@@ -13,12 +13,14 @@ from typing import NamedTuple
 from k8snetlab.api.core import Pod
 from k8snetlab.api.pools import pools
 from k8snetlab.api.selection import pods_by_node
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane import felix_names as names
 from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.names import CALI_CHAIN, cali
 from k8snetlab.dataplane.rules import ChainKey, Family, Rules, RuleSet
 from k8snetlab.dataplane.sets import IPSet
+from k8snetlab.policies.calico_order import default_tier
+from k8snetlab.policies.calico_shapes import CalicoPolicy
 from k8snetlab.policies.shapes import Direction, Policy, Resolved
 from k8snetlab.policies.shapes import Tier as Placed
 from k8snetlab.policies.world import in_force
@@ -49,7 +51,7 @@ class _Mine(NamedTuple):
 
     device: str
     profiles: tuple[str, ...]
-    policies: tuple[Policy, ...]
+    policies: tuple[Policy | CalicoPolicy, ...]
 
 
 def render(snapshot: Snapshot, node: str, family: Family, holders: Iterable[Holder]) -> Filter:
@@ -69,14 +71,25 @@ def render(snapshot: Snapshot, node: str, family: Family, holders: Iterable[Hold
     return Filter(RuleSet(family, chains, (CALI_CHAIN,), static.HOOKS), tuple(sets.values()))
 
 
-def tiers_of(policies: Sequence[Policy], direction: Direction) -> Iterator[Tier]:
+def tiers_of(policies: Sequence[Policy | CalicoPolicy], direction: Direction) -> Iterator[Tier]:
     """Those of a pod that say something of a direction, in the tiers that they are in."""
     for placed, (name, passes) in TIERS.items():
         mine = tuple(
-            (one.key, one.selector) for one in policies if one.tier == placed and one.rules(direction) is not None
+            (one.key, one.selector) for one in policies if _tier(one) == placed and one.rules(direction) is not None
         )
         if mine:
             yield Tier(name, mine, passes)
+
+
+def _tier(policy: Policy | CalicoPolicy) -> Placed:
+    return "NetworkPolicy" if isinstance(policy, CalicoPolicy) else policy.tier
+
+
+def _asked(resolved: Resolved, pod: Key) -> tuple[Policy | CalicoPolicy, ...]:
+    """The policies of a pod, in the order in which they are asked."""
+    others = resolved.by_pod.get(pod, ())
+    of_tier = {tier: [one for one in others if one.tier == tier] for tier in TIERS}
+    return (*of_tier["Admin"], *default_tier(resolved, pod), *of_tier["Baseline"])
 
 
 def _pods(snapshot: Snapshot, node: str, family: Family, resolved: Resolved) -> Iterator[_Mine]:
@@ -85,7 +98,7 @@ def _pods(snapshot: Snapshot, node: str, family: Family, resolved: Resolved) -> 
             continue
         account = pod.spec.serviceAccountName or pod.spec.serviceAccount
         profiles = endpoint.profiles(pod.namespace, account)
-        yield _Mine(cali(pod.namespace, pod.name), profiles, resolved.by_pod.get(pod.key, ()))
+        yield _Mine(cali(pod.namespace, pod.name), profiles, _asked(resolved, pod.key))
 
 
 def _endpoint(  # noqa: PLR0917 (what a pod's chains are made of, and where to put them)

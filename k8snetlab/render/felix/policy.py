@@ -14,8 +14,9 @@ from k8snetlab.api.words import Path
 from k8snetlab.dataplane import felix_names as names
 from k8snetlab.dataplane.rules import Family, Rules
 from k8snetlab.dataplane.sets import IPSet
+from k8snetlab.policies.calico_shapes import CalicoPolicy
 from k8snetlab.policies.shapes import Direction, Policy
-from k8snetlab.render.felix import marks, rules
+from k8snetlab.render.felix import marks, own, rules
 from k8snetlab.render.felix.clauses import clauses
 from k8snetlab.render.felix.hashed import Line, hashed
 
@@ -31,7 +32,7 @@ class PolicyRules(msgspec.Struct, frozen=True):
     paths: Mapping[str, Path] = {}
 
 
-def render(policy: Policy, direction: Direction, family: Family) -> PolicyRules:
+def render(policy: Policy | CalicoPolicy, direction: Direction, family: Family) -> PolicyRules:
     """The same value for the same policy."""
     return _rendered(_Asked(policy, direction, family))
 
@@ -41,7 +42,7 @@ class _Asked:
 
     __slots__ = ("direction", "family", "policy")
 
-    def __init__(self, policy: Policy, direction: Direction, family: Family) -> None:
+    def __init__(self, policy: Policy | CalicoPolicy, direction: Direction, family: Family) -> None:
         self.policy, self.direction, self.family = policy, direction, family
 
     def __hash__(self) -> int:
@@ -56,7 +57,9 @@ class _Asked:
 @lru_cache(maxsize=1 << 13)
 def _rendered(asked: _Asked) -> PolicyRules:
     chain = names.policy_chain(asked.policy.key, asked.direction)
-    said = [(line, one) for one in clauses(asked.policy, asked.direction) for line in rules.lines(one, asked.family)]
+    policy, way = asked.policy, asked.direction
+    meant = own.clauses(policy, way) if isinstance(policy, CalicoPolicy) else clauses(policy, way)
+    said = [(line, one) for one in meant for line in rules.lines(one, asked.family)]
     used = {id(one): one for _, one in said}.values()
     while said and said[-1][0].action == marks.RETURN:
         said.pop()

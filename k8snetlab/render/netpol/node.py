@@ -9,7 +9,9 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 
 from k8snetlab.api.addressing import split
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy, GlobalNetworkSet, NetworkSet
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
+from k8snetlab.api.config import ServiceAccount
 from k8snetlab.api.core import Namespace, Node, Pod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
@@ -36,6 +38,7 @@ from k8snetlab.render.netpol.pod import ALLOWED, FORWARD, INPUT, OUTPUT, PASSED,
 
 COMMON, DEFAULT = ChainKey("filter", KUBE_NWPLCY_COMMON), ChainKey("filter", KUBE_NWPLCY_DEFAULT)
 DENY = ChainKey("filter", KUBE_CNPLCY_DENY)
+CALICO = (CalicoNetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet)
 NODE_PORTS = "30000:32767"
 _ACCEPT = f"{names.said('rule to explicitly ACCEPT traffic that comply to network policies')} -m mark --mark {PASSED}"
 _ICMP = {
@@ -86,6 +89,12 @@ class _Shared:
     def of(self, snapshot: Snapshot) -> Resolved:
         kinds: tuple[type[Object], ...] = (NetworkPolicy, ClusterNetworkPolicy, Pod, Namespace)
         kinds += (Node,) if snapshot.all(ClusterNetworkPolicy) else ()
+        kinds += (Lab, *CALICO)
+        kinds += (
+            (ServiceAccount,)
+            if bool(snapshot.all(CalicoNetworkPolicy)) or bool(snapshot.all(GlobalNetworkPolicy))
+            else ()
+        )
         with self._lock:
             before = self._snapshot
             if before is None or any(snapshot.all(kind) is not before.all(kind) for kind in kinds):

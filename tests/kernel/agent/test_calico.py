@@ -31,6 +31,23 @@ spec:
   podSelector: {matchLabels: {app: web}}
   ingress: [{from: [{podSelector: {matchLabels: {app: friend}}}]}]
 """
+OWN = """---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: guard}
+spec:
+  order: 10
+  selector: app == 'web'
+  ingress:
+  - {action: Log, protocol: TCP, source: {selector: app == 'web'}}
+  - {action: Deny, protocol: TCP, source: {selector: app == 'web'}, destination: {ports: ["80:81"]}}
+  - {action: Pass, source: {selector: app == 'friend', serviceAccounts: {names: [default]}}}
+---
+apiVersion: projectcalico.org/v3
+kind: NetworkPolicy
+metadata: {name: web}
+spec: {order: 20, selector: has(app), types: [Ingress], ingress: [{action: Allow, protocol: TCP}]}
+"""
 WEB = names.cali("default", "web-1")
 
 
@@ -49,6 +66,15 @@ class World:
         pods = POD % ("web-1", "web", 1) + POD % ("web-2", "web", 2) + POD % ("friend", "friend", 1)
         self._manifest.write_text(f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n{pods}{SERVICE}{more}")
         return " ".join(self.lab.json("up", str(self._manifest), "--yes")["warnings"])
+
+    def elsewhere(self, backend: str) -> Path:
+        """What was brought up last, on another network."""
+        text = re.sub(
+            r"network: \{backend: calico[^\n]*", f"network: {{backend: {backend}}}}}}}", self._manifest.read_text()
+        )
+        found = self._manifest.with_name("elsewhere.yaml")
+        found.write_text(re.sub(r", blocks: \[[^]]*\]", "", text))
+        return found
 
     def routes(self, node: str) -> set[str]:
         """Those of pods."""
@@ -116,6 +142,34 @@ def test_a_policy_is_asked_of_routed_pods_too(world: World) -> None:
     refused = world.lab.probe("web-2", "web-1:80")
     assert not refused.answeredBy and refused.verdict == "closed on purpose"
     assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
+
+
+def test_calicos_own_policies_decide_in_their_order(world: World) -> None:
+    """Deny at order 10 comes before Allow at 20, and Pass before a NetworkPolicy that allows nobody."""
+    world.up(CALICO, OWN + POLICY.replace("friend", "nobody"))
+    lab = world.lab
+    refused = lab.probe("web-1", "web-2:80")
+    assert not refused.answeredBy and refused.verdict == "closed on purpose"
+    assert lab.probe("friend", "web-2:80").answeredBy == "web-2"
+    assert lab.json("probe", "friend", "web-2", "-p", "icmp")["results"][0]["reached"]
+    (lost,) = lab.json("probe", "web-1", "web-2", "-p", "icmp", code=None)["results"]
+    assert not lost["reached"] and lost["verdict"] == "closed on purpose"  # ICMP is at the end of the tier
+    said = " ".join(lab.run("trace", "web-1", "web-2:80").split())
+    assert "prediction and observation agree" in said and "GlobalNetworkPolicy guard, " in said
+    assert "denied by Calico policy gnp/guard: " in lab.run("policy", "why", "web-1", "pod/web-2:80", code=1)
+    assert lab.probe("web-2", "friend:80").answeredBy == "friend"
+    found = lab.json("diagnose")
+    assert found["findings"] == [] and any("gnp/guard" in one["object"] for one in found["closed"])
+    rules = lab.shell("node2", "iptables-nft", "-t", "filter", "-S", "cali-pi-gnp/guard").splitlines()
+    (logging,) = (rule for rule in rules if "-j LOG" in rule)
+    assert '--log-prefix "calico-packet: "' in logging and "-p tcp" in logging
+    assert lab.run("calicoctl", "get", "globalnetworkpolicy", "-o", "wide").splitlines()[1].split()[:3] == [
+        *("guard", "default", "10"),
+    ]
+    kept = lab.run("up", str(world.elsewhere("vxlan")), "--yes", code=1)
+    assert "enforced by Calico's network alone (spec.network.backend: calico), and this lab's is vxlan" in kept
+    world.up(CALICO)
+    assert lab.probe("web-1", "web-2:80").answeredBy == "web-2"
 
 
 def test_without_nat_outgoing_nobody_outside_answers_and_all_say_so(world: World) -> None:

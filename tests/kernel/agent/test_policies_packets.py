@@ -11,14 +11,14 @@ from itertools import cycle
 import msgspec
 import pytest
 import yaml
-from policycases import DATA, Case, cases
+from policycases import DATA, Case, calico_cases, cases
 from policynet import Asked, Net, net
 
 from k8snetlab.api.core import Node, NodeSpec, Pod
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.lab import Lab, LabSpec, Network
 from k8snetlab.api.meta import Object, ObjectMeta
-from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.scheme import resource_of_kind
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.kernel.iptables import Variant
 
@@ -42,6 +42,18 @@ def sample(of_peers: int, of_traps: int) -> list[str]:
 SAMPLES: dict[Variant, list[str]] = {"nft": sample(1, 5), "legacy": sample(4, 7)}
 FELIX: dict[Variant, list[str]] = {"nft": sample(5, 11), "legacy": sample(9, 17)}
 CASES = {case.name: case for case in cases()}
+OWN = (
+    *("the-lower-order-comes-first", "pass-leaves-out-networkpolicies-of-kubernetes", "log-goes-on-with-the-next-rule"),
+    *(
+        "networkpolicies-of-kubernetes-have-order-1000-deny-before",
+        "no-order-is-last",
+        "not-selector-of-a-global-policy",
+    ),
+    *("service-accounts-by-name-and-label", "a-global-network-set", "nets-and-not-nets", "not-a-named-port"),
+    *("a-named-port-of-no-protocol", "ip-version-6-in-a-cluster-of-it", "a-named-port-of-whom-egress-leads-to"),
+)
+"""Of Calico's own policies."""
+CALICO = {case.name: case for case in calico_cases()}
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +89,11 @@ def test_packets_pass_felix_as_the_table_says(
     as_the_table_says(nines(variant, True), CASES[name], Network(backend="calico"))
 
 
+@pytest.mark.parametrize("name", OWN)
+def test_packets_pass_calicos_own_policies_as_the_table_says(nines: Callable[[Variant, bool], Net], name: str) -> None:
+    as_the_table_says(nines("nft", True), CALICO[name], Network(backend="calico"))
+
+
 def as_the_table_says(nine: Net, case: Case, network: Network) -> None:
     nine.sync(snapshot(nine, case, network))
     meant: dict[Asked, bool] = {}
@@ -98,7 +115,9 @@ def snapshot(nine: Net, case: Case, network: Network) -> Snapshot:
     for node in ("node1", "node2"):
         objects.append(Node(metadata=ObjectMeta(name=node), spec=NodeSpec()))
     for one in case.objects:
-        found = msgspec.convert(one, BY_KIND[one["kind"]].type)
+        resource = resource_of_kind(one["apiVersion"], one["kind"])
+        assert resource is not None
+        found: Object = msgspec.convert(one, resource.type)
         if isinstance(found, Pod):
             found = msgspec.structs.replace(
                 found, spec=msgspec.structs.replace(found.spec, nodeName=nine.node_of["/".join(found.key)])

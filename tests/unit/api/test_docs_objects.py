@@ -12,6 +12,7 @@ from msgspec import inspect
 
 from k8snetlab.api import reference
 from k8snetlab.api.apps import Deployment, ReplicaSet
+from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy, GlobalNetworkSet, NetworkSet
 from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
@@ -27,7 +28,7 @@ KINDS = (
     *(Namespace, Node, Pod, Deployment, ReplicaSet, Service, Endpoints, EndpointSlice, KubeProxyConfiguration),
     *(DaemonSet, StatefulSet, ReplicationController, Job),
     *(Ingress, IngressClass, NetworkPolicy, ServiceCIDR, IPAddress, Lease, PriorityClass),
-    ClusterNetworkPolicy,
+    *(ClusterNetworkPolicy, CalicoNetworkPolicy, GlobalNetworkPolicy, NetworkSet, GlobalNetworkSet),
 )
 
 
@@ -55,7 +56,7 @@ def test_every_field_of_ours_is_one_of_kubernetes() -> None:
     assert "| PodSpec |" in listed and "| ServicePort |" in listed and "`nodePort`" in listed
     for kind in KINDS:
         for field in inspect.type_info(kind).fields:
-            assert field.encode_name in reference.fields(kind.KIND), (kind.KIND, field.encode_name)
+            assert field.encode_name in reference.fields(kind.REFERENCE or kind.KIND), (kind.KIND, field.encode_name)
 
 
 if __name__ == "__main__":

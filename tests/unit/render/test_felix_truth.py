@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import msgspec
 import pytest
-from policycases import Case, cases
+from policycases import Case, calico_cases, cases
 
 from k8snetlab.api.core import Node, NodeSpec, Pod
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.lab import Lab, LabSpec, Network
 from k8snetlab.api.meta import ObjectMeta
-from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.scheme import resource_of_kind
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import cali
 from k8snetlab.dataplane.rules import ChainKey, Rules
@@ -23,7 +23,7 @@ from k8snetlab.policies.resolve import resolved
 from k8snetlab.render import calico
 from k8snetlab.trace.tracer import trace
 
-CASES = list(cases())
+CASES = [*cases(), *calico_cases()]
 NODES = {"node1": ("192.168.0.21", "fd00::21"), "node2": ("192.168.0.22", "fd00::22")}
 PLACE = {"a": "node1", "b": "node1", "c": "node2"}
 
@@ -53,7 +53,8 @@ class Plane:
 def world(case: Case) -> Snapshot:
     spec = LabSpec(podCIDR="10.0.0.0/8,fd00::/16", network=Network(backend="calico"))
     lab = Lab(metadata=ObjectMeta(name="l"), spec=spec)
-    objects = [with_defaults(msgspec.convert(one, BY_KIND[one["kind"]].type), "") for one in case.objects]
+    types = [(one, resource_of_kind(one["apiVersion"], one["kind"])) for one in case.objects]
+    objects = [with_defaults(msgspec.convert(one, found.type), "") for one, found in types if found is not None]
     placed = [
         msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, nodeName=PLACE[one.name]))
         if isinstance(one, Pod)
@@ -70,7 +71,8 @@ def test_packets_pass_the_rules_as_the_table_says(case: Case) -> None:
     pods = {f"{pod.namespace}/{pod.name}": pod for pod in snapshot.all(Pod).values()}
     six = ":" in next(iter(pods.values())).ips[0]
     planes = {name: Plane(snapshot, name, six) for name in NODES}
-    judged = {"/".join(key) for key in resolved(snapshot).by_pod}
+    found = resolved(snapshot)
+    judged = {"/".join(key) for key in (*found.by_pod, *found.calico_by_pod)}
     wrong = []
     for (source, target, port), allowed in case.allowed.items():
         if source == target:
