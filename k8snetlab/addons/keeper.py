@@ -20,6 +20,7 @@ from k8snetlab.api.core import ContainerStatus
 from k8snetlab.api.workload import PodState
 from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns
+from k8snetlab.kernel.patience import patience
 
 LOOK = 2.0
 """Seconds that one look gets at whether a program is ready."""
@@ -182,16 +183,16 @@ class Keeper:
         run = Run(container.restartCount, revision)
         if not program.ready or self._ready.get(state.uid) == run:
             return
-        problem = trial.failure(place, _directory(program, place), program.ready, LOOK, plain=program.plain)
-        if not problem:
+        look = trial.look(place, _directory(program, place), program.ready, LOOK, plain=program.plain)
+        if not look.problem:
             self._ready[state.uid] = run
             self._awaited.pop(state.uid, None)
             return
         known, since = self._awaited.get(state.uid, (None, 0.0))
         if known != run:
             self._awaited[state.uid] = run, time.monotonic()
-        elif time.monotonic() - since > program.ready_within:
-            raise KernelError(f"{program.name} is not ready: {problem}", "", shlex.join(program.ready))
+        elif time.monotonic() - since > patience(program.ready_within, slower=look.slower):
+            raise KernelError(f"{program.name} is not ready: {look.problem}", "", shlex.join(program.ready))
 
 
 def why_not(state: PodState) -> str:

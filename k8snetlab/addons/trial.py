@@ -4,52 +4,99 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import subprocess
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import msgspec
 
 from k8snetlab.addons.program import Place
 from k8snetlab.kernel import launch
-from k8snetlab.kernel.patience import patience
+from k8snetlab.kernel.patience import MOST, patience
 
 PATIENCE = 10.0
-"""Seconds that it gets; more where processes queue for the cores."""
+"""Seconds that it gets from its beginning on; more where processes queue for the cores, or begin slowly."""
+BEGINNING = 60.0
+"""Seconds in which it must have begun."""
+USUAL = 0.2
+"""Seconds in which one begins in a namespace, ten times what it takes on a machine with nothing else to do; 5 where QEMU
+emulates the processor."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d\S*\s+")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class Look(msgspec.Struct, frozen=True):
+    """How it ended: `problem` is the last line that it printed where it did not end with 0 in time, "" where it did.
+    `slower`: how many times longer than usual its beginning took, as an emulated processor makes it."""
+
+    problem: str
+    slower: float = 1.0
 
 
 def failure(
     place: Place, directory: Path, argv: Sequence[str], seconds: float = PATIENCE, *, plain: bool = False
 ) -> str:
-    """The last line that it printed where it did not end with 0 in time; "" where it did. A `plain` one enters no
-    namespace. Raises NotFoundError."""
-    setting = launch.Setting(place.netns, place.node, str(directory), place.flannel)
+    """The problem alone. Raises NotFoundError."""
+    return look(place, directory, argv, seconds, plain=plain).problem
+
+
+def look(place: Place, directory: Path, argv: Sequence[str], seconds: float = PATIENCE, *, plain: bool = False) -> Look:
+    """A `plain` one enters no namespace. Raises NotFoundError.
+
+    What comes before the command itself (an interpreter, its modules, namespaces) is not counted as the command's time:
+    it says nothing of the program that is asked, and on a slow machine takes longer than any answer.
+    """
     environment = {"PATH": os.environ.get("PATH", PATH), "HOME": "/root"}
-    try:
-        done = subprocess.run(
-            [*argv] if plain else launch.command(setting, argv),
-            cwd=directory if plain else None,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            timeout=patience(seconds),
-            start_new_session=True,
-            check=False,
-        )
-    except OSError as error:
-        return f"{argv[0]}: {error.strerror}"
-    except subprocess.TimeoutExpired:
-        return f"no answer within {patience(seconds):.0f} s"
-    if done.returncode == 0:
-        return ""
-    said = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-    return _telling(said) or f"it ended with {done.returncode}"
+    asked, slower, said = time.monotonic(), 1.0, -1
+    with tempfile.TemporaryFile() as output:
+        try:
+            if plain:
+                process = _plain(directory, argv, environment, output.fileno())
+            else:
+                setting = launch.Setting(place.netns, place.node, str(directory), place.flannel)
+                process, said = launch.popen(setting, argv, environment, output.fileno())
+        except OSError as error:
+            return Look(f"{argv[0]}: {error.strerror}")
+        try:
+            if said >= 0:
+                if not select.select([said], [], [], patience(BEGINNING))[0]:
+                    return Look(f"it has not begun within {patience(BEGINNING):.0f} s", MOST)
+                slower = (time.monotonic() - asked) / USUAL
+                if hindrance := launch.hindrance(os.read(said, 2 * launch.TEXT_LIMIT)):
+                    return Look(hindrance.message, slower)
+            limit = patience(seconds, slower=slower)
+            try:
+                code = process.wait(limit)
+            except subprocess.TimeoutExpired:
+                return Look(f"no answer within {limit:.0f} s", slower)
+        finally:
+            if said >= 0:
+                os.close(said)
+            if process.poll() is None:
+                process.kill()  # what it has started in a namespace ends with it
+                process.wait()
+        output.seek(0)
+        printed = output.read().decode(errors="replace").splitlines()
+    return Look((_telling(printed) or f"it ended with {code}") if code else "", slower)
 
 
-def _telling(lines: Sequence[str]) -> str:
+def _plain(directory: Path, argv: Sequence[str], environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*argv],
+        cwd=directory,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+
+
+def _telling(printed: Iterable[str]) -> str:
     """The line that says what is wrong, without its date: a summary often follows it."""
+    lines = [line.strip() for line in printed if line.strip()]
     line = next((line for line in lines if "emerg" in line or "error" in line.lower()), lines[-1] if lines else "")
     return _DATE.sub("", line)

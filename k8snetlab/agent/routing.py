@@ -9,13 +9,14 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import KernelError
 from k8snetlab.kernel import read
+from k8snetlab.kernel.patience import patience
 from k8snetlab.render.lb import routed
 from k8snetlab.render.node import Part
 from k8snetlab.render.routing.speakers import lacking, wanted
 
 PATIENCE = {"fast": 20.0, "textbook": 100.0}
-"""Seconds that missing routes are waited for, before they are called a failure: OSPF's own timers take 40 to choose a
-designated router."""
+"""Seconds that missing routes are waited for, before they are called a failure, more where processes queue for the
+cores: OSPF's own timers take 40 to choose a designated router."""
 
 
 class Routing(Manager):
@@ -37,7 +38,7 @@ class Routing(Manager):
             self._network = network
         if not self._missing:
             return
-        self._patience.begin(PATIENCE[network.routing.timers])
+        self._patience.begin(patience(PATIENCE[network.routing.timers]))
         if self._patience.is_over:
             self._patience.told = True
             first, more = self._missing[0], and_more(len(self._missing))

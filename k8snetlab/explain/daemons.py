@@ -27,6 +27,7 @@ from k8snetlab.diagnose import reasons, sessions
 from k8snetlab.diagnose.sessions import Session, Speaking
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel import read
+from k8snetlab.kernel.patience import patience
 from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
 from k8snetlab.messages.status import RouterDaemon, RouterStatus
 from k8snetlab.render.routing import bird
@@ -34,7 +35,7 @@ from k8snetlab.render.routing.speakers import Speaker, lacking, speakers, wanted
 from k8snetlab.state.paths import LabPaths
 
 PATIENCE = 3.0
-"""Seconds that a daemon gets to answer."""
+"""Seconds that a daemon gets to answer; more where processes queue for the cores."""
 
 
 def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
@@ -174,12 +175,13 @@ def reasons_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Mapping[str, s
 
 
 def _said(where: Path, command: list[str]) -> str:
+    seconds = patience(PATIENCE)
     try:
         done = subprocess.run(
-            command, cwd=where, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+            command, cwd=where, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise OSError(f"no answer within {PATIENCE:g} s") from error
+        raise OSError(f"no answer within {seconds:.0f} s") from error
     if done.returncode or "not running" in done.stdout:
         said = (done.stderr or done.stdout).strip().splitlines()
         raise OSError(said[-1] if said else f"{Path(command[0]).name} ended with {done.returncode}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from .article import FILES, NAME, Article
 from .conftest import Boot
 from .machine import Machine
 from .state import settings, state
@@ -185,3 +186,93 @@ def test_limits_are_held_by_control_groups_of_version_2(node1: Machine) -> None:
         assert "LimitNotEnforced" not in node1.run("k8snetlab", "get", "events")
     finally:
         node1.run("k8snetlab", "down")
+
+
+NODES = (
+    ("k8s-node-1", "10.1.109.64", "10.1.140.64", "192.168.18.4"),
+    ("k8s-node-2", "10.1.140.64", "10.1.109.64", "192.168.18.3"),
+)
+"""Of the article: a node, its block's first address, the other's, and the other node's address."""
+
+
+@pytest.fixture(scope="module")
+def article(node1: Machine) -> Iterator[Article]:
+    """With IP in IP, of which only this kernel has the module: the module stays, and with it a tunl0 that is down."""
+    node1.run("modprobe", "ipip")
+    before, made = state(node1), Article(node1)
+    made.up("Always")
+    yield made
+    node1.run("k8snetlab", "down")
+    node1.run("rm", "-r", FILES)
+    after = state(node1)
+    assert {what: after[what] ^ before[what] for what in before if after[what] != before[what]} == {}
+
+
+def test_tunl0_and_the_routes_are_those_that_the_article_prints(article: Article) -> None:
+    for own, block, other, far in NODES:
+        tunnel = article.tunnel(own)
+        held = [(one["local"], one["prefixlen"]) for one in tunnel["addr_info"]]
+        assert (tunnel["mtu"], held) == (1480, [(block, 32)])
+        routes = article.routes(own)
+        assert {f"blackhole {block}/26 proto bird", f"{other}/26 via {far} dev tunl0 proto bird onlink"} <= routes
+        assert not [line for line in routes if "proto 80" in line]
+    assert "nobody" not in article.machine.run("k8snetlab", "tables", "k8s-node-1", "routes")
+
+
+def test_a_packet_travels_in_ip_protocol_4_and_the_trace_says_so(article: Article) -> None:
+    sent = article.tunnel("k8s-node-2")["stats64"]["tx"]["packets"]
+    found = article.asked("trace", "busybox", "mysql:3306")
+    assert found["observed"]["agrees"] and found["observed"]["fate"] == "answered", found
+    assert article.tunnel("k8s-node-2")["stats64"]["tx"]["packets"] > sent
+    way = found["ways"][found["chosen"]]["there"]
+    outer = {(hop["outer"]["src"], hop["outer"]["dst"], hop["outer"]["protocol"]) for hop in way if hop["outer"]}
+    assert outer == {("192.168.18.4", "192.168.18.3", "4")}
+    assert [hop["interface"] for hop in way if hop["place"] == "k8s-node-1"].count("tunl0") == 1
+    said = article.machine.run("k8snetlab", "trace", "--predict-only", "-v", "busybox", "mysql:3306")
+    assert "in IP in IP: 192.168.18.4 → 192.168.18.3" in said
+    (pod,) = (one["status"]["podIP"] for one in article.asked("get", "pods")["items"] if "mysql" in str(one))
+    assert article.answered("busybox", pod, "k8s-node-1", "k8s-node-2", "203.0.113.10")
+    assert article.asked("diagnose")["findings"] == []
+
+
+def test_what_breaks_the_tunnel_is_the_first_finding(article: Article) -> None:
+    article.machine.run("k8snetlab", "pause", "k8s-node-1")
+    try:
+        article.on("k8s-node-1", "ip", "address", "del", "10.1.109.64/32", "dev", "tunl0")
+        (first, *_) = article.asked("diagnose", code=1)["findings"]
+        said = (first["kind"], first["fault"], first["node"], first["object"])
+        assert said == ("address", "missing", "k8s-node-1", "10.1.109.64/32"), first
+        assert first["mend"] == f"ip -n {NAME}.k8s-node-1 addr add 10.1.109.64/32 dev tunl0"
+        article.on("k8s-node-1", "ip", "address", "add", "10.1.109.64/32", "dev", "tunl0")
+        article.on("k8s-node-1", "iptables", "-I", "INPUT", "-p", "4", "-j", "DROP")
+        (first, *_) = article.asked("diagnose", code=1)["findings"]
+        assert (first["kind"], first["fault"], first["node"]) == ("rule", "foreign", "k8s-node-1"), first
+        article.on("k8s-node-1", "iptables", "-D", "INPUT", "-p", "4", "-j", "DROP")
+    finally:
+        article.machine.run("k8snetlab", "resume", "k8s-node-1")
+
+
+def test_felix_makes_the_routes_with_routes_current(article: Article) -> None:
+    article.up("Always", "current")
+    for own, block, other, far in NODES:
+        routes = article.routes(own)
+        assert {f"blackhole {block}/26 proto 80", f"{other}/26 via {far} dev tunl0 proto 80 onlink"} <= routes
+        assert not [line for line in routes if "proto bird" in line]
+    assert [one["established"] for one in article.asked("routing", "k8s-node-1")["nodes"][0]["neighbours"]] == [True]
+    assert article.asked("trace", "busybox", "mysql:3306")["observed"]["agrees"]
+    assert article.asked("diagnose")["findings"] == []
+
+
+def test_a_pool_without_a_tunnel_leaves_tunl0_without_an_address(article: Article) -> None:
+    article.up("Never")
+    tunnel = article.tunnel("k8s-node-1")
+    assert tunnel["addr_info"] == [] and "UP" not in tunnel["flags"]
+    assert "10.1.140.64/26 via 192.168.18.4 dev eth0 proto bird" in article.routes("k8s-node-1")
+
+
+def test_compare_shows_the_packet_around_the_packet(article: Article) -> None:
+    words = ("compare", FILES, "busybox", "mysql:3306", "--backends", "calico-ipip", "-o", "json")
+    (found,) = article.machine.json("k8snetlab", *words)["results"]
+    assert (found["problem"], found["fate"], found["mtu"]) == ("", "answered", 1480), found
+    assert found["outer"] == "192.168.18.4 → 192.168.18.3"
+    assert found["route"].endswith("dev tunl0 proto bird onlink") and "BIRD" in found["owner"], found
