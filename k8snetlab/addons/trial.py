@@ -22,8 +22,8 @@ PATIENCE = 10.0
 BEGINNING = 60.0
 """Seconds in which it must have begun."""
 USUAL = 0.2
-"""Seconds in which one begins in a namespace, ten times what it takes on a machine with nothing else to do; 5 where QEMU
-emulates the processor."""
+"""Seconds in which one begins in a namespace, ten times what it takes on a machine with nothing else to do; 5 where
+QEMU emulates the processor."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d\S*\s+")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

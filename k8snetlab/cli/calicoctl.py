@@ -151,7 +151,7 @@ def check(lab: LabOption = None) -> None:
 
 
 def birdc(
-    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Also router.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Or a router.")],
     words: Annotated[
         list[str] | None, typer.Argument(metavar="WORDS…", help="What to ask it; none: its shell.")
     ] = None,
@@ -162,7 +162,7 @@ def birdc(
 
 
 def vtysh(
-    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Also router.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Or a router.")],
     words: Annotated[list[str] | None, typer.Argument(metavar="[-c COMMAND]", help="vtysh's own options.")] = None,
     lab: LabOption = None,
 ) -> None:
@@ -175,12 +175,13 @@ def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str
     import os
 
     from k8snetlab.addons.routing import talking
+    from k8snetlab.api import topology
     from k8snetlab.errors import InputError, UnsupportedError
     from k8snetlab.state.paths import LabPaths
 
     client = client_of(lab)
     held = _lab(client)
-    if node != "router":
+    if node not in topology.routers(held.spec.underlay):
         client.get("Node", node)
     if held.spec.daemon != daemon:
         runs = held.spec.daemon or "no routing daemon"

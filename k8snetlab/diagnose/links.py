@@ -113,6 +113,8 @@ class Links(Explanation):
                 return f"{self._peer(link) or 'what is behind it'} is cut off"
             case _ if link.name == "lo":
                 return f"{self.where.place} does not reach itself"
+            case _ if self.where.kind == "router":  # it may stand on others
+                return f"nothing passes {self.where.place} by {link.name}"
             case _:
                 return f"{self.where.place} is cut off"
 
