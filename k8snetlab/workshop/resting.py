@@ -18,6 +18,9 @@ from k8snetlab.messages.changes import WAIT, Named, Wait
 
 LONGEST = 15.0
 """Seconds for which a lab is waited for: one that never comes to rest is judged as it is."""
+SOON = 3.0
+"""Seconds, likewise, where it is asked whether somebody has done something already: what is broken never comes to rest.
+"""
 KINDS: tuple[type[Object], ...] = (Node, Pod, *MAKERS)
 PATIENCE = 3.0
 """Seconds after which a pod that runs, and says that it is not ready, is taken at its word."""
@@ -27,13 +30,14 @@ TRIES = 5
 """Times that it is asked what there is: what goes meanwhile cannot be waited for by its name."""
 
 
-def at_rest(client: Client) -> None:
-    """Until every kernel of the lab is as its objects say and every pod runs, has failed or has gone, for LONGEST at
-    most. Nodes that are paused are not waited for, and a lab that does not answer is left to those who ask it next."""
+def at_rest(client: Client, longest: float = LONGEST) -> None:
+    """Until every kernel of the lab is as its objects say and every pod runs, has failed or has gone, for `longest`
+    seconds at most. Nodes that are paused are not waited for, and a lab that does not answer is left to those who ask
+    it next."""
     with contextlib.suppress(K8sNetLabError):
         for _ in range(TRIES):
             with contextlib.suppress(NotFoundError):
-                for _ in client.stream(WAIT, Wait(objects=_all(client), timeout=LONGEST)):
+                for _ in client.stream(WAIT, Wait(objects=_all(client), timeout=longest)):
                     pass
                 return
 

@@ -314,7 +314,7 @@ class Teaching:
         time to come about."""
         if not self.step.checks:
             return []
-        resting.at_rest(Client(self.lab))
+        resting.at_rest(Client(self.lab), resting.SOON if now else resting.LONGEST)
         began = time.monotonic()
         found = {one: self._check(one) for one in self.step.checks}
         while not now and (
