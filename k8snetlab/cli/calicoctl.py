@@ -151,7 +151,7 @@ def check(lab: LabOption = None) -> None:
 
 
 def birdc(
-    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Or a router.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Also a router.")],
     words: Annotated[
         list[str] | None, typer.Argument(metavar="WORDS…", help="What to ask it; none: its shell.")
     ] = None,
@@ -162,7 +162,7 @@ def birdc(
 
 
 def vtysh(
-    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Or a router.")],
+    node: Annotated[str, typer.Argument(metavar="NODE", autocompletion=complete_node, help="Also a router.")],
     words: Annotated[list[str] | None, typer.Argument(metavar="[-c COMMAND]", help="vtysh's own options.")] = None,
     lab: LabOption = None,
 ) -> None:
@@ -181,13 +181,15 @@ def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str
 
     client = client_of(lab)
     held = _lab(client)
-    if node not in topology.routers(held.spec.underlay):
+    routers = topology.routers(held.spec.underlay)
+    if node not in routers:
         client.get("Node", node)
     if held.spec.daemon != daemon:
         runs = held.spec.daemon or "no routing daemon"
         raise InputError(f"{node} runs {runs}, and not {daemon}", "`k8snetlab routing` shows what there is")
-    if held.spec.network.calico and node == "router":
-        raise InputError("the router runs no BIRD: Calico's mesh is of nodes alone", "name a node")
+    if held.spec.network.calico and node in routers:
+        named = "the router" if node == "router" else node
+        raise InputError(f"{named} runs no BIRD: Calico's mesh is of nodes alone", "name a node")
     directory, command = talking(held, LabPaths(held.name).addons / node)
     try:
         os.chdir(directory)
