@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from k8snetlab.api.apps import Deployment
-from k8snetlab.api.core import Condition, Pod
+from k8snetlab.api.core import Condition, Pod, Service
 from k8snetlab.api.load import load
 from k8snetlab.api.scheme import resource_for_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
-from k8snetlab.dataplane.rules import restore_payload
+from k8snetlab.dataplane.rules import RuleDelta, restore_payload
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.render.proxy import ProxyRules, Shared
 from k8snetlab.store.embedded import EmbeddedStore
@@ -75,22 +75,38 @@ def test_one_endpoint_among_a_thousand_services() -> None:
             store.written.clear()
             await cluster.edit_many([(pods[0], ready)])
             after = await cluster.settled()
-            updated = [one.update(after) for one in rules]
+            updated, written = [one.update(after) for one in rules], dict(store.written)
+
+            store.written.clear()
+            await cluster.edit_many([(after.all(Service)["default", "s1"], with_affinity)])
+            last = await cluster.settled()
+            later = [one.update(last) for one, _ in updated]
         finally:
             controllers.cancel()
             await asyncio.gather(controllers, return_exceptions=True)
             await cluster.close()
             await informer.close()
             await store.close()
-        store.written.pop("Event", None)
-        assert store.written == {"Pod": 1, "EndpointSlice": 1, "Endpoints": 1}
-        for old, (new, delta) in zip(rules, updated, strict=True):
-            changed = [key for key, one in new.services.items() if one is not old.services[key]]
-            assert changed == [("default", "s0")]
-            assert not delta.delete and len(restore_payload(delta.write).splitlines()) < 15
-        assert len({id(new.services["default", "s0"]) for new, _ in updated}) == 1, "rendered once for all nodes"
+        written.pop("Event", None)
+        assert written == {"Pod": 1, "EndpointSlice": 1, "Endpoints": 1}
+        only("s0", rules, updated)
+        assert store.written == {"Service": 1}
+        only("s1", [one for one, _ in updated], later)
 
     asyncio.run(run())
+
+
+def with_affinity(stored: Service) -> Service:
+    return replace(stored, spec=replace(stored.spec, sessionAffinity="ClientIP"))
+
+
+def only(name: str, rules: Sequence[ProxyRules], updated: Sequence[tuple[ProxyRules, RuleDelta]]) -> None:
+    """Each node's rules of this Service are others, of no other Service, and few lines say so."""
+    for old, (new, delta) in zip(rules, updated, strict=True):
+        changed = [key for key, one in new.services.items() if one is not old.services[key]]
+        assert changed == [("default", name)]
+        assert not delta.delete and len(restore_payload(delta.write).splitlines()) < 15
+    assert len({id(new.services["default", name]) for new, _ in updated}) == 1, "rendered once for all nodes"
 
 
 def not_led_to(rules: ProxyRules, unready: Snapshot) -> ProxyRules:
