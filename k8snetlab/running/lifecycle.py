@@ -192,6 +192,8 @@ class PodLifecycle:
             and not (p.metadata.deletionTimestamp or p.ended or is_late(p))
             and self._cluster.snapshot.select(Pod, pods_by_uid, p.run_uid)
         ]
+        if not begun:
+            return  # whatever it takes to run pods is several turns of other threads, and other nodes wait meanwhile
         new = await self._works.of(begun, lab, node, self._anew)
         self._anew.difference_update(work.uid for work in new)
         await self._tell_lacking(begun)
