@@ -34,6 +34,12 @@ class Known:
         self.held: dict[str, holds.Holds] = {}
         """What is left as it is, by namespace."""
 
+    def listen(self, most: int) -> None:
+        """Begins to hear of so many namespaces of those that nothing is heard of: the next sync reads them."""
+        for name in self.monitors.silent[:most]:
+            self.dirty.add(name)  # first: `untouched` may be asked meanwhile
+            self.monitors[name].begin()
+
     def mark(self, name: str) -> None:
         """Something changed in this namespace: the next sync reads it again."""
         self.dirty.add(name)
@@ -58,7 +64,8 @@ class Known:
         May be called from any thread.
         """
         # In this order: an event stands among the readable, and is marked as dirty once it is heard.
-        made, told = dict(self.made), {*self.monitors.readable(), *set(self.dirty), *set(self.lacking), *self.held}
+        made, told = dict(self.made), {*self.monitors.silent, *self.monitors.readable()}
+        told |= {*set(self.dirty), *set(self.lacking), *self.held}
         numbers = {name: one.number for name in made if (one := self.monitors.get(name)) is not None}
         return {
             name: state

@@ -170,7 +170,8 @@ class NamespaceKeeper:
         if not fresh:
             return set()
         cables = {link.peer_netns: link for link in outer.links if isinstance(link, Veth)}
-        unmade, wanted = set(), [Sandbox(state, cables[name]) for name, state in fresh.items()]
+        heard = not self.known.monitors.crowded
+        unmade, wanted = set(), [Sandbox(state, cables[name], heard) for name, state in fresh.items()]
         made: Iterable[sandboxes.Begun] = [None] * len(wanted)
         with contextlib.suppress(K8sNetLabError):  # a bridge that is not the lab's takes no pod: `bring` says so
             self._bring((without(outer, fresh),), failures)

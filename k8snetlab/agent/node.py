@@ -31,6 +31,9 @@ from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.messages.status import ManagerStatus
 from k8snetlab.render import underlay
 
+LISTENING = 20
+"""Namespaces of which it begins to hear in one sync, once pods have come."""
+
 
 class NodeAgent:
     """Keeps one node's namespace, its pods' sandboxes and its iptables, as its managers want them."""
@@ -51,7 +54,9 @@ class NodeAgent:
         self._parts = Parts(self._team.managers)
         self._brought: NodeDataplane | None = None
         """What the last sync has brought about as a whole."""
-        self._concern = Concern()
+        self._concern, self._steps, self._coming = Concern(), around.steps, 0
+        self._to_hear = 0
+        """Of how many namespaces it is to begin to hear."""
         self._misses, self._mute = around.misses, False
         self._held = self._lowered = NONE
         self._namespace: str | None = None
@@ -92,13 +97,20 @@ class NodeAgent:
 
     def noticed_change(self) -> bool:
         """Looks at what no event tells of: whether names still stand for the namespaces that were made, rules of either
-        variant, the node's sysctls, and what each manager knows."""
+        variant, the node's sysctls, what each manager knows, and whether there are pods of which nothing is heard."""
         return self._team.noticed() or (
             self._keeper.known.moved()
             or bool(self._keeper.known.lacking)
             or (self._namespace is not None and self._keeper.known.sysctls_changed(self._namespace))
             or self._tables.changed()
+            or self._hears_more()
         )
+
+    def _hears_more(self) -> bool:
+        """Whether there are namespaces of which it may begin to hear."""
+        silent = len(self._keeper.known.monitors.silent)
+        self._to_hear = self._steps.spare(self._coming, min(silent, LISTENING)) if silent else 0
+        return self._to_hear > 0
 
     def hold(self, held: Holds) -> None:
         """Leaves these objects as they are from now on, whoever damages or mends them, and no others."""
@@ -128,7 +140,9 @@ class NodeAgent:
         if snapshot.get(Node, self.name) is None:
             return Report()
         read = self._concern.begin(snapshot)
-        self._tables.coming = coming(snapshot)  # of which nothing follows but how long rules wait
+        self._coming = self._tables.coming = coming(snapshot)  # of which follows only how long something waits
+        self._keeper.known.listen(self._to_hear)
+        self._to_hear = 0
         report = self._sync(read, trusting)
         if not (report.failure or report.holds):
             self._concern.end(read)
@@ -137,9 +151,10 @@ class NodeAgent:
     def concerned(self, snapshot: Snapshot, looking: bool = False) -> bool:
         """Whether a `sync` that is trusting may have something to do. Cheap, and changes nothing. `looking`: names are
         to mean the same namespaces still."""
+        self._coming = coming(snapshot)
         return (
             self._keeper.known.has_news(looking)
-            or self._tables.rested(coming(snapshot))
+            or self._tables.rested(self._coming)
             or self._parts.touched(snapshot)
             or self._parts.whole is not self._brought  # `drift` has asked them, and brings nothing
             or self._concern.touches(snapshot)

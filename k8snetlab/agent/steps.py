@@ -25,6 +25,8 @@ TIMES, LONGEST = 10, 120.0
 the last of them it ends."""
 STANDSTILL = 2.0
 """Seconds after which pods that are not ready are no longer waited for, when not one of them has become so."""
+QUIET, SPARE = 5.0, 200
+"""Seconds after the last pod came from which on all nodes together do so many things a second that can wait."""
 
 
 class Step(NamedTuple):
@@ -47,6 +49,8 @@ class Steps:
         self._coming, self._moved = 0, float("-inf")
         """Pods that are to become ready, and when some last did."""
         self._spent, self._until = 0.0, float("-inf")
+        self._left, self._second = 0, float("-inf")
+        """Things that can wait and may be done in the second that began then."""
 
     def rest(self, had: Snapshot | None, coming: int) -> float:
         """Seconds until a node that `had` the objects of a step last is to write again, 0 where it may be now."""
@@ -72,11 +76,27 @@ class Steps:
                 self._spent += seconds
                 self._until = max(self._until, self._clock() + min(TIMES * self._spent, LONGEST))
 
+    def spare(self, coming: int, most: int) -> int:
+        """How many things that can wait a node may do now."""
+        with self._lock:
+            waits = self._patience(coming)
+            if waits or (now := self._clock()) - self._moved < QUIET:
+                return 0
+            if now - self._second >= 1.0:
+                self._second, self._left = now, SPARE
+            taken = min(most, self._left)
+            self._left -= taken
+            return taken
+
     def _rest(self, coming: int) -> float:
+        return max(0.0, min(self._patience(coming), self._until - self._clock()))
+
+    def _patience(self, coming: int) -> float:
+        """Seconds for which pods are still waited for."""
         now = self._clock()
         if coming != self._coming:
             self._coming, self._moved = coming, now
-        return max(0.0, min(self._until, self._moved + STANDSTILL) - now) if coming else 0.0
+        return max(0.0, self._moved + STANDSTILL - now) if coming else 0.0
 
 
 def seen(own: Snapshot, step: Step) -> Reading:

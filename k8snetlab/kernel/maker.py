@@ -53,9 +53,10 @@ class _Made(msgspec.Struct):
     number: int
     links: list[tuple[Told, Shape]]
     addresses: frozenset[bytes]
+    hears: bool
 
     def watch(self, sock: socket.socket) -> Watch:
-        return Watch(sock, self.number, dict(self.links), self.addresses)
+        return Watch(sock, self.number, dict(self.links), self.addresses, self.hears)
 
 
 class Maker:
@@ -191,7 +192,7 @@ def _serve(line: socket.socket, daemon: int) -> None:
 
 def _packed(begun: Begun) -> _Made | str | None:
     if isinstance(begun, Watch):
-        return _Made(begun.number, list(begun.links.items()), begun.addresses)
+        return _Made(begun.number, list(begun.links.items()), begun.addresses, begun.hears)
     return begun.message if begun else None
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 from collections.abc import Iterator, Mapping
 
-from k8snetlab.kernel.watch import Kind, Monitor, Watch
+from k8snetlab.kernel.watch import Kind, Monitor, Watch, crowded
 
 
 class Monitors(Mapping[str, Monitor]):
@@ -48,6 +48,16 @@ class Monitors(Mapping[str, Monitor]):
         if monitor is not None:
             self._names.pop(monitor.fileno(), None)
             monitor.close()
+
+    @property
+    def crowded(self) -> bool:
+        """As `watch.crowded`."""
+        return crowded()
+
+    @property
+    def silent(self) -> list[str]:
+        """The namespaces that nothing is heard of yet. From any thread."""
+        return [name for name, monitor in list(self._held.items()) if not monitor.hears]
 
     def readable(self) -> list[str]:
         """The namespaces of which `changed` has something to tell, or some noise. From any thread."""

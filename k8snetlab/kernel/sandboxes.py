@@ -29,10 +29,12 @@ _TURN = threading.Lock()
 
 
 class Sandbox(msgspec.Struct, frozen=True):
-    """A namespace that is not there, as it is to be, and the veth that leads to it from the outer namespace."""
+    """A namespace that is not there, as it is to be, and the veth that leads to it from the outer namespace. `heard`:
+    what is changed in it is told from the beginning."""
 
     state: Netns
     cable: Veth
+    heard: bool = True
 
 
 Begun: TypeAlias = Watch | AlreadyExistsError | None
@@ -42,7 +44,7 @@ Make: TypeAlias = Callable[[Netlink, Sequence[Sandbox]], Iterator[Begun]]
 
 
 def make(outer: Netlink, sandboxes: Sequence[Sandbox]) -> Iterator[Begun]:
-    """Makes each, with a watch on what others change from then on.
+    """Makes each, with a watch on what others change from then on, or from when it is told to begin.
 
     None for one of which something was refused: its namespace is there or not, holds some of what it should or nothing,
     and whoever reads it and executes the difference is told what is refused.
@@ -69,4 +71,4 @@ def _made(outer: Netlink, sandbox: Sandbox) -> Begun:
             by = {outer.namespace: outer, state.name: own}
             if attempt([ItemOperation("add", outer.namespace, cable), *steps.after], by.get):
                 return None
-            return watch(own)
+            return watch(own, sandbox.heard)

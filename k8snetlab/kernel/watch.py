@@ -73,23 +73,39 @@ _GROUPS = sum(1 << group - 1 for group in (1, 3, 5, 7, 9, 11))
 _NDMSG, _RTMSG, _IFADDRMSG = struct.Struct("=B3xiHBB"), struct.Struct("=8BI"), struct.Struct("=4BI")
 
 
+CROWD = 1100
+"""Sockets that hear of changes: beyond them a new one begins later. For each change in any namespace the kernel goes
+through all of them, 70 ns each, and a pod that comes is some 25 changes."""
+_counting = threading.Lock()
+_hearing = 0
+"""How many there are in this process."""
+
+
 class Watch(NamedTuple):
     """An open notification socket in a namespace, the namespace's `netns.number`, and the devices and IPv6 addresses as
-    they were when it began."""
+    they were when it began; `hears`: it has begun."""
 
     socket: socket.socket
     number: int
     links: Shapes
     addresses: frozenset[bytes]
+    hears: bool = True
 
 
-def watch(netlink: Netlink | None = None) -> Watch:
-    """Begins in the calling thread's namespace; where `netlink` is open there too, what it tells of devices is known,
-    and no change. So it is of IPv6 addresses, of which the kernel tells again once the carrier has come."""
+def crowded() -> bool:
+    """Whether so many are heard of that others had better begin later."""
+    return _hearing >= CROWD
+
+
+def watch(netlink: Netlink | None = None, hears: bool = True) -> Watch:
+    """Begins in the calling thread's namespace, or, unless it `hears`, once it is told to; where `netlink` is open
+    there too, what it tells of devices is known, and no change. So it is of IPv6 addresses, of which the kernel tells
+    again once the carrier has come."""
     sock = adopted(None)
-    sock.bind((0, _GROUPS))
-    if netlink is None:
-        return Watch(sock, netns.number(""), {}, frozenset())
+    if hears:
+        sock.bind((0, _GROUPS))
+    if netlink is None or not hears:
+        return Watch(sock, netns.number(""), {}, frozenset(), hears)
     links = (parsed(message[HEADER.size :]) for message in netlink.dump(NetlinkRequest(RTM_GETLINK, 0, ifinfomsg())))
     return Watch(sock, netns.number(""), dict(one for link in links for one in shapes(*link)), _held(netlink))
 
@@ -118,10 +134,10 @@ class Monitor:
         """`begun` in a namespace that has just been made, and has no neighbours."""
         if begun is None:
             with netns.inside(namespace):
-                self._socket, self.number, self._links, known = watch()
+                self._socket, self.number, self._links, known, self.hears = watch()
             filter.without_passing_neighbours(self._socket, ())
         else:
-            self._socket, self.number, self._links, known = begun
+            self._socket, self.number, self._links, known, self.hears = begun
         self._outdated = False
         """Whether `_links` may lack what was told since one of them was another one."""
         self._addresses = set(known)
@@ -138,13 +154,30 @@ class Monitor:
         """Forwarding entries: whether it goes, ifindex, MAC, VTEP."""
         self._netlink: Netlink | None = None
         self._port = -1
+        self._count(int(self.hears))
         self.arrived = 0
         if begun is None:
             try:
                 self._learn_entries()
             except BaseException:
                 self._socket.close()
+                self._count(-1)
                 raise
+
+    @staticmethod
+    def _count(more: int) -> None:
+        global _hearing
+        with _counting:
+            _hearing += more
+
+    def begin(self) -> None:
+        """Hears from now on; what was changed before is to be read."""
+        with self._open:
+            if self.hears or self._socket.fileno() < 0:
+                return
+            self._socket.bind((0, _GROUPS))
+            self.hears = True
+            self._count(1)
 
     @property
     def netlink(self) -> Netlink:
@@ -187,6 +220,8 @@ class Monitor:
 
     def close(self) -> None:
         with self._open:
+            if self._socket.fileno() >= 0:
+                self._count(-int(self.hears))
             self._socket.close()
         if self._netlink is not None:
             self._netlink.close()

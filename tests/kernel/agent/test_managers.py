@@ -13,13 +13,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from k8snetlab.agent import pace
+from k8snetlab.agent import pace, steps
 from k8snetlab.agent.managers import managers
 from k8snetlab.agent.node import NodeAgent
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.report import RULES, Report
 from k8snetlab.api.config import ConfigMap
-from k8snetlab.api.core import Namespace, Pod
+from k8snetlab.api.core import Condition, Namespace, Pod
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration as KubeProxy
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Snapshot
@@ -28,7 +28,7 @@ from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleSet
 from k8snetlab.errors import InputError, KernelError
-from k8snetlab.kernel import iptables, netns
+from k8snetlab.kernel import iptables, netns, watch
 from k8snetlab.kernel.read import read
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.testing.services import POD1, endpoint, node, service, slice_of
@@ -179,6 +179,32 @@ def test_a_pod_that_was_not_to_be_plugged_in_is_when_its_rules_stand(
     monkeypatch.setattr(Manager, "lets_none_in", False)
     calm.agent.sync(calm.snapshot, trusting=True)
     assert netns.exists(f"{calm.lab}.default.p") and calm.agent.drift(calm.snapshot) == []
+
+
+def test_a_pod_among_many_is_heard_of_once_pods_have_come(calm: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "CROWD", 0)
+    monkeypatch.setattr(steps, "QUIET", 0.0)
+    status = {"podIP": POD1, "podIPs": [{"ip": POD1}]}
+    made = msgspec.convert(
+        {"metadata": {"name": "p", "uid": "p"}, "spec": {"nodeName": "node1"}, "status": status}, Pod
+    )
+    calm.snapshot = calm.snapshot.changed([(Pod, made.key, made)], calm.snapshot.revision + 1)
+    calm.agent.sync(calm.snapshot, trusting=True)
+    pod, known = f"{calm.lab}.default.p", calm.agent._keeper.known
+    assert known.monitors.silent == [pod] and pod not in calm.agent.untouched()
+    assert not calm.agent.noticed_change(), "it is to become ready, and others may come"
+    subprocess.run(["ip", "-n", pod, "route", "del", "default"], check=True)
+    assert calm.agent.drift(calm.snapshot), "who asks is told"
+    ready = (Condition(type="Ready", status="True"),)
+    made = msgspec.structs.replace(made, status=msgspec.structs.replace(made.status, conditions=ready))
+    calm.snapshot = calm.snapshot.changed([(Pod, made.key, made)], calm.snapshot.revision + 1)
+    assert calm.agent.concerned(calm.snapshot) and calm.agent.noticed_change()
+    calm.agent.sync(calm.snapshot)
+    assert not known.monitors.silent and calm.agent.drift(calm.snapshot) == []
+    assert not known.monitors.changed(), "what mended it"
+    assert pod in calm.agent.untouched() and not calm.agent.noticed_change()
+    subprocess.run(["ip", "-n", pod, "route", "del", "default"], check=True)
+    assert [*known.monitors.changed()] == [pod]
 
 
 def test_of_several_that_fail_each_is_told(one: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from k8snetlab.dataplane.delta import diff
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
@@ -25,7 +26,7 @@ from k8snetlab.kernel import netns, sandboxes
 from k8snetlab.kernel.execute import execute
 from k8snetlab.kernel.maker import MANY, Maker
 from k8snetlab.kernel.netlink import Netlink
-from k8snetlab.kernel.read import read
+from k8snetlab.kernel.read import read, reading
 from k8snetlab.kernel.sandboxes import Begun, Sandbox
 from k8snetlab.kernel.watch import Monitor, Watch
 
@@ -199,6 +200,27 @@ def test_a_few_of_many_nodes_are_made_by_the_process_too(
     (last,) = maker.make(node, wanted[8:])
     assert isinstance(last, Watch) and [one.state.name for one in wanted if left(one)] == []
     last.socket.close()
+
+
+def test_of_one_among_many_nothing_is_heard_before_it_is_asked_for(
+    node: Netlink, name: Make, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MANY", 1)
+    for make, number in ((sandboxes.make, 2), (maker.make, 3)):
+        one = replace(sandbox(name("pod"), number), heard=False)
+        (made,) = make(node, [one])
+        watch, eth0 = monitor(made, one), ["ip", "-n", one.state.name, "link", "set", "eth0"]
+        assert left(one) == [] and not watch.hears
+        subprocess.run([*eth0, "mtu", "1400"], check=True)
+        assert not watch.drain()
+        watch.begin()
+        assert watch.hears and not watch.drain(), "what was changed before is to be read"
+        watch.learn(reading(one.state.name)[2])
+        subprocess.run([*eth0, "mtu", "1400"], check=True)
+        assert not watch.drain()
+        subprocess.run([*eth0, "down"], check=True)
+        assert "link" in watch.drain()
+        watch.close()
 
 
 def test_what_the_process_had_in_hand_when_it_was_killed_is_not_said_to_be_made(

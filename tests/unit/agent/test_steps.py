@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from k8snetlab.agent.steps import LONGEST, SOME, STANDSTILL, TIMES, Steps, note, seen
+from k8snetlab.agent.steps import LONGEST, QUIET, SOME, SPARE, STANDSTILL, TIMES, Steps, note, seen
 from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object, ObjectMeta
@@ -102,3 +102,17 @@ def test_a_node_sees_what_is_its_own_and_is_concerned_by_what_it_was_asked(lab: 
     note(own, step, objects)
     assert same_answers(own.answers, lab.snapshot)
     assert not same_answers(own.answers, lab.one_more()), "others concern it"
+
+
+def test_what_can_wait_does_so_until_pods_have_come_and_is_shared_by_all_nodes(lab: Lab) -> None:
+    steps = lab.steps
+    assert steps.spare(7, 20) == 0
+    lab.now += 1
+    assert steps.spare(0, 20) == 0, "the last one has just become ready"
+    lab.now += QUIET
+    assert [steps.spare(0, SPARE - 5), steps.spare(0, 20), steps.spare(0, 20)] == [SPARE - 5, 5, 0]
+    lab.now += 1
+    assert steps.spare(0, 20) == 20
+    assert steps.spare(1, 20) == 0, "another one comes"
+    lab.now += QUIET
+    assert steps.spare(1, 20) == 20, "that never becomes ready"
