@@ -72,7 +72,6 @@ async def converge(
         shown: set[Progress] = set()
         said = began
         while True:
-            looked = time.monotonic()
             look = await waiting.look()
             for progress in look.progress:
                 if progress not in shown:
@@ -89,7 +88,7 @@ async def converge(
             if now - said >= BEAT:
                 said = now
                 yield Waiting(round(now - began, 1), tuple(look.reasons[:LINES]))
-            await waiting.news(max(PAUSE, 3 * (now - looked)))
+            await waiting.news(max(PAUSE, 3 * look.took))
         events, refused = waiting.ending(look)
         for event in events:
             yield event
@@ -100,7 +99,8 @@ async def converge(
 class _Look(msgspec.Struct):
     """What is so now; `reasons` is what is still waited for, in words, and `more` how much more of the like there is.
     `nodes` are those that the request concerns, None for all; `failing` agents that fail, which are not waited for;
-    `misfits` pods that fit no node and are not waited for any longer."""
+    `misfits` pods that fit no node and are not waited for any longer. It `took` so many seconds, without the wait for
+    the controllers."""
 
     snapshot: Snapshot
     nodes: frozenset[str] | None
@@ -109,6 +109,7 @@ class _Look(msgspec.Struct):
     progress: list[Progress] = []
     reasons: list[str] = []
     more: int = 0
+    took: float = 0.0
 
     def concerns(self, node: str) -> bool:
         return self.nodes is None or node in self.nodes
@@ -182,6 +183,7 @@ class _Waiting:
             Progress("pods", done, len(stands), _cut(undone, 60)),
             rules,
         ]
+        look.took = time.monotonic() - now
         return look
 
     async def news(self, seconds: float) -> None:
