@@ -31,6 +31,7 @@ __all__ = [
     "sessions",
     "sets",
     "shaped",
+    "speaking",
     "tables",
     "unmanaged",
     "unmeant",

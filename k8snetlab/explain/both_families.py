@@ -34,6 +34,7 @@ class Kernels:
     """The kernel for both families, with what people call each namespace."""
 
     def __init__(self, snapshot: Snapshot, paths: LabPaths, remote: RemoteKernels | None) -> None:
+        self.snapshot = snapshot
         machine = read_machine(paths)
         here = machine.node if machine else ""
         self.families: list[Family] = [f for f in FAMILIES if pick(snapshot.lab.spec.podCIDR, f)]

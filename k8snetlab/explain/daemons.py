@@ -25,12 +25,15 @@ from k8snetlab.dataplane.names import node_netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.diagnose import reasons, sessions
 from k8snetlab.diagnose.sessions import Session, Speaking
+from k8snetlab.diagnose.speaking import DEAD, HELLO, Told
+from k8snetlab.diagnose.speaking import bird as from_bird
+from k8snetlab.diagnose.speaking import frr as from_frr
 from k8snetlab.errors import InputError, K8sNetLabError
 from k8snetlab.kernel import read
 from k8snetlab.kernel.patience import patience
 from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
 from k8snetlab.messages.status import RouterDaemon, RouterStatus
-from k8snetlab.render.routing import bird
+from k8snetlab.render.routing import bird, frr
 from k8snetlab.render.routing.speakers import Speaker, lacking, speakers, wanted
 from k8snetlab.state.paths import LabPaths
 
@@ -82,11 +85,23 @@ def _router(snapshot: Snapshot, paths: LabPaths, name: str) -> RouterStatus:
     )
 
 
-def gaps(snapshot: Snapshot, paths: LabPaths) -> list[Speaking]:
-    """The nodes whose daemons have not made all routes, or do not answer, and the router, if it is one of them."""
-    if not snapshot.lab.spec.daemon:
-        return []
-    return [one for one, _ in speaking(snapshot, paths) if one.missing or one.problem]
+def everybody(snapshot: Snapshot, paths: LabPaths) -> list[Speaking]:
+    """All nodes and routers with daemons."""
+    return [one for one, _ in speaking(snapshot, paths)] if snapshot.lab.spec.daemon else []
+
+
+def told(snapshot: Snapshot, paths: LabPaths, own: Speaker) -> tuple[Told, Told]:
+    """What OSPF's daemon goes by, and what it was to. Raises OSError where it does not answer."""
+    lab = snapshot.lab
+    where, command = talking(lab, paths.addons / own.name)
+    links = {link.device: link.network for link in own.devices}
+    wanted = from_frr(frr.configuration(lab, own), links)
+    if lab.spec.daemon == "frr":
+        return from_frr(_said(where, [*command, "-c", "show running-config"]), links), wanted
+    fast = lab.spec.network.routing.timers == "fast"
+    hello, dead = bird.OSPF_SECONDS if fast else (HELLO, DEAD)
+    devices = {name: replace(one, hello=hello, dead=dead) for name, one in wanted.devices.items()}
+    return from_bird(_said(where, [*command, "-r", "show", "ospf", "interface"])), Told(devices)
 
 
 def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:

@@ -42,10 +42,11 @@ from k8snetlab.diagnose import (
 )
 from k8snetlab.diagnose.finding import Finding, ordered
 from k8snetlab.diagnose.paths import Broken, UsualPath, judge
+from k8snetlab.diagnose.sessions import Speaking
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, hanging, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import balanced, browsing, daemons, drift, listening, matrix
+from k8snetlab.explain import adjacent, balanced, browsing, daemons, drift, listening, matrix
 from k8snetlab.explain.astray import Connections
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
@@ -296,8 +297,7 @@ class _Look:
         self.notes += filter(None, [without_effect(snapshot)])
         self.notes += objects.lonely(snapshot)
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
-        lacking = daemons.gaps(snapshot, self.paths)
-        found += routing.missing(snapshot, lacking)
+        found, lacking = self._learned(snapshot, kernel, found)
         unheard = (path for node in lacking for path in routing.needed(snapshot, node))
         for path in (*unheard, *balanced.sought(snapshot)):
             broken += self._judged(path, kernel)
@@ -316,6 +316,15 @@ class _Look:
             self.tried += tried
             self.passed_by += passed_by
         return power.laid(found, {name: names.node_netns(snapshot.lab.name, name) for name in kernel.nodes}, self.off)
+
+    def _learned(
+        self, snapshot: Snapshot, kernel: Kernels, found: list[Finding]
+    ) -> tuple[list[Finding], list[Speaking]]:
+        """With what routing daemons lack, and those that lack it."""
+        spoken = daemons.everybody(snapshot, self.paths)
+        lacking = [one for one in spoken if one.missing or one.problem]
+        lost = [*routing.missing(snapshot, lacking)]
+        return adjacent.laid(found, lost, spoken, kernel, self.paths), lacking
 
     def _load_balancers(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
         if snapshot.lab.spec.machines:

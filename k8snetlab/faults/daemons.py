@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
+from k8snetlab.api import topology
 from k8snetlab.api.bgp import BGPPeer
 from k8snetlab.api.scheme import to_dict
 from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
-from k8snetlab.dataplane.names import ETH0
-from k8snetlab.faults.fault import Damage, Edit, Fault, Said, content
-from k8snetlab.faults.scene import LacksError, Scene
+from k8snetlab.dataplane.names import ETH0, ROUTER, node_netns
+from k8snetlab.faults.fault import VTYSH, Command, Damage, Edit, Fault, Said, Seen, content
+from k8snetlab.faults.scene import LacksError, Scene, named
 from k8snetlab.faults.typed import across, back, hold, inserted, ip, sysctl
+from k8snetlab.render.routing.speakers import speakers
 
 OSPF = "89"
 """An IP protocol."""
@@ -43,14 +45,68 @@ def _ospf_dropped(scene: Scene) -> Damage:
     """As a firewall that lets TCP, UDP and ICMP pass, and has never heard of OSPF."""
     _needs(scene, "ospf")
     do, undo = inserted(scene, scene.netns, "filter", "INPUT", f"-p {OSPF} -j DROP")
-    return Damage("ospf", across(scene), (do,), (undo,))
+    return Damage("filter INPUT", across(scene), (do,), (undo,))
 
 
 def _hello_lost(scene: Scene) -> Damage:
     """Hellos go out to nobody: the others forget this node, which hears them still."""
     _needs(scene, "ospf")
     do, undo = inserted(scene, scene.netns, "filter", "OUTPUT", f"-p {OSPF} -j DROP")
-    return Damage("ospf", across(scene), (do,), (undo,))
+    return Damage("filter OUTPUT", across(scene), (do,), (undo,))
+
+
+def _area_wrong(scene: Scene) -> Damage:
+    """Whoever set the node up has put its device into another area than all others have there."""
+    network = _by_frr(scene)
+    router = ("configure terminal", "router ospf")
+    wrong = (*router, f"no network {network} area 0", f"network {network} area 1")
+    right = (*router, f"no network {network} area 1", f"network {network} area 0")
+    return Damage(ETH0, across(scene), (_told(scene, wrong),), (_told(scene, right),))
+
+
+def _hello_wrong(scene: Scene) -> Damage:
+    """Somebody has typed the intervals that books have, on one side alone."""
+    _by_frr(scene)
+    device = ("configure terminal", f"interface {ETH0}")
+    timers = scene.snapshot.lab.spec.network.routing.timers
+    right = "ip ospf dead-interval minimal hello-multiplier 4" if timers == "fast" else "no ip ospf dead-interval"
+    wrong = _told(scene, (*device, "ip ospf dead-interval 60"))
+    return Damage(ETH0, across(scene), (wrong,), (_told(scene, (*device, right)),))
+
+
+def _mtu_small(scene: Scene) -> Damage:
+    """Neighbours compare MTUs when they begin to tell each other what they know."""
+    _by_frr(scene)
+    uplink = next(link for link in scene.plane.node.links if link.name == ETH0)
+    do, undo = (ip(scene.netns, "link", "set", ETH0, "mtu", str(size)) for size in (uplink.mtu - 100, uplink.mtu))
+    return Damage(ETH0, across(scene), (do,), (undo,), holds=hold(scene.netns, uplink))
+
+
+def _by_frr(scene: Scene) -> str:
+    """The network of the node's link."""
+    _needs(scene, "ospf")
+    if scene.snapshot.lab.spec.daemon != "frr":
+        raise LacksError("BIRD takes no words at its console that change what it does", "routing: {daemon: frr}")
+    return next(d.network for one in speakers(scene.snapshot, scene.node.name) for d in one.devices)
+
+
+def _told(scene: Scene, words: Sequence[str]) -> Command:
+    """What is typed at FRR's console."""
+    return Command(scene.netns, (VTYSH, *(part for word in words for part in ("-c", word))))
+
+
+def _link_down(scene: Scene) -> Damage:
+    """Of the router, where the node stands: whoever stands there has no way but to each other."""
+    lab = scene.snapshot.lab
+    link = topology.link_of(lab.spec.underlay, scene.node.name)
+    if link is None:
+        raise LacksError("all nodes of this lab stand on one link", "underlay: {links: […], routers: […]}")
+    if (router := link.routers[0]) == ROUTER:
+        raise LacksError(f"the router of link {link.name} is the lab's own", "a node on a link of another router")
+    netns = node_netns(lab.name, router)
+    down = ip(netns, "link", "set", link.name, "down")
+    seen = Seen(named(scene.client), named(scene.distant))
+    return Damage(link.name, seen, (down,), holds=(Hold(netns, "link", link.name),))
 
 
 def _shadowed(scene: Scene) -> Damage:
@@ -114,8 +170,48 @@ def faults() -> Iterator[Fault]:
         group="routing",
         touches="the node's firewall",
         symptom=lost,
-        said=Said("route", "deaf"),
+        said=Said("rule", "foreign"),
         make=_ospf_dropped,
+    )
+    yield Fault(
+        name="ospf-area-wrong",
+        title="a node's device is in another area of OSPF than those of all others",
+        level=2,
+        group="routing",
+        touches="what FRR was told of OSPF",
+        symptom=lost,
+        said=Said("route", "area"),
+        make=_area_wrong,
+    )
+    yield Fault(
+        name="ospf-hello-wrong",
+        title="a node's OSPF has other intervals than its neighbours",
+        level=2,
+        group="routing",
+        touches="what FRR was told of OSPF",
+        symptom=lost,
+        said=Said("route", "hello"),
+        make=_hello_wrong,
+    )
+    yield Fault(
+        name="link-mtu-small",
+        title="a node's device takes shorter packets than its neighbours by OSPF send",
+        level=3,
+        group="routing",
+        touches="the node's uplink",
+        symptom=lost,
+        said=Said("link", "neighbours"),
+        make=_mtu_small,
+    )
+    yield Fault(
+        name="link-down",
+        title="the link on which a node stands has lost its router",
+        level=1,
+        group="routing",
+        touches="a router's device",
+        symptom="pods of this node reach none behind a router",
+        said=Said("link", "down"),
+        make=_link_down,
     )
     yield Fault(
         name="ospf-mute",
@@ -124,7 +220,7 @@ def faults() -> Iterator[Fault]:
         group="routing",
         touches="the node's firewall",
         symptom=lost,
-        said=Said("route", "deaf"),
+        said=Said("rule", "foreign"),
         make=_hello_lost,
     )
     yield Fault(

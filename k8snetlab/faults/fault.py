@@ -32,6 +32,8 @@ Class = Literal[
 Symptom = Literal["fails", "sometimes", "large", "uneven", "source", "name", "http", "late", "plane"]
 OWN_OPTION = ("ip", "bridge", "tc")
 """Programs with an option -n for the namespace."""
+VTYSH = "vtysh"
+"""The program by which FRR is spoken with: that of the node whose namespace it is."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -44,6 +46,8 @@ class Command(msgspec.Struct, frozen=True):
         program, *words = self.argv
         if is_host(self.netns):
             return shlex.join(self.argv)
+        if program == VTYSH:
+            return shlex.join(("k8snetlab", program, self.netns.partition(".")[2], *words))
         if program in OWN_OPTION:
             return shlex.join((program, "-n", self.netns, *words))
         return shlex.join(("ip", "netns", "exec", self.netns, *self.argv))

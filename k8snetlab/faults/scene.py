@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TypeVar
 
+from k8snetlab.api import topology
 from k8snetlab.api.core import Node, Pod, Service, ServicePort
 from k8snetlab.api.pools import subnets_of
 from k8snetlab.api.selection import pods_of
@@ -156,6 +157,16 @@ class Scene:
     def far(self) -> Pod:
         """A pod of the peer that serves TCP."""
         return self.one(_serving(self._on(self.peer.name)), f"pod that serves TCP on {self.peer.name}")
+
+    @cached_property
+    def distant(self) -> Pod:
+        """A pod that serves TCP, on a node of another link."""
+        underlay = self.snapshot.lab.spec.underlay
+        nodes = [n.name for n in self.snapshot.all(Node).values()]
+        nodes = [name for name in nodes if not topology.shares_link(underlay, name, self.node.name)]
+        return self.one(
+            _serving([pod for name in nodes for pod in self._on(name)]), "pod that serves TCP on another link"
+        )
 
     def netns_of(self, pod: Pod) -> str:
         return sandbox_name(self.snapshot.lab, pod)

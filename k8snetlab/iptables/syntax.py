@@ -143,7 +143,8 @@ def _protocol(text: str) -> str:
     return name
 
 
-_NUMBERS = {"1": "icmp", "4": "ipencap", "6": "tcp", "17": "udp", "58": "ipv6-icmp", "132": "sctp", "136": "udplite"}
+_NUMBERS = {"1": "icmp", "4": "ipencap", "6": "tcp", "17": "udp", "58": "ipv6-icmp", "89": "ospf", "132": "sctp"}
+_NUMBERS |= {"136": "udplite"}
 
 
 def _end(text: str) -> str:

@@ -16,12 +16,14 @@ PATIENCE = 60.0
 """Seconds that one command may take."""
 
 
-def run(namespace: str, argv: Sequence[str], lockfile: Path) -> None:
-    """Runs one. `lockfile` takes the place of /run/xtables.lock. Raises KernelError with what the program says,
+def run(namespace: str, argv: Sequence[str], lockfile: Path, directory: Path | None = None) -> None:
+    """Runs one, in `directory` where that is given. `lockfile` takes the place of /run/xtables.lock.
+
+    Raises KernelError with what the program says,
     UnsupportedError where there is none of that name, InputError for the machine's own namespace."""
     if is_host(namespace):
         raise InputError(f"{' '.join(argv)}: not in the machine's own network namespace")
-    _run(namespace, argv, {"XTABLES_LOCKFILE": str(lockfile)})
+    _run(namespace, argv, {"XTABLES_LOCKFILE": str(lockfile)}, directory)
 
 
 def run_here(argv: Sequence[str]) -> None:
@@ -29,7 +31,7 @@ def run_here(argv: Sequence[str]) -> None:
     _run(HOST_NETNS, argv, {})
 
 
-def _run(namespace: str, argv: Sequence[str], more: Mapping[str, str]) -> None:
+def _run(namespace: str, argv: Sequence[str], more: Mapping[str, str], directory: Path | None = None) -> None:
     fault.point()
     if argv[0] == "sysctl":
         key, _, value = argv[-1].partition("=")
@@ -47,6 +49,7 @@ def _run(namespace: str, argv: Sequence[str], more: Mapping[str, str]) -> None:
                 stderr=subprocess.STDOUT,
                 env=environment,
                 process_group=0,
+                cwd=directory,
             )
         said = process.communicate(timeout=PATIENCE)[0].decode(errors="replace")
     except FileNotFoundError:

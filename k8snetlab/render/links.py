@@ -6,7 +6,7 @@ and what passes there is not routed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from k8snetlab.api import topology
 from k8snetlab.api.lab import ROUTED, Lab, UnderlayLink
@@ -74,9 +74,20 @@ def _by(lab: Lab, router: str, cidr: str, link: UnderlayLink) -> Iterator[Route]
         yield Route(cidr, dev=hop.link.name, via=hop.address)
 
 
-def namespaces(lab: Lab) -> Iterator[Netns]:
-    """Of the routers beside the first."""
-    for name in topology.routers(lab.spec.underlay)[1:]:
+def way_to(lab: Lab, router: str, dst: str, node: str, via: str) -> Iterator[Route]:
+    """A router's way to what a node with address `via` takes, by links as they are in the lab file."""
+    link = topology.link_of(lab.spec.underlay, node)
+    if link is None:
+        yield Route(dst, dev=names.UNDERLAY_BRIDGE, via=via)
+    elif router in link.routers:
+        yield Route(dst, dev=link.name, via=via)
+    else:
+        yield from _by(lab, router, dst, link)
+
+
+def namespaces(lab: Lab, external: Sequence[tuple[Route, ...]]) -> Iterator[Netns]:
+    """Of the routers beside the first; `external` are the routes of each to addresses that nodes take for Services."""
+    for name, more in zip(topology.routers(lab.spec.underlay)[1:], external, strict=True):
         yield Netns(
             name=names.node_netns(lab.name, name),
             hostname=name,
@@ -90,7 +101,7 @@ def namespaces(lab: Lab) -> Iterator[Netns]:
                 ),
             ),
             addresses=tuple(addresses(lab, name)),
-            routes=tuple(routes(lab, name)),
+            routes=(*more, *routes(lab, name)),
             networks=(lab.spec.podCIDR, lab.spec.underlay.cidr),
             learns=is_found(lab),
         )

@@ -40,7 +40,11 @@ def render(snapshot: Snapshot) -> NodeDataplane:
     no_ipv6 = NO_IPV6 if not pick(underlay.cidr, "ipv6") else {}
     taken = outside_hosts.addresses(lab)
     listening = haproxy.addresses(snapshot)
-    external = tuple(r for r in _external_routes(snapshot, nodes) if r.dst.partition("/")[0] not in taken)
+    routers = topology.routers(underlay)
+    external, *others = (
+        tuple(r for r in _external_routes(snapshot, nodes, name) if r.dst.partition("/")[0] not in taken)
+        for name in routers
+    )
     pools = lab.spec.loadBalancer.networks
     led = (*external, *map(Route, pools))
     bridge_addresses = tuple(links.addresses(lab, names.ROUTER) if underlay.links else _addresses(lab))
@@ -93,7 +97,9 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         addresses=tuple(Address(ETH0, a, family_of(a) == "ipv4") for a in outside),
         routes=tuple(_routes_beyond(lab, (*(r.dst for r in led), *map(host, listening)), outside)),
     )
-    return NodeDataplane(node=router, pods=(beyond, *links.namespaces(lab), *outside_hosts.namespaces(lab, led)))
+    return NodeDataplane(
+        node=router, pods=(beyond, *links.namespaces(lab, others), *outside_hosts.namespaces(lab, led))
+    )
 
 
 def _addresses(lab: Lab) -> Iterator[Address]:
@@ -152,9 +158,7 @@ def published(service: Service) -> Iterable[bool]:
     return (True,) if service.spec.externalIPs or any(i.here for i in ingress) else ()
 
 
-def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Route]:
-    if snapshot.lab.spec.underlay.links:  # no router but the first would know of these addresses
-        return
+def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...], router: str) -> Iterator[Route]:
     seen = set()
     led = snapshot.lab.spec.loadBalancer.mode != "none"
     for service in snapshot.select(Service, published, True).values():
@@ -163,9 +167,9 @@ def _external_routes(snapshot: Snapshot, nodes: tuple[Node, ...]) -> Iterator[Ro
         for ip in (*(service.spec.externalIPs if snapshot.proxy.external_ips else ()), *vips):
             node = _entry_node(snapshot, service, nodes)
             via = pick(node.addresses, family_of(ip)) if node else ""
-            if via and ip not in seen:
+            if node and via and ip not in seen:
                 seen.add(ip)
-                yield Route(host(ip), dev=names.UNDERLAY_BRIDGE, via=via)
+                yield from links.way_to(snapshot.lab, router, host(ip), node.name, via)
 
 
 def _entry_node(snapshot: Snapshot, service: Service, nodes: tuple[Node, ...]) -> Node | None:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
+from k8snetlab.addons.routing import talking
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import BY_NAME, decode, to_dict
@@ -22,7 +23,7 @@ from k8snetlab.dataplane.names import is_host
 from k8snetlab.errors import InputError, K8sNetLabError, NotFoundError, UnsupportedError
 from k8snetlab.faults import catalogue
 from k8snetlab.faults.drill import may_be_hidden
-from k8snetlab.faults.fault import Command, Damage, Edit, Fault, content
+from k8snetlab.faults.fault import VTYSH, Command, Damage, Edit, Fault, content
 from k8snetlab.faults.injected import Injected, gone_already, held
 from k8snetlab.faults.scene import number
 from k8snetlab.kernel import typed
@@ -187,6 +188,10 @@ class Faulting:
     def _run(self, command: Command) -> None:
         if self._agents.here and is_host(command.netns):
             typed.run_here(command.argv)
+        elif command.argv[0] == VTYSH:
+            name = command.netns.removeprefix(f"{self._paths.lab}.")
+            where, talk = talking(self._cluster.snapshot.lab, self._paths.addons / name)
+            typed.run(command.netns, (*talk, *command.argv[1:]), self._paths.xtables_locks / command.netns, where)
         else:
             typed.run(command.netns, command.argv, self._paths.xtables_locks / command.netns)
 

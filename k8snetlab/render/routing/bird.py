@@ -20,6 +20,8 @@ from k8snetlab.render.routing.speakers import Speaker, is_calm
 BGP_TIMERS = "connect delay time 1; connect retry time 1; error wait time 1, 5; hold time {}; keepalive time {};"
 FAST, CALMER = (3, 1), (9, 3)
 """Seconds of hold and keepalive."""
+OSPF_SECONDS = (1.0, 3.0)
+"""Of hello and dead, when they are fast."""
 OSPF_TIMERS = "type broadcast; hello 1; dead 3; wait 2; retransmit 2;"
 RIP_TIMERS = "update time 1; timeout time 3; garbage time 3;"
 

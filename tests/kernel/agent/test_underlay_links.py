@@ -27,6 +27,7 @@ BACKENDS = {
     "rip by frr": "{backend: rip, routing: {daemon: frr}}",
 }
 CALICO = "{backend: calico, ipPools: [{cidr: 10.244.0.0/16, vxlanMode: CrossSubnet, natOutgoing: true}]}"
+PODS = (RACKS / "pods.yaml").read_text().replace("type: NodePort,", "type: NodePort, externalIPs: [198.51.100.7],")
 FAR = "10.244.3.0/24"
 BY_SPINE, BY_ROUTER = "192.168.11.1", "192.168.13.1"
 
@@ -46,7 +47,7 @@ def lab(home: Path) -> Iterator[Lab]:
 def up(lab: Lab, home: Path, backend: str) -> Path:
     manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", BACKENDS.get(backend, CALICO))
     file = home / "lab.yaml"
-    file.write_text(manifest.replace("metadata: {name: racks}\n", "") + "---\n" + (RACKS / "pods.yaml").read_text())
+    file.write_text(manifest.replace("metadata: {name: racks}\n", "") + "---\n" + PODS)
     lab.run("up", str(file))
     return file
 
@@ -75,6 +76,7 @@ def test_packets_cross_routers_under_each_backend_by_all_ways_as_good(lab: Lab, 
     up(lab, home, backend)
     assert lab.whole() and answered(lab)
     assert lab.probe("outside", "192.168.2.21:30080").reached, "the way back leads by routers, too"
+    assert lab.probe("outside", "198.51.100.7:80").reached, "routers lead an external address to a node"
     crossed = met(lab)
     assert {"leaf1", "leaf2"} <= {*crossed} and {"spine", "router"} & {*crossed}
     if backend == "vxlan":
@@ -115,6 +117,7 @@ spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{ipBlock: {cidr
 def test_calicos_tunnel_is_between_nodes_of_different_links_alone(lab: Lab, home: Path) -> None:
     file = up(lab, home, "calico")
     assert lab.whole() and answered(lab)
+    assert lab.probe("outside", "198.51.100.7:80").reached, "routers lead an external address to a node"
     crossed = met(lab)
     assert {"leaf1", "leaf2"} <= {*crossed} and {"spine", "router"} & {*crossed}
     for source, target, tunnelled in (("client", "far:8080", True), ("client", "near:8080", False)):
@@ -168,6 +171,12 @@ def test_the_links_of_a_lab_that_runs_are_kept_and_its_routers_are_places(lab: L
     lines = lab.run("graph").splitlines()
     assert any("link up1<br/>192.168.11.0/30<br/>cost 10, area 0" in line for line in lines)
     assert '  other2["spine"]' in lines
+    lab.run("fault", "inject", "link-down", "--node", "node1")
+    eventually(lambda: not answered(lab))
+    (first, *_) = lab.json("diagnose", code=1)["findings"]
+    assert (first["kind"], first["fault"], first["node"], first["object"]) == ("link", "down", "leaf1", "rack1")
+    lab.run("fault", "clear")
+    eventually(lambda: answered(lab))
     known = {one["name"]: one for one in lab.json("status")["routers"]}
     assert [*known] == ["router", "leaf1", "leaf2", "spine"]
     assert known["spine"]["links"] == ["up1 192.168.11.1", "up2 192.168.12.1"]

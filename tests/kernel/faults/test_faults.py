@@ -36,14 +36,22 @@ ELSEWHERE = {"miss-agent-dead", "policy-without-dns", *OF_PLANES} | {
 OF_INGRESSES = {name for name in FAULTS if name.startswith(("ingress-", "gateway-", "reference-grant-"))}
 """Faults of labs with nginx at their door, in `tests/kernel/ingress` and `tests/kernel/gateway`."""
 ROUTED = {
-    "ospf": ("ospf-dropped", "ospf-mute", "learned-route-shadowed"),
+    "ospf": (
+        "ospf-dropped",
+        "ospf-mute",
+        "ospf-area-wrong",
+        "ospf-hello-wrong",
+        "link-mtu-small",
+        "learned-route-shadowed",
+    ),
     "bgp": ("bgp-dropped", "learned-route-shadowed"),
     "calico": ("bgp-dropped", "bgp-as-wrong", "proxy-arp-off", "pod-route-missing"),
 }
 """Faults of labs whose routes daemons make, by the backend."""
 OF_WORKLOADS = sorted((n for n, one in FAULTS.items() if one.group == "workloads"), key=lambda name: name == "taint")
 """Faults of Deployments, of which several may be there at a time; the one that keeps all pods from nodes is last."""
-OF_DAEMONS = {name for names in ROUTED.values() for name in names}
+OF_DAEMONS = {"link-down", *(name for names in ROUTED.values() for name in names)}
+"""That of links is in tests/kernel/agent/test_underlay_links.py."""
 OF_BALANCERS = {name for name, one in FAULTS.items() if one.group == "balancers"} - {"local-without-pod"}
 """Faults of labs with load balancers: test_balancers.py."""
 

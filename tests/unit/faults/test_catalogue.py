@@ -26,6 +26,12 @@ from k8snetlab.testing.fake_cluster import LAB, FakeCluster
 MANIFESTS = Path(__file__).parents[2] / "kernel" / "faults" / "faulty.yaml"
 
 
+OF_OSPF = ("ospf-dropped", "ospf-mute", "ospf-area-wrong", "ospf-hello-wrong", "link-mtu-small")
+LINKS = (
+    "underlay: {cidr: 192.168.0.0/16, routers: [leaf], links: ["
+    "{name: one, cidr: 192.168.1.0/24, routers: [leaf], nodes: [node1]}, "
+    "{name: two, cidr: 192.168.2.0/24, routers: [leaf, router], nodes: [node2]}]}"
+)
 POOL = "192.168.0.200-192.168.0.209"
 KUBE_DNS = """
 apiVersion: v1
@@ -158,7 +164,9 @@ def test_a_fault_is_declared_in_full(name: str) -> None:
 def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     name: str, snapshot: Snapshot, asking: Snapshot, by_ospf: Snapshot, by_bgp: Snapshot, by_calico: Snapshot
 ) -> None:
-    held_by = {"miss-agent-dead": asking, **dict.fromkeys(("ospf-dropped", "ospf-mute"), by_ospf)}
+    held_by = {"miss-agent-dead": asking, **dict.fromkeys(OF_OSPF, by_ospf)}
+    if name == "link-down":
+        held_by[name] = cluster(LINKS)
     held_by |= dict.fromkeys(("bgp-dropped", "learned-route-shadowed"), by_bgp)
     held_by |= dict.fromkeys(("proxy-arp-off", "pod-route-missing", "bgp-as-wrong"), by_calico)
     if name.startswith(("gateway-", "reference-grant-")):
@@ -169,7 +177,7 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     assert made.does or made.edits or made.holds
     for command in (*made.does, *made.undo):
         assert command.netns.startswith("lab."), "the machine's own namespace is nobody's to damage"
-        assert str(command).startswith(("ip ", "bridge ", "tc "))
+        assert str(command).startswith(("ip ", "bridge ", "tc ", "k8snetlab vtysh node1 -c"))
         assert not any(";" in word for word in command.argv) or command.argv[0] in ("nft", "sh")
         assert command.argv[0] != "sh" or "lab" not in command.argv[2], "a script has no names of the lab in it"
     assert all(hold.netns.startswith("lab.") or hold.kind in ("lease", "controller", "clock") for hold in made.holds)
