@@ -66,17 +66,19 @@ def _bird(text: str) -> Program:
 
 
 def _frr(lab: Lab, speaker: speakers.Speaker) -> tuple[Program, ...]:
-    protocol = frr.DAEMONS[lab.spec.network.backend]
+    protocol, zebra = frr.DAEMONS[lab.spec.network.backend], f"../{frr.ZEBRA}/{RUN}/zserv.api"
+    watching = (_daemon(frr.BFDD, frr.bfd(speaker), zebra, "--bfdctl", f"{RUN}/{frr.BFDD}.sock"),)
     return (
         _daemon(frr.ZEBRA, frr.zebra(speaker), f"{RUN}/zserv.api"),
-        _daemon(protocol, frr.configuration(lab, speaker), f"../{frr.ZEBRA}/{RUN}/zserv.api"),
+        *(watching if lab.spec.network.routing.bfd else ()),
+        _daemon(protocol, frr.configuration(lab, speaker), zebra),
     )
 
 
-def _daemon(name: str, text: str, zebra: str) -> Program:
+def _daemon(name: str, text: str, zebra: str, *more: str) -> Program:
     """One of FRR's. `zebra` is zebra's socket, which the others wait for by themselves."""
     binary, file = f"/usr/lib/frr/{name}", f"{HERE}/{CONF}/{name}.conf"
-    words = ("-f", file, "-i", f"{RUN}/{name}.pid", "-z", zebra, "--vty_socket", RUN, "-P", "0")
+    words = ("-f", file, "-i", f"{RUN}/{name}.pid", "-z", zebra, "--vty_socket", RUN, "-P", "0", *more)
     return Program(
         name,
         ("/bin/sh", "-c", _FRR, binary, *words),

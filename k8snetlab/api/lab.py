@@ -87,6 +87,7 @@ class Routing(Value):
     With `daemon` left out it is FRR for OSPF with IPv4 alone, BIRD else: whichever has its routes first. Timers that
     are fast find a dead neighbour within seconds; textbook ones are the protocol's own defaults. `asNumber` is the
     autonomous system of all nodes, for BGP. With a `password` daemons believe only who signs with it, by MD5. With
+    `bfd` neighbours say by BFD that they are there, three times a second, whatever the protocol's own timers. With
     Calico `routes` says who makes the routes of pools with an ipipMode: BIRD (classic, as it was until Calico 3.32 and
     as books show it) or Felix (current).
     """
@@ -96,6 +97,7 @@ class Routing(Value):
     asNumber: ASNumber = always(64512)
     routes: Literal["classic", "current"] = always("classic")
     password: str = ""
+    bfd: bool = False
 
 
 Encapsulation = Literal["Never", "Always", "CrossSubnet"]

@@ -306,6 +306,9 @@ def _gateway(report: Report, lab: Lab) -> None:
 def _backend(report: Report, lab: Lab) -> None:
     network = lab.spec.network
     _password(report, lab)
+    if network.calico and network.routing.bfd:
+        words = "is not in what Calico's confd writes for BIRD; backends bgp, ospf and rip take it"
+        report.error(lab, ("spec", "network", "routing", "bfd"), words)
     if network.routed:
         if not network.calico:
             _routing(report, lab)
@@ -333,6 +336,9 @@ def _routing(report: Report, lab: Lab) -> None:
         report.error(lab, path, "frr would end all sessions for each node that comes or goes; BGP is spoken by bird")
     if spec.daemon == "frr" and ":" in spec.podCIDR:
         report.error(lab, path, "frr is configured for IPv4 only; bird speaks both families")
+    if spec.network.routing.bfd and spec.daemon == "frr" and spec.network.backend == "rip":
+        bfd = ("spec", "network", "routing", "bfd")
+        report.error(lab, bfd, "frr's RIP does not know of BFD; routing.daemon: bird does, or backend ospf or bgp")
 
 
 def _password(report: Report, lab: Lab) -> None:

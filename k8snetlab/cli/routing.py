@@ -12,7 +12,7 @@ from k8snetlab.cli import screen
 from k8snetlab.cli.options import LabOption, OutputOption, client_of, complete_node, example, print_json
 
 if TYPE_CHECKING:
-    from k8snetlab.messages.routing import LearnedRoute, RoutingNode, RoutingView
+    from k8snetlab.messages.routing import LearnedRoute, RoutingNeighbour, RoutingNode, RoutingView
 
 PACE = 0.5
 """Seconds between two looks of --watch."""
@@ -58,7 +58,7 @@ def text(found: RoutingView) -> str:
     """A table of neighbours, one of routes, and what is missing."""
     width = screen.columns()
     neighbours = [
-        (node.name, one.name or "-", one.address, one.state or "nothing heard", one.info)
+        (node.name, one.name or "-", one.address, one.state or "nothing heard", _info(one))
         for node in found.nodes
         for one in node.neighbours
     ]
@@ -80,6 +80,10 @@ def text(found: RoutingView) -> str:
         "\n".join(line for node in found.nodes for line in gaps(node)),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _info(neighbour: RoutingNeighbour) -> str:
+    return ", ".join(filter(None, (neighbour.info, f"BFD {neighbour.bfd}" if neighbour.bfd else "")))
 
 
 def _way(route: LearnedRoute) -> str:

@@ -29,6 +29,8 @@ class Session(msgspec.Struct, frozen=True):
     """When that began, as the daemon writes it; "" where it does not say."""
     kind: str = ""
     """What Calico calls it."""
+    bfd: str = ""
+    """The state of BFD's session with it, in lower case; "" where there is none."""
     expects: int = 0
     """The autonomous system that the node expects of it, where the lab file names one."""
 
@@ -99,3 +101,18 @@ def frr_rip(text: str) -> Iterator[Session]:
         words = line.split()
         if len(words) >= 5:
             yield Session(words[0], "heard", f"last update {words[4]} ago")
+
+
+def bird_bfd(text: str) -> dict[str, str]:
+    """States by address, of `show bfd sessions`: address, interface, state, since, interval, timeout."""
+    rows = (line.split() for line in text.splitlines())
+    return {words[0]: words[2].lower() for words in rows if len(words) == 6 and words[4].replace(".", "").isdigit()}
+
+
+def frr_bfd(text: str) -> dict[str, str]:
+    """States by address, of `show bfd peers json`."""
+    try:
+        found = msgspec.json.decode(text, type=list[dict[str, Any]])
+    except msgspec.DecodeError:
+        return {}
+    return {str(one["peer"]): str(one.get("status", "")) for one in found if "peer" in one}

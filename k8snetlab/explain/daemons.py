@@ -110,10 +110,12 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
     for one in [name] if name else [*first, *(node.name for node in snapshot.all(Node).values())]:
         own, daemon, problem = tuple(speakers(snapshot, one)), snapshot.lab.spec.daemon, ""
         held: tuple[Route, ...] = ()
+        watched: Mapping[str, str] = {}
         found: list[Session] = []
         try:
             held = read.learned(node_netns(snapshot.lab.name, one))
             found = [*_asked(snapshot, paths, own)]
+            watched = _watched(snapshot, paths, own)
         except K8sNetLabError as error:
             problem = error.message
         except OSError as error:
@@ -124,7 +126,35 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
             others = read.others(node_netns(snapshot.lab.name, one), missing) if missing else {}
         detours = {dst: tuple(route.via for route in held if route.dst == dst) for dst in missing}
         detours = {dst: hops for dst, hops in detours.items() if hops}
-        yield Speaking(one, daemon, tuple(_neighbours(snapshot, own, found)), missing, problem, others, detours), held
+        yield (
+            Speaking(
+                one,
+                daemon,
+                _with_bfd(_neighbours(snapshot, own, found), own, watched),
+                missing,
+                problem,
+                others,
+                detours,
+            ),
+            held,
+        )
+
+
+def _with_bfd(found: Iterable[Session], own: Sequence[Speaker], watched: Mapping[str, str]) -> tuple[Session, ...]:
+    """OSPF may call neighbours by their router ids; BFD knows the addresses on the link."""
+    known = {n.identity: n.address for one in own for n in one.neighbours if n.identity}
+    return tuple(replace(s, bfd=watched.get(s.address) or watched.get(known.get(s.address, ""), "")) for s in found)
+
+
+def _watched(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Mapping[str, str]:
+    """What BFD says, by address; nothing without it. Raises OSError where it does not answer."""
+    lab = snapshot.lab
+    if not lab.spec.network.routing.bfd or not own:
+        return {}
+    where, command = talking(lab, paths.addons / own[0].name)
+    if lab.spec.daemon == "frr":
+        return sessions.frr_bfd(_said(where.parent / frr.BFDD, [*command, "-c", "show bfd peers json"]))
+    return sessions.bird_bfd(_said(where, [*command, "-r", "show", "bfd", "sessions"]))
 
 
 def sessions_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Iterator[Session]:
@@ -135,7 +165,7 @@ def sessions_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Iterator[Sess
 
 def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:
     neighbours = tuple(
-        RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since, s.kind) for s in one.neighbours
+        RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since, s.bfd, s.kind) for s in one.neighbours
     )
     routes = tuple(LearnedRoute(r.dst, r.via, r.dev, r.metric, subnets.get(r.dst, "")) for r in held)
     return RoutingNode(one.name, one.daemon, neighbours, routes, one.missing, one.problem)

@@ -15,7 +15,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import family_of, pick
 from k8snetlab.dataplane.names import BRIDGE, ROUTER
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render.routing.speakers import Speaker, is_calm
+from k8snetlab.render.routing.speakers import Speaker, bfd, is_calm
 
 BGP_TIMERS = "connect delay time 1; connect retry time 1; error wait time 1, 5; hold time {}; keepalive time {};"
 FAST, CALMER = (3, 1), (9, 3)
@@ -48,6 +48,7 @@ def configuration(lab: Lab, speakers: Sequence[Speaker], services: Services = NO
         "",
         "protocol device { scan time 10; }",
         _direct(speakers[0], channels),
+        *(_bfd(speakers) if lab.spec.network.routing.bfd else ()),
         *(_kernel(lab, one, channel, services) for one, channel in zip(speakers, channels, strict=True)),
     ]
     for one, channel in zip(speakers, channels, strict=True):
@@ -85,6 +86,12 @@ def _kernel(lab: Lab, speaker: Speaker, channel: str, services: Services) -> str
     return f"protocol kernel {{ {merged}{channel} {{ import none; export where {known}; }}; }}"
 
 
+def _bfd(speakers: Sequence[Speaker]) -> Iterator[str]:
+    every, times = max(map(bfd, speakers))
+    pace = f"min rx interval {every} ms; min tx interval {every} ms; multiplier {times};"
+    yield f'protocol bfd {{ interface "*" {{ {pace} }}; }}'
+
+
 def _outside(channel: str) -> Iterator[str]:
     """The first router's way to everything else, for all others: known to BIRD alone here, too."""
     yield "protocol static outside {"
@@ -111,6 +118,8 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     yield "  direct;"
     if routing.timers == "fast":
         yield f"  {BGP_TIMERS.format(*(CALMER if is_calm(lab, speaker) else FAST))}"
+    if routing.bfd:
+        yield "  bfd on;"
     if routing.password:
         yield f'  password "{routing.password}";'
     pods = f'source = RTS_DEVICE && ifname = "{BRIDGE}"' if lab.spec.network.routed else "false"
@@ -135,6 +144,11 @@ def _signed(lab: Lab) -> str:
     return f'authentication cryptographic; password "{password}" {{ algorithm keyed md5; }}; ' if password else ""
 
 
+def _watched(lab: Lab) -> str:
+    """Of a device, by BFD."""
+    return "bfd on; " if lab.spec.network.routing.bfd else ""
+
+
 def _ospf(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     timers = f"{OSPF_TIMERS} " if lab.spec.network.routing.timers == "fast" else "type broadcast; "
     told = 'where proto = "outside"' if speaker.first else "none"
@@ -144,7 +158,7 @@ def _ospf(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     for link in speaker.devices:
         cost = f"cost {link.cost}; " if link.cost else ""
         kind = timers.replace("type broadcast", "type ptp") if link.pair else timers
-        yield f'    interface "{link.device}" {{ {kind}{cost}{_signed(lab)}}};'
+        yield f'    interface "{link.device}" {{ {kind}{cost}{_watched(lab)}{_signed(lab)}}};'
     if speaker.subnet:
         # Of the bridge only its address would be announced while no pod is on it.
         yield f"    stubnet {speaker.subnet};"
@@ -161,7 +175,7 @@ def _rip(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
         told = "source = RTS_RIP || source = RTS_DEVICE" + (' || proto = "outside"' if speaker.first else "")
     yield f"  {channel} {{ import all; export where {told}; }};"
     for link in speaker.devices:
-        yield f'  interface "{link.device}" {{ {version}{timers}{_signed(lab)}}};'
+        yield f'  interface "{link.device}" {{ {version}{timers}{_watched(lab)}{_signed(lab)}}};'
     yield "}"
 
 

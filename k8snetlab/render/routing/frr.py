@@ -10,9 +10,12 @@ from collections.abc import Iterator, Mapping
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.names import BRIDGE
-from k8snetlab.render.routing.speakers import Speaker
+from k8snetlab.render.routing.speakers import Attached, Speaker
+from k8snetlab.render.routing.speakers import bfd as bfd_pace
 
-ZEBRA = "zebra"
+ZEBRA, BFDD = "zebra", "bfdd"
+PROFILE = "lab"
+"""BFD's, by which the protocol's daemon asks for its intervals."""
 DAEMONS: Mapping[str, str] = {"ospf": "ospfd", "rip": "ripd"}
 """By protocol."""
 
@@ -21,6 +24,13 @@ def zebra(speaker: Speaker) -> str:
     """zebra's file. Without nexthop groups `ip route` shows routes as books print them; without link-detect the subnet
     of a node that has no pod yet is announced, too: its bridge has no carrier."""
     return _file(speaker, ("no zebra nexthop kernel enable", f"interface {BRIDGE}", " no link-detect"))
+
+
+def bfd(speaker: Speaker) -> str:
+    """bfdd's file."""
+    every, times = bfd_pace(speaker)
+    paced = (f"  detect-multiplier {times}", f"  receive-interval {every}", f"  transmit-interval {every}")
+    return _file(speaker, ("bfd", f" profile {PROFILE}", *paced, " exit", "exit"))
 
 
 def configuration(lab: Lab, speaker: Speaker) -> str:
@@ -32,23 +42,30 @@ def _file(speaker: Speaker, lines: Iterator[str] | tuple[str, ...]) -> str:
     return "\n".join((f"hostname {speaker.name}", "log stdout", *lines)) + "\n"
 
 
+def _on_device(lab: Lab, link: Attached) -> Iterator[str]:
+    """What OSPF is told of one."""
+    routing = lab.spec.network.routing
+    yield f"interface {link.device}"
+    if link.cost:
+        yield f" ip ospf cost {link.cost}"
+    if routing.password:
+        yield " ip ospf authentication message-digest"
+        yield f" ip ospf message-digest-key 1 md5 {routing.password}"
+    if routing.bfd:
+        yield f" ip ospf bfd profile {PROFILE}"
+    if routing.timers == "fast":
+        yield f" ip ospf network {'point-to-point' if link.pair else 'point-to-multipoint'}"
+        yield " ip ospf dead-interval minimal hello-multiplier 4"
+
+
 def _ospf(lab: Lab, speaker: Speaker) -> Iterator[str]:
-    fast = lab.spec.network.routing.timers == "fast"
     for link in speaker.devices:
-        yield f"interface {link.device}"
-        if link.cost:
-            yield f" ip ospf cost {link.cost}"
-        if password := lab.spec.network.routing.password:
-            yield " ip ospf authentication message-digest"
-            yield f" ip ospf message-digest-key 1 md5 {password}"
-        if fast:
-            yield f" ip ospf network {'point-to-point' if link.pair else 'point-to-multipoint'}"
-            yield " ip ospf dead-interval minimal hello-multiplier 4"
+        yield from _on_device(lab, link)
     yield "router ospf"
     yield f" ospf router-id {speaker.address}"
     if not lab.spec.underlay.links:
         yield " maximum-paths 1"  # on one link a second way is a detour by another node
-    if fast:
+    if lab.spec.network.routing.timers == "fast":
         yield " timers throttle spf 0 50 500"
         yield " timers throttle lsa all 0"
         yield " timers lsa min-arrival 0"

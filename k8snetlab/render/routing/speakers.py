@@ -210,6 +210,11 @@ def lacking(routes: Iterable[Route], held: Iterable[Route]) -> tuple[Route, ...]
     return tuple(route for route in routes if (route.dst, route.via) not in there)
 
 
+def bfd(speaker: Speaker) -> tuple[int, int]:
+    """How often BFD says that a node is there, in milliseconds, and after how many such times of silence it is not."""
+    return (1000 if len(speaker.neighbours) > CALM else 300), 3
+
+
 def is_calm(lab: Lab, speaker: Speaker) -> bool:
     """Whether timers are to be calmer than the fastest: in a mesh of more than `CALM` neighbours."""
     return lab.spec.network.backend == "bgp" and len(speaker.neighbours) > CALM

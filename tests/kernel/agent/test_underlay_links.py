@@ -26,6 +26,10 @@ BACKENDS = {
     "ospf by bird": "{backend: ospf, routing: {daemon: bird}}",
     "rip by frr": "{backend: rip, routing: {daemon: frr}}",
 }
+OTHERS = {
+    "ospf with bfd": "{backend: ospf, routing: {bfd: true}}",
+    "bgp by the book": "{backend: bgp, routing: {timers: textbook, bfd: true}}",
+}
 CALICO = "{backend: calico, ipPools: [{cidr: 10.244.0.0/16, vxlanMode: CrossSubnet, natOutgoing: true}]}"
 PODS = (RACKS / "pods.yaml").read_text().replace("type: NodePort,", "type: NodePort, externalIPs: [198.51.100.7],")
 FAR = "10.244.3.0/24"
@@ -45,16 +49,16 @@ def lab(home: Path) -> Iterator[Lab]:
 
 
 def up(lab: Lab, home: Path, backend: str) -> Path:
-    manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", BACKENDS.get(backend, CALICO))
+    manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", (BACKENDS | OTHERS).get(backend, CALICO))
     file = home / "lab.yaml"
     file.write_text(manifest.replace("metadata: {name: racks}\n", "") + "---\n" + PODS)
     lab.run("up", str(file))
     return file
 
 
-def hops(lab: Lab, dst: str = FAR) -> set[str]:
-    """The neighbours by which leaf1 leads there."""
-    words = lab.shell("leaf1", "ip", "route", "show", dst).split()
+def hops(lab: Lab, dst: str = FAR, router: str = "leaf1") -> set[str]:
+    """The neighbours by which a router leads there."""
+    words = lab.shell(router, "ip", "route", "show", dst).split()
     return {after for word, after in itertools.pairwise(words) if word == "via"}
 
 
@@ -140,9 +144,25 @@ def test_calicos_tunnel_is_between_nodes_of_different_links_alone(lab: Lab, home
     lab.run("delete", "networkpolicy", "web")
 
 
+def test_bfd_finds_a_dead_link_long_before_textbook_timers_do(lab: Lab, home: Path) -> None:
+    """leaf1 sees its own device go; the spine, whose device is as before, would wait for BGP's hold time, 240 s."""
+    up(lab, home, "bgp by the book")
+    eventually(lambda: hops(lab) == {BY_SPINE, BY_ROUTER} and watched(lab) == {"up"})
+    lab.run("link", "down", "leaf1:up1")
+    eventually(lambda: hops(lab, "10.244.1.0/24", "spine") == {"192.168.12.2"})
+    assert "BFD up" in lab.run("routing", "leaf2") and answered(lab)
+    lab.run("link", "up", "leaf1:up1")
+
+
+def watched(lab: Lab) -> set[str]:
+    """What BFD says of neighbours."""
+    return {near["bfd"] for one in lab.json("routing")["nodes"] for near in one["neighbours"]}
+
+
 @pytest.mark.parametrize("backend", ["ospf", "bgp"])
 def test_traffic_goes_on_when_a_link_or_a_router_dies(lab: Lab, home: Path, backend: str) -> None:
-    up(lab, home, backend)
+    up(lab, home, "ospf with bfd" if backend == "ospf" else backend)
+    eventually(lambda: watched(lab) == ({"up"} if backend == "ospf" else {""}))
     lab.run("link", "down", "leaf1:up1")
     eventually(lambda: hops(lab) == {BY_ROUTER} and answered(lab))
     assert "up1 192.168.11.2 (down)" in lab.run("status")

@@ -50,7 +50,10 @@ def text(network: str, more: str = "", nodes: int = 3) -> str:
 def test_bird_reads_what_is_written_for_it(tmp_path: Path, backend: str, timers: str, more: str) -> None:
     file = tmp_path / "bird.conf"
     password = "" if more and backend != "bgp" else ", password: s3cret"
-    file.write_text(text(f"{{backend: {backend}, routing: {{daemon: bird, timers: {timers}{password}}}}}", more))
+    file.write_text(
+        text(f"{{backend: {backend}, routing: {{daemon: bird, timers: {timers}, bfd: true{password}}}}}", more)
+    )
+    assert file.read_text().count("bfd on;") >= 1 and "min rx interval 300 ms" in file.read_text()
     assert ('password "s3cret"' in file.read_text()) is bool(password)
     done = subprocess.run(["/usr/sbin/bird", "-p", "-c", file], capture_output=True, text=True, check=False)
     said = [line for line in done.stderr.splitlines() if "prone to replay attacks" not in line]  # a hello a second
@@ -76,6 +79,18 @@ def test_the_router_speaks_too_and_has_no_pods_to_tell_of(backend: str) -> None:
     found = program.files["bird.conf"]
     assert "router id 192.168.0.1;" in found and '"underlay0"' in found and "stubnet" not in found
     assert [route.dst for route in wanted(held, "router")] == ["10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]
+
+
+def test_bfd_is_a_daemon_of_frrs_and_is_calmer_in_large_labs() -> None:
+    asked = "{backend: ospf, routing: {bfd: true}}"
+    few, many = (programs(world(asked, nodes=n).snapshot, "node1") for n in (3, CALM + 1))
+    assert [one.name for one in few] == ["zebra", "bfdd", "ospfd"]
+    assert "  transmit-interval 300\n" in few[1].files["bfdd.conf"]
+    assert "  transmit-interval 1000\n" in many[1].files["bfdd.conf"]
+    assert " ip ospf bfd profile lab\n" in few[2].files["ospfd.conf"]
+    assert "bfd" not in "".join(
+        file for one in programs(world("{backend: ospf}").snapshot, "node1") for file in one.files
+    )
 
 
 def test_frr_is_told_of_no_neighbour_so_that_a_node_that_joins_changes_no_file() -> None:
@@ -117,6 +132,8 @@ def test_flannel_gives_out_subnets_and_no_route(backend: str) -> None:
         ("{network: {backend: bgp, routing: {daemon: frr}}}", "spec.network.routing.daemon: frr would end"),
         ("{machines: true, network: {backend: ospf}}", "spec.network.backend: ospf is for labs of namespaces"),
         ("{network: {backend: eigrp}}", "spec.network.backend"),
+        ("{network: {backend: rip, routing: {daemon: frr, bfd: true}}}", "spec.network.routing.bfd: frr's RIP"),
+        ("{network: {backend: calico, routing: {bfd: true}}}", "spec.network.routing.bfd: is not in what Calico's"),
         ("{network: {backend: bgp, routing: {asNumber: 0}}}", "spec.network.routing.asNumber"),
         ("{network: {backend: bgp, routing: {asNumber: 4294967295}}}", "spec.network.routing.asNumber"),
         ("{network: {backend: bgp, routing: {daemon: quagga}}}", "spec.network.routing.daemon"),
