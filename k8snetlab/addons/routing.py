@@ -69,7 +69,7 @@ def _frr(lab: Lab, speaker: speakers.Speaker) -> tuple[Program, ...]:
     protocol, zebra = frr.DAEMONS[lab.spec.network.backend], f"../{frr.ZEBRA}/{RUN}/zserv.api"
     watching = (_daemon(frr.BFDD, frr.bfd(speaker), zebra, "--bfdctl", f"{RUN}/{frr.BFDD}.sock"),)
     return (
-        _daemon(frr.ZEBRA, frr.zebra(speaker), f"{RUN}/zserv.api"),
+        _daemon(frr.ZEBRA, frr.zebra(lab, speaker), f"{RUN}/zserv.api"),
         *(watching if lab.spec.network.routing.bfd else ()),
         _daemon(protocol, frr.configuration(lab, speaker), zebra),
     )

@@ -40,6 +40,11 @@ OF_ANY: Mapping[str, Make] = {"add-ons": AddOns, "routing": Routing, "links": Li
 """Those of any router of an underlay with several links."""
 
 
+def _beyond(snapshot: Snapshot) -> tuple[str, ...]:
+    """The host outside, where it has a routing daemon."""
+    return (names.OUTSIDE,) if topology.is_beyond_told(snapshot.lab.spec) else ()
+
+
 class RouterAgent:
     """As a node's agent, with managers for add-ons, for the routes that routing daemons make, and for the addresses of
     load balancers."""
@@ -124,7 +129,7 @@ class RouterAgent:
         )
         before = self._team.begin()
         self._lower(read)
-        self._meet(topology.routers(read.lab.spec.underlay)[1:])
+        self._meet((*topology.routers(read.lab.spec.underlay)[1:], *_beyond(read)))
         self._keeper.prepare((desired.node, *desired.pods))
         try:
             count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)

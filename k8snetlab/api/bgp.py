@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from k8snetlab.api.meta import Value, always
 
-ASNumber = Annotated[int, Meta(ge=1, le=4_294_967_294)]
+LAST_AS = 4_294_967_294
+ASNumber = Annotated[int, Meta(ge=1, le=LAST_AS)]
 
 
 class Community(Value):

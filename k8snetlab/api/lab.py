@@ -88,6 +88,7 @@ class Routing(Value):
     are fast find a dead neighbour within seconds; textbook ones are the protocol's own defaults. `asNumber` is the
     autonomous system of all nodes, for BGP. With a `password` daemons believe only who signs with it, by MD5. With
     `bfd` neighbours say by BFD that they are there, three times a second, whatever the protocol's own timers. With
+    `outside` the host at `underlay.outside` takes part, and so reaches pods by their own addresses. With
     Calico `routes` says who makes the routes of pools with an ipipMode: BIRD (classic, as it was until Calico 3.32 and
     as books show it) or Felix (current).
     """
@@ -98,6 +99,7 @@ class Routing(Value):
     routes: Literal["classic", "current"] = always("classic")
     password: str = ""
     bfd: bool = False
+    outside: bool = False
 
 
 Encapsulation = Literal["Never", "Always", "CrossSubnet"]

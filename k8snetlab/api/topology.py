@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import heapq
 from collections.abc import Iterator, Mapping
-from ipaddress import IPv4Network, ip_network
+from ipaddress import IPv4Network, ip_interface, ip_network
 from typing import NamedTuple
 
 from k8snetlab.api.lab import Lab, LabSpec, Underlay, UnderlayLink
@@ -41,6 +41,20 @@ def routers(underlay: Underlay) -> tuple[str, ...]:
 
 def router_address(link: UnderlayLink, router: str) -> str:
     return str(ip_network(link.cidr)[1 + link.routers.index(router)])
+
+
+def is_beyond_told(spec: LabSpec) -> bool:
+    """Whether the host outside has a routing daemon, too."""
+    network = spec.network
+    return network.routing.outside and network.routed and not network.calico
+
+
+def gateway_beyond(outside: str) -> str:
+    """The router's own address in the outside host's network, with its length: the first one, or the second where that
+    is the host's."""
+    interface = ip_interface(outside)
+    first = interface.network.network_address + 1
+    return f"{first if first != interface.ip else first + 1}/{interface.network.prefixlen}"
 
 
 def link_of(underlay: Underlay, node: str) -> UnderlayLink | None:

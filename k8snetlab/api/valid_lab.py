@@ -17,6 +17,7 @@ from k8snetlab.api import (
     valid_outside,
 )
 from k8snetlab.api.addressing import Address, IPNetwork, split
+from k8snetlab.api.bgp import LAST_AS
 from k8snetlab.api.core import NODE_PORTS, Node
 from k8snetlab.api.defaults import VXLAN_OVERHEAD, expanded_nodes
 from k8snetlab.api.lab import ROUTED, GatewaySettings, IngressSettings, Lab, LabNode, Routing
@@ -306,6 +307,9 @@ def _gateway(report: Report, lab: Lab) -> None:
 def _backend(report: Report, lab: Lab) -> None:
     network = lab.spec.network
     _password(report, lab)
+    if network.calico and network.routing.outside:
+        words = "is not for calico, whose sessions are between nodes; bgp, ospf and rip take it"
+        report.error(lab, ("spec", "network", "routing", "outside"), words)
     if network.calico and network.routing.bfd:
         words = "is not in what Calico's confd writes for BIRD; backends bgp, ospf and rip take it"
         report.error(lab, ("spec", "network", "routing", "bfd"), words)
@@ -336,6 +340,13 @@ def _routing(report: Report, lab: Lab) -> None:
         report.error(lab, path, "frr would end all sessions for each node that comes or goes; BGP is spoken by bird")
     if spec.daemon == "frr" and ":" in spec.podCIDR:
         report.error(lab, path, "frr is configured for IPv4 only; bird speaks both families")
+    others = len(spec.underlay.routers) + 2 if spec.underlay.links or spec.network.routing.outside else 0
+    if spec.network.backend == "bgp" and spec.network.routing.asNumber + others > LAST_AS:
+        number = ("spec", "network", "routing", "asNumber")
+        report.error(lab, number, f"leaves no {others} numbers for routers and outside: the last is {LAST_AS}")
+    if spec.network.routing.outside and ":" in spec.podCIDR + spec.underlay.outside:
+        outside = ("spec", "network", "routing", "outside")
+        report.error(lab, outside, "is of IPv4 alone: spec.podCIDR and spec.underlay.outside are to have no IPv6")
     if spec.network.routing.bfd and spec.daemon == "frr" and spec.network.backend == "rip":
         bfd = ("spec", "network", "routing", "bfd")
         report.error(lab, bfd, "frr's RIP does not know of BFD; routing.daemon: bird does, or backend ospf or bgp")

@@ -21,7 +21,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.link_settings import settings_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of
-from k8snetlab.dataplane.names import node_netns
+from k8snetlab.dataplane.names import OUTSIDE, node_netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.diagnose import reasons, sessions
 from k8snetlab.diagnose.sessions import Session, Speaking
@@ -50,7 +50,7 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
             + (", and all pools have a vxlanMode" if network.calico else ""),
             "labs with network.backend bgp, ospf, rip or calico have one; `k8snetlab tables NODE routes` shows any",
         )
-    if name not in ("", *topology.routers(snapshot.lab.spec.underlay)):
+    if name not in ("", *_beside(snapshot)):
         snapshot.node(name)
     subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in pools.led_to(node)}
     return RoutingView(
@@ -106,7 +106,7 @@ def told(snapshot: Snapshot, paths: LabPaths, own: Speaker) -> tuple[Told, Told]
 
 def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:
     """What each daemon knows, and the routes that it made: those of one node, or of all and the router."""
-    first = [] if snapshot.lab.spec.network.calico else topology.routers(snapshot.lab.spec.underlay)
+    first = [] if snapshot.lab.spec.network.calico else _beside(snapshot)
     for one in [name] if name else [*first, *(node.name for node in snapshot.all(Node).values())]:
         own, daemon, problem = tuple(speakers(snapshot, one)), snapshot.lab.spec.daemon, ""
         held: tuple[Route, ...] = ()
@@ -138,6 +138,12 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
             ),
             held,
         )
+
+
+def _beside(snapshot: Snapshot) -> list[str]:
+    """Who speaks beside nodes: routers, and the host outside where it does."""
+    spec = snapshot.lab.spec
+    return [*topology.routers(spec.underlay), *([OUTSIDE] if topology.is_beyond_told(spec) else [])]
 
 
 def _with_bfd(found: Iterable[Session], own: Sequence[Speaker], watched: Mapping[str, str]) -> tuple[Session, ...]:

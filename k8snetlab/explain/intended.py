@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
+from k8snetlab.api import topology
 from k8snetlab.api.core import Node, Pod, Service, ServicePort
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import IPPool
@@ -17,6 +18,7 @@ from k8snetlab.api.problems import title
 from k8snetlab.api.selection import balanced, nodes_by_address, pods_by_ip, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, family_of, network, parsed, pick
+from k8snetlab.dataplane.names import OUTSIDE
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.explain.connections import Connection, direct, node_of, of_node_port, of_service
@@ -128,7 +130,8 @@ class Intents:
         if door is None and target.kind == "externalIP" and not self._snapshot.proxy.external_ips:
             return Intent("closed", "KubeProxyConfiguration serves no externalIPs (feature gate)")
         if door is None:
-            if not inside and not announced and (target.kind == "pod" or self._is_pods(target.address)):
+            told = inside or place.name in self._told
+            if not told and not announced and (target.kind == "pod" or self._is_pods(target.address)):
                 return Intent("closed", "pods' addresses are known to nodes and pods only")
             if place.kind == "pod" and not announced and (pool := self._unhidden(place, target)):
                 return Intent(
@@ -136,6 +139,14 @@ class Intents:
                 )
             return Intent()
         return self._through(place, target, door, inside)
+
+    @property
+    def _told(self) -> tuple[str, ...]:
+        """Who is no node, and learns the ways to pods by a routing protocol."""
+        spec = self._snapshot.lab.spec
+        if not spec.network.routed or spec.network.calico:
+            return ()
+        return (*topology.routers(spec.underlay), *([OUTSIDE] if topology.is_beyond_told(spec) else []))
 
     def _unhidden(self, place: Place, target: Target) -> IPPool | None:
         """The pool of a pod that asks somebody outside under its own address."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from k8snetlab.dataplane.names import BRIDGE, ETH0, ROUTER
+from k8snetlab.dataplane.names import BRIDGE, ETH0, OUTSIDE, ROUTER
 from k8snetlab.render.picture_boxes import NodeBox, Picture, ServiceBox
 
 
@@ -130,7 +130,7 @@ def _others(picture: Picture) -> dict[str, tuple[str, ...]]:
 def _called(picture: Picture) -> dict[str, str]:
     """Nodes and routers as the text calls them, by their names."""
     nodes = {node.name: f"node{n}eth0" for n, node in enumerate(picture.nodes)}
-    return {ROUTER: ROUTER, **{name: f"other{r}" for r, name in enumerate(_others(picture))}, **nodes}
+    return {ROUTER: ROUTER, OUTSIDE: OUTSIDE, **{name: f"other{r}" for r, name in enumerate(_others(picture))}, **nodes}
 
 
 def _on_link(picture: Picture, number: int) -> Iterator[tuple[str, str]]:

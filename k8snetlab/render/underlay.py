@@ -7,7 +7,6 @@ speaker would lead to the cluster: externalIPs and load balancer IPs are routed 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from ipaddress import ip_interface
 
 from k8snetlab.api import topology
 from k8snetlab.api.addressing import split
@@ -81,7 +80,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         addresses=(
             *bridge_addresses,
             *(Address(names.UNDERLAY_BRIDGE, host(one)) for one in listening),
-            *(Address(names.OUTSIDE, _gateway(a), family_of(a) == "ipv4") for a in outside),
+            *(Address(names.OUTSIDE, topology.gateway_beyond(a), family_of(a) == "ipv4") for a in outside),
             *outside_hosts.router_addresses(lab),
         ),
         routes=(*external, *outside_hosts.router_routes(lab), *links.routes(lab, names.ROUTER)),
@@ -96,6 +95,8 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         links=(Device("lo"), Device(ETH0, mtu=underlay.mtu)),
         addresses=tuple(Address(ETH0, a, family_of(a) == "ipv4") for a in outside),
         routes=tuple(_routes_beyond(lab, (*(r.dst for r in led), *map(host, listening)), outside)),
+        networks=tuple(split(lab.spec.podCIDR)) if topology.is_beyond_told(lab.spec) else (),
+        learns=topology.is_beyond_told(lab.spec),
     )
     return NodeDataplane(
         node=router, pods=(beyond, *links.namespaces(lab, others), *outside_hosts.namespaces(lab, led))
@@ -134,20 +135,13 @@ def _port(lab: Lab, node: Node) -> Veth:
     )
 
 
-def _gateway(outside: str) -> str:
-    """The router's own address in the outside host's network: the first one, or the second where that is the host's."""
-    interface = ip_interface(outside)
-    first = interface.network.network_address + 1
-    return f"{first if first != interface.ip else first + 1}/{interface.network.prefixlen}"
-
-
 def _routes_beyond(lab: Lab, external: tuple[str, ...], outside: list[str]) -> Iterator[Route]:
     """What a host outside knows of the cluster: the nodes' network and addresses announced by load balancers.
 
     Pods and Services are unknown to it, and it has no default route that would let it find out only by waiting.
     """
     for address in outside:
-        family, router = family_of(address), _gateway(address).partition("/")[0]
+        family, router = family_of(address), topology.gateway_beyond(address).partition("/")[0]
         known = (*outside_hosts.ways_to(lab, address, family), *external)
         yield from (Route(dst, dev=ETH0, via=router) for dst in known if dst and family_of(dst) == family)
 

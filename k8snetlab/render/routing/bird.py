@@ -11,9 +11,10 @@ from ipaddress import IPv4Address, ip_address
 
 import msgspec
 
+from k8snetlab.api import topology
 from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import family_of, pick
-from k8snetlab.dataplane.names import BRIDGE, ROUTER
+from k8snetlab.dataplane.names import BRIDGE, OUTSIDE, ROUTER
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.render.routing.speakers import Speaker, bfd, is_calm
 
@@ -79,7 +80,7 @@ def _kernel(lab: Lab, speaker: Speaker, channel: str, services: Services) -> str
     """Into the kernel goes what leads to pods and, on the router, to Services: by all ways that are as good."""
     pool = [cidr for cidr in services.pool if family_of(cidr) == speaker.family]
     wanted = ", ".join(f"{cidr}+" for cidr in (pick(lab.spec.podCIDR, speaker.family), *pool))
-    if lab.spec.underlay.links:
+    if lab.spec.underlay.links and not speaker.beyond:
         wanted += f", {pick(lab.spec.underlay.cidr, speaker.family)}+, 0.0.0.0/0"
     known = f"source != RTS_DEVICE && source != RTS_STATIC && net ~ [ {wanted} ]"
     merged = "merge paths on; " if pool or lab.spec.underlay.links else ""
@@ -113,7 +114,8 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
     routing = lab.spec.network.routing
     template = f"nodes_{channel}"
     yield f"template bgp {template} {{"
-    if not lab.spec.underlay.links:
+    several = bool(lab.spec.underlay.links) or topology.is_beyond_told(lab.spec)
+    if not several:
         yield f"  local {speaker.address} as {speaker.number};"
     yield "  direct;"
     if routing.timers == "fast":
@@ -124,15 +126,18 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
         yield f'  password "{routing.password}";'
     pods = f'source = RTS_DEVICE && ifname = "{BRIDGE}"' if lab.spec.network.routed else "false"
     told = 'source != RTS_STATIC || proto = "outside"' if not speaker.subnet and lab.spec.underlay.links else pods
+    told = "false" if speaker.beyond else told
     yield f"  {channel} {{ import all; export where {told}; next hop self; }};"
     yield "}"
     for other in speaker.neighbours:
         yield f"protocol bgp {protocol_of(other.address)} from {template} {{"
-        if lab.spec.underlay.links:
+        if several:
             yield f"  local {other.own} as {speaker.number};"
         yield f"  neighbor {other.address} as {other.number};"
         if other.number != speaker.number and speaker.subnet:
             yield "  allow local as 1;"  # all nodes are of one autonomous system
+        if other.name == OUTSIDE:
+            yield f"  {channel} {{ import none; export where source = RTS_BGP; }};"
         if other.name == ROUTER and lab.spec.loadBalancer.mode == "bgp":
             yield f'  {channel} {{ export where ({pods}) || proto = "services_{channel}"; }};'
         yield "}"

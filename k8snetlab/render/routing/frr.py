@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from k8snetlab.api.lab import Lab
+from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.names import BRIDGE
 from k8snetlab.render.routing.speakers import Attached, Speaker
 from k8snetlab.render.routing.speakers import bfd as bfd_pace
@@ -20,10 +21,21 @@ DAEMONS: Mapping[str, str] = {"ospf": "ospfd", "rip": "ripd"}
 """By protocol."""
 
 
-def zebra(speaker: Speaker) -> str:
-    """zebra's file. Without nexthop groups `ip route` shows routes as books print them; without link-detect the subnet
-    of a node that has no pod yet is announced, too: its bridge has no carrier."""
-    return _file(speaker, ("no zebra nexthop kernel enable", f"interface {BRIDGE}", " no link-detect"))
+def zebra(lab: Lab, speaker: Speaker) -> str:
+    """zebra's file. The host outside takes routes to pods alone into its kernel.
+
+    Without nexthop groups `ip route` shows routes as books print them; without link-detect the subnet of a node that
+    has no pod yet is announced, too: its bridge has no carrier.
+    """
+    taken = (
+        f"ip prefix-list pods permit {pick(lab.spec.podCIDR, 'ipv4')} le 32",
+        "route-map pods permit 10",
+        " match ip address prefix-list pods",
+        "exit",
+        f"ip protocol {lab.spec.network.backend} route-map pods",
+    )
+    lines = ("no zebra nexthop kernel enable", f"interface {BRIDGE}", " no link-detect", "exit")
+    return _file(speaker, (*lines, *(taken if speaker.beyond else ())))
 
 
 def bfd(speaker: Speaker) -> str:

@@ -13,7 +13,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.api.peerings import peerings
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, network, pick
-from k8snetlab.dataplane.names import ETH0, ROUTER, UNDERLAY_BRIDGE
+from k8snetlab.dataplane.names import ETH0, OUTSIDE, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.render.blocks import by_felix, holders, tunnelled
@@ -35,6 +35,8 @@ class Speaker(msgspec.Struct, frozen=True):
     neighbours: tuple[Neighbour, ...] = ()
     number: int = 0
     first: bool = False
+    beyond: bool = False
+    """It is the host outside, which tells of nothing and learns of pods alone."""
 
 
 class Attached(msgspec.Struct, frozen=True):
@@ -65,8 +67,39 @@ class Neighbour(msgspec.Struct, frozen=True):
 
 
 def speakers(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
-    """The node `name`, or the router, once for each family that pods have. Where no daemon makes the routes to pods,
-    nodes have nothing to tell but addresses of load balancers, and those to the router alone."""
+    """The node `name`, a router, or the host outside, once for each family that pods have.
+
+    Where no daemon makes the routes to pods, nodes have nothing to tell but addresses of load balancers, and those to
+    the router alone.
+    """
+    if not topology.is_beyond_told(snapshot.lab.spec) or name not in (ROUTER, OUTSIDE):
+        yield from _within(snapshot, name)
+        return
+    router = next(_within(snapshot, ROUTER), None)
+    if router is not None:
+        yield _to_beyond(snapshot.lab, router) if name == ROUTER else _beyond(snapshot.lab, router)
+
+
+def _to_beyond(lab: Lab, router: Speaker) -> Speaker:
+    """The router, which speaks with the host outside, too."""
+    host = _beyond(lab, router)
+    (near,) = host.neighbours
+    other = Neighbour(OUTSIDE, host.address, "", near.address, host.number, host.address)
+    device = Attached(OUTSIDE, host.devices[0].network, pair=True)
+    return replace(router, devices=(*router.devices, device), neighbours=(*router.neighbours, other))
+
+
+def _beyond(lab: Lab, router: Speaker) -> Speaker:
+    """The host outside, an autonomous system of its own."""
+    interface = pick(lab.spec.underlay.outside, "ipv4")
+    own, gateway = (text.partition("/")[0] for text in (interface, topology.gateway_beyond(interface)))
+    number = lab.spec.network.routing.asNumber + 1 + len(topology.routers(lab.spec.underlay))
+    near = Neighbour(ROUTER, gateway, "", own, router.number, router.address)
+    device = Attached(ETH0, str(network(interface)), pair=True)
+    return Speaker(OUTSIDE, "ipv4", own, "", (device,), (near,), number, beyond=True)
+
+
+def _within(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
     lab = snapshot.lab
     if lab.spec.network.calico:
         yield from _of_calico(snapshot, name)
@@ -168,6 +201,11 @@ def wanted(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
         return ()
     if spec.calico:
         return tuple(_by_bird(snapshot, name))
+    if name == OUTSIDE:
+        gateways = [other.address for one in speakers(snapshot, name) for other in one.neighbours]
+        nodes = snapshot.all(Node).values()
+        subnets = [pick(node.podCIDRs, "ipv4") for node in nodes if node.network_available]
+        return tuple(Route(subnet, via=via) for via in gateways for subnet in subnets if subnet)
     if snapshot.lab.spec.underlay.links:
         return tuple(_far(snapshot, name))
     return tuple(

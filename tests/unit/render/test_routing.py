@@ -81,6 +81,32 @@ def test_the_router_speaks_too_and_has_no_pods_to_tell_of(backend: str) -> None:
     assert [route.dst for route in wanted(held, "router")] == ["10.244.1.0/24", "10.244.2.0/24", "10.244.3.0/24"]
 
 
+@pytest.mark.parametrize("daemon", ["bird", "frr"])
+@pytest.mark.parametrize("backend", ROUTED)
+def test_the_host_outside_takes_part_when_asked(tmp_path: Path, backend: str, daemon: str) -> None:
+    if (backend, daemon) == ("bgp", "frr"):
+        return
+    snapshot = world(f"{{backend: {backend}, routing: {{daemon: {daemon}, outside: true}}}}").snapshot
+    assert [str(route.dst) for route in wanted(snapshot, "outside")] == [f"10.244.{n}.0/24" for n in (1, 2, 3)]
+    assert {route.via for route in wanted(snapshot, "outside")} == {"203.0.113.1"}
+    of_node, of_router, own = (programs(snapshot, name) for name in ("node1", "router", "outside"))
+    files = {name: text for program in (*of_router, *own) for name, text in program.files.items()}
+    assert "203.0.113" not in "".join(text for one in of_node for text in one.files.values())
+    if daemon == "frr":
+        assert f"ip protocol {backend} route-map pods" in files["zebra.conf"]
+        (said,) = (one.files[f"{backend}d.conf"] for one in of_router if one.name != "zebra")
+        assert " network 203.0.113.0/24 area 0" in said or " network outside" in said
+    for number, program in enumerate((*of_router, *own) if daemon == "bird" else ()):
+        file = tmp_path / str(number)
+        file.write_text(program.files["bird.conf"])
+        done = subprocess.run(["/usr/sbin/bird", "-p", "-c", file], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    if backend == "bgp":
+        assert "neighbor 192.168.0.1" not in files["bird.conf"], "the last file is the one outside"
+        assert "local 203.0.113.10 as 64514;" in files["bird.conf"] and "export where false" in files["bird.conf"]
+    assert not programs(world(f"{{backend: {backend}}}").snapshot, "outside")
+
+
 def test_bfd_is_a_daemon_of_frrs_and_is_calmer_in_large_labs() -> None:
     asked = "{backend: ospf, routing: {bfd: true}}"
     few, many = (programs(world(asked, nodes=n).snapshot, "node1") for n in (3, CALM + 1))
@@ -133,6 +159,8 @@ def test_flannel_gives_out_subnets_and_no_route(backend: str) -> None:
         ("{machines: true, network: {backend: ospf}}", "spec.network.backend: ospf is for labs of namespaces"),
         ("{network: {backend: eigrp}}", "spec.network.backend"),
         ("{network: {backend: rip, routing: {daemon: frr, bfd: true}}}", "spec.network.routing.bfd: frr's RIP"),
+        ("{network: {backend: calico, routing: {outside: true}}}", "spec.network.routing.outside: is not for calico"),
+        ("{network: {backend: bgp, routing: {outside: true, asNumber: 4294967294}}}", "routing.asNumber: leaves no 2"),
         ("{network: {backend: calico, routing: {bfd: true}}}", "spec.network.routing.bfd: is not in what Calico's"),
         ("{network: {backend: bgp, routing: {asNumber: 0}}}", "spec.network.routing.asNumber"),
         ("{network: {backend: bgp, routing: {asNumber: 4294967295}}}", "spec.network.routing.asNumber"),
