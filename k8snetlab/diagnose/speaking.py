@@ -29,6 +29,8 @@ _FAST = re.compile(r"ip ospf dead-interval minimal hello-multiplier (\d+)$")
 ALL_ROUTERS = "224.0.0.5"
 NAME = "ospf"
 """OSPF's protocol, as rules are read."""
+NO_KEY = " "
+"""Instead of a password, of one who signs and has none."""
 EXCHANGING = ("ExStart", "Exchange")
 """The states in which neighbours tell each other what they know, if the packets are not too long for one of them."""
 
@@ -72,7 +74,7 @@ def frr(text: str, links: Mapping[str, str]) -> Told:
 
 def _device(lines: Iterable[str], area: str, passive: bool) -> Device:
     timers: dict[str, float] = {}
-    secret = ""
+    secret, signs = "", False
     for line in lines:
         if found := _TIMER.match(line):
             timers[found[1]] = float(found[2])
@@ -82,9 +84,10 @@ def _device(lines: Iterable[str], area: str, passive: bool) -> Device:
             secret = line.split()[-1]
         elif line.startswith("ip ospf area "):
             area = _area(line.split()[3])
+        signs = signs or line.startswith("ip ospf authentication")
         passive = passive or line == "ip ospf passive"
     hello = timers.get("hello", HELLO)
-    return Device(area, hello, timers.get("dead", 4 * hello), passive, secret)
+    return Device(area, hello, timers.get("dead", 4 * hello), passive, (secret or NO_KEY) if signs else "")
 
 
 def _area(text: str) -> str:
@@ -116,13 +119,14 @@ def findings(lab: str, name: str, subnet: str, told: Told, wanted: Told) -> Iter
 
 def _differing(device: str, have: Device, want: Device) -> tuple[str, str, str] | None:
     """The fault in a word, in words, and what follows; the first of those that keep neighbours apart."""
-    unbelieved = f"who stands on the other end of {device} believes nothing that it says there, nor it them"
+    unbelieved = f"neighbours by {device} believe none of its hellos, and it believes none of theirs"
     if not have.area:
         return "unspoken", f"OSPF is not spoken on {device}", f"by {device} it hears of no route, and tells of none"
     if have.area != want.area:
         return "area", f"{device} is in OSPF's area {have.area}, not in {want.area}", unbelieved
     if (have.hello, have.dead) != (want.hello, want.dead):
-        return "hello", f"by OSPF on {device} it {_timers(have)}, where the lab has {_timers(want)}", unbelieved
+        words = f"OSPF on {device} says hello every {have.hello:g} s, and gives neighbours up after {have.dead:g} s"
+        return "hello", f"{words}, not {want.hello:g} and {want.dead:g} s", unbelieved
     if have.passive and not want.passive:
         silent = f"by {device} it says no hello and hears none: it learns no route there, and tells of none"
         return "passive", f"OSPF is passive on {device}", silent
@@ -131,10 +135,6 @@ def _differing(device: str, have: Device, want: Device) -> tuple[str, str, str] 
         signs = signs or ("does not sign what it says" if want.secret else "signs what it says, as nobody else does")
         return "password", f"by OSPF on {device} it {signs}", unbelieved
     return None
-
-
-def _timers(device: Device) -> str:
-    return f"says hello every {device.hello:g} s and gives a neighbour up after {device.dead:g} s"
 
 
 def _finding(lab: str, name: str, named: str, said: tuple[str, str, str]) -> Finding:

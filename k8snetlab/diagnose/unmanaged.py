@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
@@ -13,6 +13,8 @@ from k8snetlab.iptables.syntax import RuleSyntaxError, parse
 from k8snetlab.render import nodelocal
 from k8snetlab.render.felix import static as felix
 from k8snetlab.trace.way import Decision
+
+_NOBODYS = " is nobody's: "
 
 
 def of_rule(decision: Decision, view: View, where: Where, command: CommandLine) -> Finding | None:
@@ -41,12 +43,17 @@ def _foreign(key: ChainKey, number: int, rule: str, where: Where, command: Comma
         fault="foreign",
         node=where.node,
         object=f"{key.table} {key.chain} {number}",
-        message=f"{where.place}: rule {number} of {key.chain} (table {key.table}) is nobody's: {rule}",
+        message=f"{where.place}: rule {number} of {key.chain} (table {key.table}){_NOBODYS}{rule}",
         consequence=_done(rule),
         show=command(key.table, f"-S {key.chain}"),
         mend=command(key.table, f"-D {key.chain} {rule}"),
         netns=where.netns,
     )
+
+
+def named(found: Iterable[Finding]) -> set[tuple[str, str]]:
+    """The rules that findings are about: (namespace, rule)."""
+    return {(one.netns, one.message.rpartition(_NOBODYS)[2]) for one in found if _NOBODYS in one.message}
 
 
 def of_policy(key: ChainKey, where: Where, command: CommandLine) -> Finding:

@@ -306,7 +306,7 @@ class _Look:
         self.broken = len(broken)
         found, met = attributed(found, broken, kernel.wheres, kernel.rule_of, lambda b: _blamed(snapshot, b))
         found = asked.explained(found)
-        self._note_unmanaged(kernel, met)
+        self._note_unmanaged(kernel, met | unmanaged.named(found))
         if not self.question.predictOnly and not any(f.broken for f in found):
             found = laid_to(found, self._tried(snapshot, kernel), [*self._unread(kernel)])
         if not self.question.predictOnly and not any(f.broken for f in found):

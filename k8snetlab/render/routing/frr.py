@@ -64,6 +64,7 @@ def _on_device(lab: Lab, link: Attached) -> Iterator[str]:
         yield " ip ospf authentication message-digest"
         yield f" ip ospf message-digest-key 1 md5 {routing.password}"
     if routing.bfd:
+        yield " ip ospf bfd"
         yield f" ip ospf bfd profile {PROFILE}"
     if routing.timers == "fast":
         yield f" ip ospf network {'point-to-point' if link.pair else 'point-to-multipoint'}"

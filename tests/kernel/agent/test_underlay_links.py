@@ -21,14 +21,14 @@ RACKS = Path(__file__).parents[3] / "scenarios" / "racks"
 BACKENDS = {
     "ospf": "{backend: ospf}",
     "bgp": "{backend: bgp}",
-    "rip": "{backend: rip}",
+    "rip": "{backend: rip, routing: {outside: true}}",
     "vxlan": "{}",
-    "ospf by bird": "{backend: ospf, routing: {daemon: bird}}",
-    "rip by frr": "{backend: rip, routing: {daemon: frr}}",
+    "ospf by bird": "{backend: ospf, routing: {daemon: bird, outside: true}}",
+    "rip by frr": "{backend: rip, routing: {daemon: frr, outside: true}}",
 }
 OTHERS = {
-    "ospf with bfd": "{backend: ospf, routing: {bfd: true}}",
-    "bgp by the book": "{backend: bgp, routing: {timers: textbook, bfd: true}}",
+    "ospf with bfd": "{backend: ospf, routing: {bfd: true, outside: true}}",
+    "bgp by the book": "{backend: bgp, routing: {timers: textbook, bfd: true, outside: true}}",
 }
 CALICO = "{backend: calico, ipPools: [{cidr: 10.244.0.0/16, vxlanMode: CrossSubnet, natOutgoing: true}]}"
 PODS = (RACKS / "pods.yaml").read_text().replace("type: NodePort,", "type: NodePort, externalIPs: [198.51.100.7],")
@@ -81,6 +81,7 @@ def test_packets_cross_routers_under_each_backend_by_all_ways_as_good(lab: Lab, 
     assert lab.whole() and answered(lab)
     assert lab.probe("outside", "192.168.2.21:30080").reached, "the way back leads by routers, too"
     assert lab.probe("outside", "198.51.100.7:80").reached, "routers lead an external address to a node"
+    outside_knows(lab, "outside: true" in BACKENDS.get(backend, ""))
     crossed = met(lab)
     assert {"leaf1", "leaf2"} <= {*crossed} and {"spine", "router"} & {*crossed}
     if backend == "vxlan":
@@ -151,7 +152,18 @@ def test_bfd_finds_a_dead_link_long_before_textbook_timers_do(lab: Lab, home: Pa
     lab.run("link", "down", "leaf1:up1")
     eventually(lambda: hops(lab, "10.244.1.0/24", "spine") == {"192.168.12.2"})
     assert "BFD up" in lab.run("routing", "leaf2") and answered(lab)
+    outside_knows(lab, True)
     lab.run("link", "up", "leaf1:up1")
+
+
+def outside_knows(lab: Lab, told: bool) -> None:
+    """Whether the host outside, which is no node, reaches pods by their own addresses; and it learns nothing else."""
+    if told:
+        eventually(lambda: lab.json("routing", "outside")["nodes"][0]["missing"] == [])
+    found = lab.json("trace", "outside", "far:8080")
+    assert found["observed"]["agrees"]
+    assert (found["observed"]["fate"] == "answered") is told and lab.probe("outside", "far:8080").ok
+    assert lab.shell("outside", "ip", "route", "show", "default") == ""
 
 
 def watched(lab: Lab) -> set[str]:
@@ -163,6 +175,7 @@ def watched(lab: Lab) -> set[str]:
 def test_traffic_goes_on_when_a_link_or_a_router_dies(lab: Lab, home: Path, backend: str) -> None:
     up(lab, home, "ospf with bfd" if backend == "ospf" else backend)
     eventually(lambda: watched(lab) == ({"up"} if backend == "ospf" else {""}))
+    outside_knows(lab, backend == "ospf")
     lab.run("link", "down", "leaf1:up1")
     eventually(lambda: hops(lab) == {BY_ROUTER} and answered(lab))
     assert "up1 192.168.11.2 (down)" in lab.run("status")

@@ -85,6 +85,7 @@ def test_a_configuration_says_the_same_as_a_file_and_as_it_runs() -> None:
         ("dead-interval minimal hello-multiplier 4", "hello-interval 5", "hello", "eth0"),
         ("md5 s3cret", "md5 another", "password", "eth0"),
         (" ip ospf message-digest-key 1 md5 s3cret\n", "", "password", "eth0"),
+        (" ip ospf authentication message-digest\n", "", "password", "eth0"),
         ("interface eth0\n", "interface eth0\n ip ospf passive\n", "passive", "eth0"),
     ],
 )
