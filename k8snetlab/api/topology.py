@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from k8snetlab.api.lab import Lab, LabSpec, Underlay, UnderlayLink
 from k8snetlab.dataplane.families import network, pick
-from k8snetlab.dataplane.names import ETH0, ROUTER
+from k8snetlab.dataplane.names import ETH0, OUTSIDE, ROUTER
 
 
 class End(NamedTuple):
@@ -47,6 +47,11 @@ def is_beyond_told(spec: LabSpec) -> bool:
     """Whether the host outside has a routing daemon, too."""
     network = spec.network
     return network.routing.outside and network.routed and not network.calico
+
+
+def beside_nodes(spec: LabSpec) -> tuple[str, ...]:
+    """Who may have a routing daemon beside nodes: the routers, and the host outside where it has one."""
+    return (*routers(spec.underlay), *((OUTSIDE,) if is_beyond_told(spec) else ()))
 
 
 def gateway_beyond(outside: str) -> str:

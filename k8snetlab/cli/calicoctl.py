@@ -181,7 +181,7 @@ def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str
 
     client = client_of(lab)
     held = _lab(client)
-    routers = topology.routers(held.spec.underlay)
+    routers = topology.beside_nodes(held.spec)
     if node not in routers:
         client.get("Node", node)
     if held.spec.daemon != daemon:

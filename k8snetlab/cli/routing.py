@@ -41,7 +41,7 @@ def routing(
         else:
             screen.say(text(found))
         return
-    shown = ""
+    shown, began = "", time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             found = client.call(ROUTING, asked)
@@ -50,7 +50,7 @@ def routing(
                 if output:
                     print_json(found)
                 else:
-                    screen.say(f"{time.strftime('%H:%M:%S')}\n{now}")
+                    screen.say(f"{time.strftime('%H:%M:%S')}, {time.monotonic() - began:.1f} s\n{now}")
             time.sleep(PACE)
 
 

@@ -1,12 +1,14 @@
 """Why a routing daemon holds a route: BIRD's and FRR's own attributes of it, in a few words.
 
-Source: BIRD 2.0's `show route all` (nest/rt-show.c, proto/*/), FRR 8.4's `show ip ospf route json`, `show ip rip`.
+Source: BIRD 2.0's `show route all` (nest/rt-show.c, proto/*/), FRR 8.4's `show ip ospf route json`,
+`show ip ospf database router json`, `show ip rip`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_network
 from typing import Any
 
 import msgspec
@@ -39,13 +41,41 @@ def _words(held: Mapping[str, str]) -> str:
     return f"RIP's metric is {held['RIP.metric']}" if "RIP.metric" in held else ""
 
 
-def frr_ospf(text: str) -> Mapping[str, str]:
-    """Of `show ip ospf route json`."""
+def frr_ospf(routes: str, routers: str = "", external: str = "") -> Mapping[str, str]:
+    """Of `show ip ospf route json`, with who told of each network: `show ip ospf database router json`, and the same of
+    external ones."""
+    tellers: dict[str, list[str]] = {}
+    for network, teller in (*_stubs(_read(routers)), *_external(_read(external))):
+        tellers.setdefault(network, []).append(teller)
+    return {dst: f"{words}{_by(tellers.get(dst, ()))}" for dst, words in _costs(_read(routes))}
+
+
+def _read(text: str) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(text, type=dict[str, Any])
+        return msgspec.json.decode(text, type=dict[str, Any])
     except msgspec.DecodeError:
         return {}
-    return dict(_costs(found))
+
+
+def _by(tellers: Sequence[str]) -> str:
+    if not tellers:
+        return ""
+    return f", by {'an LSA' if len(tellers) == 1 else 'LSAs'} of {' and '.join(dict.fromkeys(tellers))}"
+
+
+def _stubs(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Networks that routers' own LSAs name, each with the router's id."""
+    for lsas in found.get("routerLinkStates", {}).get("areas", {}).values():
+        for lsa in lsas:
+            for link in lsa.get("routerLinks", {}).values():
+                if link.get("linkType") == "Stub Network":
+                    network = ip_network(f"{link['networkAddress']}/{link['networkMask']}", strict=False)
+                    yield str(network), str(lsa.get("advertisingRouter", "?"))
+
+
+def _external(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for lsa in found.get("asExternalLinkStates", ()):
+        yield f"{lsa['linkStateId']}/{lsa['networkMask']}", str(lsa.get("advertisingRouter", "?"))
 
 
 def _costs(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

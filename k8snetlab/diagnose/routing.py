@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from k8snetlab.api import pools
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.dataplane.families import family_of
 from k8snetlab.dataplane.names import ROUTER, node_netns
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.paths import UsualPath
@@ -74,7 +75,7 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
         if cidr in node.others:
             yield _overridden(node, netns, cidr, name)
             continue
-        session = next((one for one in node.neighbours if one.name == name), None)
+        session = _session(node, name, cidr)
         if session and (told := _refused(node, netns, session, cidr)):
             yield told
             continue
@@ -93,6 +94,13 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             netns=netns,
             needs=tuple(path.words for path in needed(snapshot, node) if session and path.flow.dst == session.address),
         )
+
+
+def _session(node: Speaking, name: str, cidr: str) -> Session | None:
+    """The one by which a route should have come: with RIPng those of IPv6 have no names."""
+    named = [one for one in node.neighbours if one.name == name]
+    family = family_of(cidr)
+    return next((one for one in named if (one.family or family_of(one.address)) == family), next(iter(named), None))
 
 
 def _overridden(node: Speaking, netns: str, cidr: str, name: str) -> Finding:

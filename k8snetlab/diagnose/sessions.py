@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,6 +29,8 @@ class Session(msgspec.Struct, frozen=True):
     """When that began, as the daemon writes it; "" where it does not say."""
     kind: str = ""
     """What Calico calls it."""
+    family: Literal["", "ipv4", "ipv6"] = ""
+    """Of the routes that it brings, where its address does not tell: OSPFv3's is a router id."""
     bfd: str = ""
     """The state of BFD's session with it, in lower case; "" where there is none."""
     expects: int = 0

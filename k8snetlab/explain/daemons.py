@@ -21,7 +21,7 @@ from k8snetlab.api.core import Node
 from k8snetlab.api.link_settings import settings_of
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import family_of
-from k8snetlab.dataplane.names import OUTSIDE, node_netns
+from k8snetlab.dataplane.names import node_netns
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.diagnose import reasons, sessions
 from k8snetlab.diagnose.sessions import Session, Speaking
@@ -50,7 +50,7 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
             + (", and all pools have a vxlanMode" if network.calico else ""),
             "labs with network.backend bgp, ospf, rip or calico have one; `k8snetlab tables NODE routes` shows any",
         )
-    if name not in ("", *_beside(snapshot)):
+    if name not in ("", *topology.beside_nodes(snapshot.lab.spec)):
         snapshot.node(name)
     subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in pools.led_to(node)}
     return RoutingView(
@@ -106,7 +106,7 @@ def told(snapshot: Snapshot, paths: LabPaths, own: Speaker) -> tuple[Told, Told]
 
 def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:
     """What each daemon knows, and the routes that it made: those of one node, or of all and the router."""
-    first = [] if snapshot.lab.spec.network.calico else _beside(snapshot)
+    first = () if snapshot.lab.spec.network.calico else topology.beside_nodes(snapshot.lab.spec)
     for one in [name] if name else [*first, *(node.name for node in snapshot.all(Node).values())]:
         own, daemon, problem = tuple(speakers(snapshot, one)), snapshot.lab.spec.daemon, ""
         held: tuple[Route, ...] = ()
@@ -130,7 +130,7 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
             Speaking(
                 one,
                 daemon,
-                _with_bfd(_neighbours(snapshot, own, found), own, watched),
+                _with_bfd(neighbours(snapshot, own, found), own, watched),
                 missing,
                 problem,
                 others,
@@ -138,12 +138,6 @@ def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tu
             ),
             held,
         )
-
-
-def _beside(snapshot: Snapshot) -> list[str]:
-    """Who speaks beside nodes: routers, and the host outside where it does."""
-    spec = snapshot.lab.spec
-    return [*topology.routers(spec.underlay), *([OUTSIDE] if topology.is_beyond_told(spec) else [])]
 
 
 def _with_bfd(found: Iterable[Session], own: Sequence[Speaker], watched: Mapping[str, str]) -> tuple[Session, ...]:
@@ -166,26 +160,33 @@ def _watched(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Map
 def sessions_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Iterator[Session]:
     """Of one node's daemon, or of the router's. Raises OSError where it does not answer."""
     own = tuple(speakers(snapshot, name))
-    return _neighbours(snapshot, own, _asked(snapshot, paths, own))
+    return neighbours(snapshot, own, _asked(snapshot, paths, own))
 
 
 def _shown(one: Speaking, held: Iterable[Route], subnets: Mapping[str, str]) -> RoutingNode:
     neighbours = tuple(
-        RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since, s.bfd, s.kind) for s in one.neighbours
+        RoutingNeighbour(s.name, s.address, s.state, s.stands, s.info, s.since, s.kind, s.bfd) for s in one.neighbours
     )
     routes = tuple(LearnedRoute(r.dst, r.via, r.dev, r.metric, subnets.get(r.dst, "")) for r in held)
     return RoutingNode(one.name, one.daemon, neighbours, routes, one.missing, one.problem)
 
 
-def _neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Session]) -> Iterator[Session]:
-    """Those that there should be, then others. IPv6's are known to RIPng by link-local addresses, and to OSPFv3 by
-    their router ids: that one of them is not heard cannot be told of an address."""
-    known = {session.address: session for session in found}
-    for other in (other for one in own for other in one.neighbours):
-        identity = other.identity if snapshot.lab.spec.spoken == "ospf" else ""
-        session = known.pop(identity or other.address, None)
-        if session or family_of(other.address) == "ipv4" or snapshot.lab.spec.spoken == "bgp":
-            yield replace(session or Session(other.address, ""), name=other.name, kind=other.kind, expects=other.number)
+def neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Session]) -> Iterator[Session]:
+    """Those that there should be, then others. OSPF calls neighbours by their router ids, RIPng by link-local
+    addresses: that one of those is not heard cannot be told of an address."""
+    spoken = snapshot.lab.spec.spoken
+    known = {(session.family or family_of(session.address), session.address): session for session in found}
+    meant = [other for one in own for other in one.neighbours]
+    addresses: dict[str, list[str]] = {}
+    for other in meant:
+        addresses.setdefault(other.name, []).append(other.address)
+    for other in meant:
+        family = family_of(other.address)
+        identity = (other.identity or bird.identity(addresses[other.name])) if spoken == "ospf" else ""
+        session = known.pop((family, identity or other.address), None)
+        if session or family == "ipv4" or spoken in ("bgp", "ospf"):
+            heard = session or Session(identity or other.address, "", family=family)
+            yield replace(heard, name=other.name, kind=other.kind, expects=other.number)
     yield from known.values()
 
 
@@ -205,8 +206,11 @@ def _asked(snapshot: Snapshot, paths: LabPaths, own: Sequence[Speaker]) -> Itera
         addresses = {n.protocol or bird.protocol_of(n.address): n.address for one in own for n in one.neighbours}
         return sessions.bird_bgp(_said(where, [*control, "protocols"]), addresses)
     told = sessions.bird_ospf if backend == "ospf" else sessions.bird_rip
-    protocols = [f"{backend}_{one.family}" for one in own]
-    return [one for protocol in protocols for one in told(_said(where, [*control, backend, "neighbors", protocol]))]
+    return [
+        replace(session, family=one.family)
+        for one in own
+        for session in told(_said(where, [*control, backend, "neighbors", f"{backend}_{one.family}"]))
+    ]
 
 
 def reasons_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Mapping[str, str]:
@@ -219,7 +223,8 @@ def reasons_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Mapping[str, s
         if lab.spec.daemon == "bird":
             return reasons.bird(_said(where, [*command, "-r", "show", "route", "all"]))
         if lab.spec.spoken == "ospf":
-            return reasons.frr_ospf(_said(where, [*command, "-c", "show ip ospf route json"]))
+            asked = ("route", "database router", "database external")
+            return reasons.frr_ospf(*(_said(where, [*command, "-c", f"show ip ospf {one} json"]) for one in asked))
         return reasons.frr_rip(_said(where, [*command, "-c", "show ip rip"]))
     except OSError:
         return {}

@@ -18,7 +18,6 @@ from k8snetlab.api.problems import title
 from k8snetlab.api.selection import balanced, nodes_by_address, pods_by_ip, slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, family_of, network, parsed, pick
-from k8snetlab.dataplane.names import OUTSIDE
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.diagnose.emptiness import empty
 from k8snetlab.explain.connections import Connection, direct, node_of, of_node_port, of_service
@@ -146,7 +145,7 @@ class Intents:
         spec = self._snapshot.lab.spec
         if not spec.network.routed or spec.network.calico:
             return ()
-        return (*topology.routers(spec.underlay), *([OUTSIDE] if topology.is_beyond_told(spec) else []))
+        return topology.beside_nodes(spec)
 
     def _unhidden(self, place: Place, target: Target) -> IPPool | None:
         """The pool of a pod that asks somebody outside under its own address."""

@@ -30,10 +30,10 @@ class RoutingNeighbour(msgspec.Struct, frozen=True):
     """What else the daemon says of it, or ""."""
     since: str = ""
     """When that began, as the daemon writes it, or ""."""
-    bfd: str = ""
-    """The state of BFD's session with it (up, down, init), "" without BFD."""
     kind: str = ""
     """Calico's word for the session: node-to-node mesh, node specific or global; "" with other backends."""
+    bfd: str = ""
+    """The state of BFD's session with it (up, down, init), "" without BFD."""
 
 
 class LearnedRoute(msgspec.Struct, frozen=True):

@@ -45,7 +45,7 @@ def configuration(lab: Lab, speakers: Sequence[Speaker], services: Services = NO
     write = _PROTOCOLS[lab.spec.spoken]
     lines = [
         "log stderr all;",
-        f"router id {_router_id(speakers)};",
+        f"router id {identity([one.address for one in speakers])};",
         "",
         "protocol device { scan time 10; }",
         _direct(speakers[0], channels),
@@ -63,11 +63,12 @@ def protocol_of(address: str) -> str:
     return f"Node_{address.replace('.', '_').replace(':', '_')}"
 
 
-def _router_id(speakers: Sequence[Speaker]) -> str:
-    """The node's IPv4 address; for one without, a number of that form made of its IPv6 address."""
-    if four := next((one.address for one in speakers if one.family == "ipv4"), ""):
+def identity(addresses: Sequence[str]) -> str:
+    """The router id of a node with these addresses: that of IPv4; for one without, a number of that form made of its
+    IPv6 address."""
+    if four := next((one for one in addresses if family_of(one) == "ipv4"), ""):
         return four
-    return str(IPv4Address(int(ip_address(speakers[0].address)) & 0x7FFFFFFF | 1))
+    return str(IPv4Address(int(ip_address(addresses[0])) & 0x7FFFFFFF | 1))
 
 
 def _direct(speaker: Speaker, channels: Iterable[str]) -> str:

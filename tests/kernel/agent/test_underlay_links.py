@@ -200,7 +200,8 @@ def test_the_links_of_a_lab_that_runs_are_kept_and_its_routers_are_places(lab: L
     (far,) = (row for row in said if row["line"].startswith(FAR))
     assert far["owner"] == "FRR, by OSPF"
     assert "to 192.168.11.1 (spine) or 192.168.13.1 (the router), which told of it" in far["meaning"]
-    assert far["meaning"].endswith("OSPF's cost is 40, in area 0.0.0.0")
+    assert far["meaning"].endswith(", in area 0.0.0.0, by an LSA of 192.168.2.21")
+    assert "router-id 192.168.1.1" in lab.run("vtysh", "leaf1", "-c", "show running-config")
     lines = lab.run("graph").splitlines()
     assert any("link up1<br/>192.168.11.0/30<br/>cost 10, area 0" in line for line in lines)
     assert '  other2["spine"]' in lines
