@@ -185,7 +185,7 @@ def neighbours(snapshot: Snapshot, own: Iterable[Speaker], found: Iterable[Sessi
         identity = (other.identity or bird.identity(addresses[other.name])) if spoken == "ospf" else ""
         session = known.pop((family, identity or other.address), None)
         if session or family == "ipv4" or spoken in ("bgp", "ospf"):
-            heard = session or Session(identity or other.address, "", family=family)
+            heard = session or Session(other.address, "", family=family)
             yield replace(heard, name=other.name, kind=other.kind, expects=other.number)
     yield from known.values()
 
