@@ -15,6 +15,7 @@ from k8snetlab.dataplane.names import ETH0, ROUTER, node_netns
 from k8snetlab.faults.fault import VTYSH, Command, Damage, Edit, Fault, Said, Seen, content
 from k8snetlab.faults.scene import LacksError, Scene, named
 from k8snetlab.faults.typed import across, back, hold, inserted, ip, sysctl
+from k8snetlab.render import underlay
 from k8snetlab.render.routing.speakers import speakers
 
 OSPF = "89"
@@ -106,7 +107,9 @@ def _link_down(scene: Scene) -> Damage:
     netns = node_netns(lab.name, router)
     down = ip(netns, "link", "set", link.name, "down")
     seen = Seen(named(scene.client), named(scene.distant))
-    return Damage(link.name, seen, (down,), holds=(Hold(netns, "link", link.name),))
+    own = next(one for one in underlay.render(scene.snapshot).pods if one.name == netns)
+    gone = (Hold(netns, "route", route.dst) for route in own.routes if route.dev == link.name)
+    return Damage(link.name, seen, (down,), holds=(Hold(netns, "link", link.name), *gone))
 
 
 def _shadowed(scene: Scene) -> Damage:
