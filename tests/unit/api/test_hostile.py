@@ -128,7 +128,7 @@ def check(text: str) -> bool:
 def well_formed(node: Any, linked: bool) -> None:
     for rules in node.rules:
         for key, chain in rules.chains.items():
-            assert re.fullmatch(r"[A-Za-z0-9-]{1,28}", key.chain)
+            assert re.fullmatch(r"[A-Za-z0-9-]{1,28}|cali-[A-Za-z0-9._/-]{1,23}", key.chain)
             for rule in chain:
                 assert RULE.fullmatch(rule), rule
                 syntax.parse(rule)
