@@ -87,7 +87,7 @@ def get(
     ] = None,
     namespace: NamespaceOption = "default",
     everywhere: Annotated[
-        bool, typer.Option("-a", "--all-namespaces", help="Of policies and sets: all namespaces.")
+        bool, typer.Option("-A", "--all-namespaces", help="Of policies and sets: all namespaces.")
     ] = False,
     lab: LabOption = None,
 ) -> None:
