@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 import msgspec
 
 from k8snetlab.dataplane.families import end, parted
-from k8snetlab.dataplane.names import KUBE_POD_FW
+from k8snetlab.dataplane.names import CALI_PODS, KUBE_POD_FW
 from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose.finding import Finding, Where
-from k8snetlab.trace.owners import NOBODY
+from k8snetlab.trace.owners import BY_FELIX, NOBODY
 from k8snetlab.trace.way import UNREAD, Decision, Flow, Hop, Way
 
 _SHOW = {
@@ -74,9 +74,15 @@ class Broken(msgspec.Struct, frozen=True):
 
     @property
     def refused_by_policy(self) -> bool:
-        """Whether the chain of a pod refused it."""
+        """Whether the chain of a pod refused it, or one of a policy's."""
         last = self.way.hops[-1].decisions if self.way.hops else ()
-        return any(d.text.startswith("REJECT") and f"> {KUBE_POD_FW}" in d.text for d in last)
+        return any(
+            (d.text.startswith("REJECT") and f"> {KUBE_POD_FW}" in d.text)
+            or (
+                d.text.startswith("DROP") and d.owner != BY_FELIX and any(f"> {chain}" in d.text for chain in CALI_PODS)
+            )
+            for d in last
+        )
 
     @property
     def leaked(self) -> bool:
@@ -88,6 +94,14 @@ class Broken(msgspec.Struct, frozen=True):
         """Whether it arrived, and only no process listens."""
         translated = bool(self.way.endpoint) or not self.path.endpoints
         return translated and self.way.unheard
+
+
+def _refused(decision: Decision) -> bool:
+    """Whether it is what kube-router or Felix does with what a policy does not allow."""
+    if decision.text.startswith("REJECT"):
+        return f"> {KUBE_POD_FW}" in decision.text
+    ended = decision.text.startswith("DROP") and decision.owner != BY_FELIX
+    return ended and any(f"> {chain}" in decision.text for chain in CALI_PODS)
 
 
 def judge(path: UsualPath, ways: tuple[Way, ...], views: Views) -> Iterator[Broken]:

@@ -92,7 +92,7 @@ def closed(snapshot: Snapshot) -> Iterator[Finding]:
     groups = _groups(whole)
     yield from (_closed(whole, one) for one in groups[:MOST])
     if len(groups) > MOST:
-        yield _rest(len(groups) - MOST)
+        yield _rest(snapshot, len(groups) - MOST)
 
 
 def _groups(whole: World) -> list[_Group]:
@@ -145,7 +145,7 @@ def _closed(whole: World, group: _Group) -> Finding:
         node="",
         object=", ".join(map(named, keys)),
         message=f"pod{many} {names} {does} {said}{example}",
-        consequence=f"what it does not allow is {'dropped' if whole.resolved.felix else 'refused at once (REJECT)'}",
+        consequence=f"what it does not allow is {_refusal(whole.snapshot)}",
         show=show,
         owner=f"{title(held[keys[0]])}{at(held[keys[0]])}",
     )
@@ -186,13 +186,19 @@ def _port(whole: World, pod: End) -> tuple[str, int]:
     return next(((p.protocol, p.containerPort) for p in ports), HTTP)
 
 
-def _rest(number: int) -> Finding:
+def _refusal(snapshot: Snapshot) -> str:
+    if snapshot.lab.spec.network.calico:
+        return "dropped (DROP): who asks hears nothing"
+    return "refused at once (REJECT)"
+
+
+def _rest(snapshot: Snapshot, number: int) -> Finding:
     return Finding(
         kind="networkpolicy",
         fault="closed",
         node="",
         object="NetworkPolicies",
         message=f"NetworkPolicies close pods in {counted(number, 'way')} more: `k8snetlab policy matrix` shows them",
-        consequence="what they do not allow is refused at once (REJECT)",
+        consequence=f"what they do not allow is {_refusal(snapshot)}",
         show="k8snetlab policy matrix",
     )

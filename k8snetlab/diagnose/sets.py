@@ -7,14 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from k8snetlab.dataplane.names import KUBE_CNPLCY, KUBE_NWPLCY, KUBE_ROUTER_SETS
+from k8snetlab.dataplane.names import CALI_SETS, KUBE_ROUTER_SETS, is_one_policys
 from k8snetlab.dataplane.rules import RuleSet
 from k8snetlab.dataplane.sets import NOMATCH, IPSet
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.iptables.syntax import parse
-from k8snetlab.trace.owners import NOBODY, Owners
+from k8snetlab.trace.owners import BY_FELIX, NOBODY, Owners
 
 FEW = 3
+_SHARED = {
+    "masq-ipam-pools": "pods' packets leave the pools with a pod's address, or others' are masqueraded",
+    "all-ipam-pools": "pods see a node where another pod is, or packets leave the pools with a pod's address",
+    "all-hosts-net": "tunnels' packets from nodes that it lacks are dropped, or strangers' are let in",
+    "all-vxlan-net": "tunnels' packets from nodes that it lacks are dropped, or strangers' are let in",
+}
+"""What comes of a difference in a set of Felix' that is no policy's, by its name without the beginning."""
 
 
 def sets(
@@ -29,7 +36,7 @@ def sets(
         users = users or _users(rules, owners)
         yield _differing(where, one, there, users.get(name, ""), owners)
     for name, one in held.items():
-        if name.startswith(KUBE_ROUTER_SETS) and name not in known:
+        if name.startswith((*KUBE_ROUTER_SETS, *CALI_SETS)) and name not in known:
             yield _stale(where, one)
 
 
@@ -45,13 +52,14 @@ def _differing(where: Where, wanted: IPSet, held: IPSet | None, owner: str, owne
     refused = any(NOMATCH not in entry for entry in lacking) or any(NOMATCH in entry for entry in more)
     passing = any(NOMATCH not in entry for entry in more) or any(NOMATCH in entry for entry in lacking)
     so = ["what it allows is refused"] * refused + ["what it does not allow passes"] * passing
+    so = so or ["it is of another type"]
     return Finding(
         kind="set",
         fault="missing" if held is None else "wrong",
         node=where.node,
         object=wanted.name,
         message=f"{where.place}: {message}",
-        consequence=f"{policy} is not kept: {' and '.join(so) or 'it is of another type'}",
+        consequence=_SHARED.get(wanted.name[len(CALI_SETS[0]) :]) or f"{policy} is not kept: {' and '.join(so)}",
         show=f"ip netns exec {where.netns} ipset list {wanted.name}",
         mend=f"k8snetlab resume {where.node}",
         owner=owner,
@@ -78,12 +86,12 @@ def _users(rules: Iterable[RuleSet], owners: Owners) -> dict[str, str]:
     found: dict[str, str] = {}
     for ruleset in rules:
         for key, chain in ruleset.chains.items():
-            for rule in chain if key.chain.startswith((KUBE_NWPLCY, KUBE_CNPLCY)) else ():
+            for rule in chain if is_one_policys(key.chain) else ():
                 parsed = parse(rule)
                 for match in parsed.matches:
                     if match.option == "match-set":
-                        owner = owners.of_rule([key.chain], [parsed.comment])
-                        found[match.value.split()[0]] = "" if owner in (NOBODY, "kube-router") else owner
+                        owner = owners.of_rule([key.chain], [parsed.comment], [rule])
+                        found[match.value.split()[0]] = "" if owner in (NOBODY, BY_FELIX, "kube-router") else owner
     return found
 
 
@@ -93,5 +101,5 @@ def _named(entries: list[str], owners: Owners) -> str:
 
 
 def _who(entry: str, owners: Owners) -> str:
-    found = owners.of_address(entry.removesuffix(NOMATCH)).partition(",")[0]
+    found = owners.of_address(entry.removesuffix(NOMATCH).partition(",")[0]).partition(",")[0]
     return "" if found == NOBODY else found.partition(" of ")[0]

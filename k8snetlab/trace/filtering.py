@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from k8snetlab.dataplane.names import CALI_CHAIN, CALI_SCRATCH_MARKS
 from k8snetlab.dataplane.rules import BUILT_IN, ChainKey
 from k8snetlab.dataplane.view import View
 from k8snetlab.iptables.matching import Host, Packet, TraceError
@@ -103,7 +104,8 @@ def _passed(view: View, owners: Owners, flow: Flow, outcome: Outcome, connection
     if connection:
         back = connection.original.turned()
         left = msgspec.structs.replace(left, src=back.src, sport=back.sport)
-    before, after = _decisions(view, owners, outcome, (flow.src, packet.dst))
+    ends = sets.Ends(flow.src, packet.dst, packet.protocol, flow.sport, packet.dport)
+    before, after = _decisions(view, owners, outcome, ends)
     last = next((s.chain for s in reversed(outcome.steps) if s.chain in BUILT_IN), "")
     ended = outcome.verdict in ("dropped", "rejected")
     if ended and not any(d.text.startswith(("DROP", "REJECT")) for d in (*before, *after)):
@@ -158,7 +160,7 @@ def _decisions(
         stack.append(step)
         hook, target = (step.table, stack[0].chain), _target(step)
         passed = entered.setdefault(hook, [])
-        if target in ACTING:
+        if target in ACTING and not _only_clears(step):
             passed.append("")
             decision = _decision(view, owners, stack, outcome.probability)
             found[hook[1] in BEFORE_ROUTING] += [*sets.asked(view, ends, step, decision.owner), decision]
@@ -171,6 +173,16 @@ def _decisions(
             text = f"{table} {hook_chain} > {', '.join(passed)}: no rule there decides"
             found[hook_chain in BEFORE_ROUTING].append(Decision("chains", text))
     return tuple(found[True]), tuple(found[False])
+
+
+def _only_clears(step: Step) -> bool:
+    """Whether it is one of Felix' that take marks away, or note that a part of a rule matches: nothing comes of it by
+    itself."""
+    if not step.chain.startswith(CALI_CHAIN):
+        return False
+    target = parse(step.rule).target
+    value = (target.option("set-xmark") or "" if target else "").partition("/")[0]
+    return value in ("0x0", *(f"{bit:#x}" for bit in CALI_SCRATCH_MARKS))
 
 
 def _decision(view: View, owners: Owners, stack: list[Step], chance: float) -> Decision:

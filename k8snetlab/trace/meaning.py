@@ -217,7 +217,8 @@ class Facts(msgspec.Struct, frozen=True):
 
 def purpose(key: ChainKey) -> str:
     """What a chain is for; "" for an unmanaged one."""
-    for name in (f"{key.table} {key.chain}", key.chain, key.chain[: key.chain.rfind("-") + 1]):
+    felix = "-".join((*key.chain.split("-", 2)[:2], ""))
+    for name in (f"{key.table} {key.chain}", key.chain, key.chain[: key.chain.rfind("-") + 1], felix):
         if name in PURPOSES:
             return PURPOSES[name]
     return ""

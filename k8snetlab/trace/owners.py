@@ -30,6 +30,7 @@ from k8snetlab.policies.resolve import resolved
 from k8snetlab.policies.shapes import Direction, Resolved
 
 NOBODY = "nobody owns it"
+BY_FELIX = "Felix"
 NODE_CACHE = "DaemonSet node-local-dns"
 _CACHE = re.compile(rf"-[ds] {re.escape(LOCAL)}/32 -p (tcp|udp) -m \1 --[ds]port (53|8080) -j (NOTRACK|ACCEPT)")
 MACHINE = "the machine's own"
@@ -184,7 +185,7 @@ class Owners:
             pairs = zip(comments, rules or [""] * len(comments), strict=True)
             return next((owner for one, rule in pairs if (owner := self._policies(one, rule, way))), "kube-router")
         if self._snapshot.lab.spec.network.calico and comments and comments[0] in felix_names.LAST_COMMENTS:
-            return "Felix"
+            return BY_FELIX
         named = (owner for comment in comments if (owner := self._named_in(comment)))
         writers = (
             writer
@@ -202,8 +203,8 @@ class Owners:
             if (key := self._felix_policies.get(chain)) is not None:
                 return self._ruled_by(self._policy(key), rules[0] if rules else "", key)
         if rules and _END_OF_TIER.search(rules[0]) and (pod := self._felix_pod(chains[-1])):
-            return self._selecting(*pod) or "Felix"
-        return "Felix"
+            return self._selecting(*pod) or BY_FELIX
+        return BY_FELIX
 
     def of_felix_pod(self, chain: str) -> str:
         """The pod whose chain it is, "" for none."""

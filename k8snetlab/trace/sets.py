@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from k8snetlab.dataplane.names import is_one_policys
 from k8snetlab.dataplane.rules import ChainKey
@@ -14,8 +15,17 @@ from k8snetlab.trace.way import Decision
 MOST = 3
 """Rules of a chain of which it is said why they do not match."""
 
-Ends = tuple[str, str]
-"""A packet's source and destination, as policies see them."""
+
+class Ends(NamedTuple):
+    """A packet's source and destination, as policies see them, its protocol, and the ports of both."""
+
+    src: str
+    dst: str
+    protocol: str
+    sport: int
+    dport: int
+
+
 Owner = Callable[[str], str]
 """Whose a rule of a chain is."""
 
@@ -54,5 +64,6 @@ def _sets(view: View, ends: Ends, rule: str) -> Iterator[tuple[str, str, bool]]:
     for match in matches:
         name, _, end = match.value.partition(" ")
         if match.option == "match-set" and name in view.sets:
-            address = ends[0] if end == "src" else ends[1]
-            yield name, address, view.sets[name].has(address)
+            address, port = (ends.src, ends.sport) if end.startswith("src") else (ends.dst, ends.dport)
+            said = address if "," not in end else f"{address},{ends.protocol}:{port}"
+            yield name, said, view.sets[name].has(address, ends.protocol, port)

@@ -142,6 +142,24 @@ def test_a_policy_is_asked_of_routed_pods_too(world: World) -> None:
     refused = world.lab.probe("web-2", "web-1:80")
     assert not refused.answeredBy and refused.verdict == "closed on purpose"
     assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
+    said = world.lab.run("trace", "web-2", "web-1:80", code=1)
+    assert f"cali-to-wl-dispatch > cali-tw-{WEB}" in said and "DROP: filter FORWARD > cali-FORWARD" in said
+    assert "(NetworkPolicy default/" in said and "prediction and observation agree" in said
+
+
+def test_what_differs_of_felixs_rules_and_sets_is_named(world: World) -> None:
+    world.up(CALICO, POLICY)
+    (name,) = (one for one in world.lab.shell("node1", "ipset", "list", "-n").split() if "40s:" in one)
+    world.lab.run("pause", "node1")
+    try:
+        world.lab.shell("node1", "ipset", "flush", name)
+        world.lab.shell("node1", "iptables", "-D", f"cali-tw-{WEB}", "7")
+        found = {one["kind"]: one for one in world.lab.json("diagnose", code=1)["findings"]}
+        assert "NetworkPolicy default/" in found["set"]["message"] and found["set"]["object"] == name
+        assert "pod default/web-1" in found["rule"]["consequence"]
+    finally:
+        world.lab.run("resume", "node1")
+    eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
 
 
 def test_calicos_own_policies_decide_in_their_order(world: World) -> None:
@@ -211,17 +229,21 @@ def test_with_vxlan_felix_makes_the_routes_and_the_trace_sees_the_tunnel(world: 
 
 
 def test_another_network_takes_its_place_and_finds_nothing_of_it(world: World) -> None:
-    world.up(VXLAN)
-    said = world.up("{backend: bgp}")
+    world.up(VXLAN, POLICY)
+    held = world.lab.shell("node1", "iptables-save")
+    assert "cali-pi-knp/default/" in held and f"cali-tw-{WEB}" in held and "KUBE-ROUTER" not in held
+    said = world.up("{backend: bgp}", POLICY)
     assert "network.backend calico becomes bgp: 3 pods are plugged in anew" in said
     left = world.lab.shell("node1", "ip", "-o", "link") + world.lab.shell("node1", "iptables-save")
-    assert "cali" not in left and "cni0" in left and "FLANNEL" in left
+    assert "cali" not in left and "cni0" in left and "FLANNEL" in left and "KUBE-POD-FW-" in left
     assert not world.lab.shell("node1", "ip", "route", "show", "proto", "80")
     assert "cali" not in world.lab.shell("node1", "ipset", "list", "-n")
     assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
-    world.up(CALICO)
+    assert not world.lab.probe("web-2", "web-1:80").answeredBy
+    world.up(CALICO, POLICY)
     left = world.lab.shell("node1", "ip", "-o", "link") + world.lab.shell("node1", "iptables-save")
-    assert "cni0" not in left and "FLANNEL" not in left and "cali-nat-outgoing" in left
+    assert "cni0" not in left and "FLANNEL" not in left and "cali-nat-outgoing" in left and "KUBE-ROUTER" not in left
+    assert "KUBE-" not in world.lab.shell("node1", "ipset", "list", "-n")
     assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
 
 
