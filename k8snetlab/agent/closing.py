@@ -37,6 +37,11 @@ def is_pods(chain: str) -> bool:
     return chain.startswith((KUBE_POD_FW, KUBE_ROUTER)) or chain in SHARED_BY_POLICIES
 
 
+def said(chain: str) -> str:
+    """What comes of it that a chain's rules are refused."""
+    return "its policy allows nothing" if is_one_policys(chain) else "pods that policies select are closed"
+
+
 def without(rules: RuleSet, refused: Container[str]) -> RuleSet:
     """Without the rules of policies that look into a refused set; one that would deny, or pass on, denies all."""
     chains = {

@@ -29,6 +29,13 @@ def is_pods(chain: str) -> bool:
     return chain.startswith(CALI_CHAIN) and not is_one_policys(chain) and chain not in _NAT
 
 
+def said(chain: str) -> str:
+    """As `closing.said`."""
+    if is_one_policys(chain):
+        return "its policy allows nothing"
+    return "pods that policies select are closed" if is_pods(chain) else "what it translates is not translated"
+
+
 def without(rules: RuleSet, refused: Container[str]) -> RuleSet:
     """Without the rules of policies that look into a refused set; a policy that may deny, or pass on, denies all."""
     chains = {key: _without(held, refused) if is_one_policys(key.chain) else held for key, held in rules.chains.items()}

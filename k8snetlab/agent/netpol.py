@@ -16,7 +16,7 @@ from k8snetlab.agent.protocol import Manager
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import KUBE_ROUTER_SETS, is_host, is_one_policys
+from k8snetlab.dataplane.names import KUBE_ROUTER_SETS, is_host
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.dataplane.sets import IPSet, by_name
@@ -43,6 +43,7 @@ class Closes(Protocol):
     def is_pods(self, chain: str) -> bool: ...
     def without(self, rules: RuleSet, refused: Container[str]) -> RuleSet: ...
     def instead(self, rules: RuleSet, line: str) -> RuleSet | None: ...
+    def said(self, chain: str) -> str: ...
 
 
 class KubeRouter(Manager):
@@ -149,9 +150,7 @@ class PolicyPart(TablePart):
             return next(iter(self._refused_sets.values()))
         for chain, refusal in self._left_out.items():
             others = f" and {len(self._left_out) - 1} more" if len(self._left_out) > 1 else ""
-            closed = "its policy allows nothing" if is_one_policys(chain) else "what it does is not done"
-            closed = "pods that policies select are closed" if self._manager.closes.is_pods(chain) else closed
-            message = f"chain {chain}{others}: {closed} while this is so: {refusal.message}"
+            message = f"chain {chain}{others}: {self._manager.closes.said(chain)} while this is so: {refusal.message}"
             return KernelError(message, "it is tried again", refusal.line)
         return None
 

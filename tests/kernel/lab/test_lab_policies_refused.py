@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 from policypackets import PATIENCE, policy
 
+from k8snetlab.api.meta import LabelSelector
+from k8snetlab.dataplane import felix_names
 from k8snetlab.dataplane.sets import IPSet
 from k8snetlab.kernel import ipsets, netns
+from k8snetlab.policies import calico_words
 from k8snetlab.render.netpol import names
 from k8snetlab.testing.lab import Lab
 from k8snetlab.testing.waiting import eventually
@@ -37,12 +40,17 @@ SETS = {
     GUARD: names.peer_set("", "guard", "ingress", 0, "pod", "ipv4"),
 }
 """The set of the peers of each."""
+FELIX_CHAIN = felix_names.policy_chain(("default", "only-b"), "ingress")
+FELIX_SET = felix_names.set_name(
+    felix_names.selector_id(calico_words.peer("default", None, LabelSelector({"app": "b"}))), "ipv4"
+)
+"""What Felix has of POLICY."""
 
 
 class Crippled:
     """A lab on a machine whose iptables can be robbed of extensions."""
 
-    def __init__(self, directory: Path, variant: str) -> None:
+    def __init__(self, directory: Path, variant: str, more: str = "") -> None:
         self.lab = Lab(directory)
         self.iptables = f"iptables-{variant}"
         self._extensions = directory / "xtables"
@@ -51,7 +59,7 @@ class Crippled:
         self.lab.environment["XTABLES_LIBDIR"] = str(self._extensions)
         file = directory / "lab.yaml"
         head = f"apiVersion: k8snetlab/v1alpha1\nkind: Lab\nmetadata: {{name: {self.lab.name}}}\n"
-        spec = f"spec: {{nodes: 1, dns: {{enabled: false}}, proxy: {{iptables: {variant}}}}}\n"
+        spec = f"spec: {{nodes: 1, dns: {{enabled: false}}, proxy: {{iptables: {variant}}}{more}}}\n"
         file.write_text(head + spec + "".join(POD.format(name=name) for name in "abc"))
         self.lab.run("up", "--yes", str(file))
 
@@ -142,6 +150,44 @@ def test_a_pod_whose_own_rules_are_refused_is_closed_and_that_is_shown(crippled:
     crippled.give("limit")
     eventually(lambda: crippled.problems() == [])
     assert crippled.reached("b") and not crippled.reached("c") and crippled.reached("a", "b")
+
+
+def test_what_the_kernel_refuses_of_felix_opens_nothing_and_is_shown(tmp_path: Path) -> None:
+    """A policy's rule, its set, and a pod's own rules, in turn; each is taken once the kernel does."""
+    crippled = Crippled(tmp_path, "nft", ", podCIDR: 10.1.0.0/16, network: {backend: calico}")
+    lab = crippled.lab
+    try:
+        assert crippled.reached("b")
+        crippled.take("set")
+        lab.run("apply", "-f", "-", stdin=POLICY, code=1)
+        assert not crippled.reached("b") and not crippled.reached("c") and crippled.reached("a", "b")
+        assert any(FELIX_CHAIN in line and "allows nothing" in line for line in crippled.problems())
+        crippled.give("set")
+        eventually(lambda: crippled.problems() == [])
+        assert crippled.reached("b") and not crippled.reached("c")
+        lab.run("delete", "-f", "-", stdin=POLICY)
+
+        ipsets.bring(lab.netns("node1"), [IPSet(FELIX_SET, "hash:ip", "ipv4", frozenset({"192.0.2.1"}))], {})
+        rule = ("FORWARD", "-m", "set", "--match-set", FELIX_SET, "src", "-j", "RETURN")
+        lab.shell("node1", crippled.iptables, "-w", "-A", *rule)
+        lab.run("apply", "-f", "-", stdin=POLICY, code=1)
+        assert not crippled.reached("b") and not crippled.reached("c")
+        assert any(FELIX_SET in line for line in crippled.problems()), crippled.problems()
+        lab.shell("node1", crippled.iptables, "-w", "-D", *rule)
+        eventually(lambda: crippled.problems() == [])
+        assert crippled.reached("b") and not crippled.reached("c")
+
+        crippled.take("conntrack")
+        lab.run("apply", "-f", "-", "--wait=false", stdin=POD.format(name="d"))
+        eventually(lambda: any("pods that policies select are closed" in line for line in crippled.problems()))
+        assert not netns.exists(lab.netns("default", "d"))
+        assert not crippled.reached("c") and crippled.reached("node1") and crippled.reached("c", "b")
+        crippled.give("conntrack")
+        eventually(lambda: crippled.problems() == [])
+        eventually(lambda: crippled.reached("b", "d"))
+        assert crippled.reached("b") and not crippled.reached("c")
+    finally:
+        lab.run("down")
 
 
 def test_rules_outlive_who_keeps_them(crippled: Crippled) -> None:
