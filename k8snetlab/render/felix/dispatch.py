@@ -5,7 +5,8 @@ Source: Calico felix/rules/dispatch.go.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 
 from k8snetlab.dataplane import felix_names as names
@@ -17,10 +18,14 @@ from k8snetlab.render.felix.hashed import Line, hashed
 UNKNOWN = Line("", marks.DENY, ("Unknown interface",))
 
 
-def chains(devices: Iterable[str], direction: Direction) -> Iterator[tuple[str, Rules]]:
-    """Those of `devices` alone; what comes to the root for another device is dropped."""
+@lru_cache(maxsize=256)
+def chains(devices: tuple[str, ...], direction: Direction) -> tuple[tuple[str, Rules], ...]:
+    """Those of `devices` alone, which are sorted; what comes to the root for another device is dropped."""
+    return tuple(_chains(devices, direction))
+
+
+def _chains(found: Sequence[str], direction: Direction) -> Iterator[tuple[str, Rules]]:
     root, option = names.dispatch_chain(direction), "out" if direction == "ingress" else "in"
-    found = sorted(devices)
     common = _common(found)
     lines: list[Line] = []
     for letter, some in groupby(found, key=lambda device: device[len(common) : len(common) + 1]):

@@ -54,21 +54,44 @@ class _Mine(NamedTuple):
     policies: tuple[Policy | CalicoPolicy, ...]
 
 
+class _Wanted(NamedTuple):
+    """All that a node's chains say. Policies are compared by identity."""
+
+    pods: tuple[_Mine, ...]
+    ipip: bool
+    vxlan: bool
+    cuts: bool
+
+
+_BEFORE: dict[tuple[str, str, Family], tuple[_Wanted, Chains, tuple[policy.PolicyRules, ...]]] = {}
+"""What each node of a lab had last: most changes are of other nodes."""
+
+
 def render(snapshot: Snapshot, node: str, family: Family, holders: Iterable[Holder]) -> Filter:
     """`holders` are all nodes, whose tunnels' packets are let in."""
     resolved = resolved_of(snapshot) if in_force(snapshot) else NONE
-    mine = [*_pods(snapshot, node, family, resolved)]
     tunnels = {pool.tunnel for pool in pools(snapshot.lab)} if family == "ipv4" else set()
+    cuts = snapshot.lab.spec.networkPolicy.cutEstablished
+    wanted = _Wanted(tuple(_pods(snapshot, node, family, resolved)), "ipip" in tunnels, "vxlan" in tunnels, cuts)
+    before = _BEFORE.get((snapshot.lab.name, node, family))
+    if before is None or before[0] != wanted:
+        before = _BEFORE[snapshot.lab.name, node, family] = (wanted, *_chains(wanted, family))
+    _, chains, used = before
+    sets = {**_hosts(tunnels, holders, node), **_sets(used, resolved, family)}
+    return Filter(RuleSet(family, chains, (CALI_CHAIN,), static.HOOKS), tuple(sets.values()))
+
+
+def _chains(wanted: _Wanted, family: Family) -> tuple[Chains, tuple[policy.PolicyRules, ...]]:
+    """All, and the policies that are among them."""
     chains: Chains = {}
-    _put(chains, static.chains(family, "ipip" in tunnels, "vxlan" in tunnels))
+    _put(chains, static.chains(family, wanted.ipip, wanted.vxlan))
     used: dict[tuple[int, Direction], policy.PolicyRules] = {}
     for direction in names.DIRECTIONS:
-        _put(chains, dispatch.chains((one.device for one in mine), direction))
-        for one in mine:
-            _endpoint(chains, used, one, direction, family, snapshot.lab.spec.networkPolicy.cutEstablished)
+        _put(chains, dispatch.chains(tuple(sorted(one.device for one in wanted.pods)), direction))
+        for one in wanted.pods:
+            _endpoint(chains, used, one, direction, family, wanted.cuts)
     _put(chains, ((one.chain, one.rules) for one in used.values()))
-    sets = {**_hosts(tunnels, holders, node), **_sets(used.values(), resolved, family)}
-    return Filter(RuleSet(family, chains, (CALI_CHAIN,), static.HOOKS), tuple(sets.values()))
+    return chains, tuple(used.values())
 
 
 def tiers_of(policies: Sequence[Policy | CalicoPolicy], direction: Direction) -> Iterator[Tier]:

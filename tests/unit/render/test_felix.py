@@ -173,7 +173,7 @@ def test_a_pod_that_felix_does_not_know_gets_nothing() -> None:
 def test_devices_that_share_a_letter_more_have_a_chain_of_their_own() -> None:
     from k8snetlab.render.felix import dispatch
 
-    found = dict(dispatch.chains(["calia1", "calia2", "calib1"], "ingress"))
+    found = dict(dispatch.chains(("calia1", "calia2", "calib1"), "ingress"))
     assert [*found] == ["cali-to-wl-dispatch-a", "cali-to-wl-dispatch"]
     assert [rule.rpartition('" ')[2] for rule in found["cali-to-wl-dispatch"]] == [
         "-g cali-to-wl-dispatch-a", "-g cali-tw-calib1", "-j DROP",
