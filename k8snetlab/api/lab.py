@@ -231,9 +231,9 @@ class Proxy(Value):
 
 
 class LabNetworkPolicy(Value):
-    """`controller` brings NetworkPolicies into every node's kernel as kube-router does; with none they are stored and
-    have no effect, as with flannel alone. Connections that are there go on when a policy changes, as with kube-router;
-    with `cutEstablished` those that are allowed no more are cut."""
+    """`controller` brings NetworkPolicies into every node's kernel as kube-router does, or, with Calico's network, as
+    Felix; with none they are stored and have no effect, as with flannel alone. Connections that are there go on when a
+    policy changes, as with kube-router; with `cutEstablished` those that are allowed no more are cut."""
 
     controller: Literal["kube-router", "none"] = always("kube-router")
     cutEstablished: bool = False
