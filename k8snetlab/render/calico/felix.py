@@ -42,7 +42,8 @@ def render(snapshot: Snapshot, name: str) -> NodeDataplane:
     policed = [felix.render(snapshot, name, family, everybody.values()) for family in _families(lab)]
     own = everybody.pop(name, None)
     sets = rules.sets(pools.pools(lab), [*([own] if own else []), *everybody.values()])
-    nat = rules.nat(device for device, address in _tunnels(own) if address)
+    tunnels = (device for device, address in _tunnels(own) if address)
+    nat = rules.nat(tunnels, masquerades=any(pool.natOutgoing for pool in pools.pools(lab)))
     part = NodeDataplane(
         msgspec.structs.replace(netns, networks=(lab.spec.podCIDR,), learns=lab.spec.network.routed),
         tuple(_joined(one.rules, nat) for one in policed),

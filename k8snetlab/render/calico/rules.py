@@ -35,14 +35,17 @@ def sets(pools: Sequence[IPPool], nodes: Iterable[Holder]) -> tuple[IPSet, ...]:
     )
 
 
-def nat(tunnels: Iterable[str]) -> RuleSet:
-    """`tunnels` are the node's devices. What it sends by one from another address would not come back."""
+def nat(tunnels: Iterable[str], *, masquerades: bool) -> RuleSet:
+    """`tunnels` are the node's devices. What it sends by one from another address would not come back. `masquerades`:
+    there are pools with natOutgoing."""
     through = (
         f"--out-interface {device} -m addrtype ! --src-type LOCAL --limit-iface-out "
         "-m addrtype --src-type LOCAL --jump MASQUERADE --random-fully"
         for device in tunnels
     )
     chains = {**_NAT, "cali-POSTROUTING": (*_POSTROUTING, *through)}
+    if not masquerades:
+        chains["cali-nat-outgoing"] = ()
     return RuleSet(
         "ipv4",
         {ChainKey("nat", name): hashed(name, fragments) for name, fragments in chains.items()},

@@ -172,7 +172,7 @@ def test_calicos_own_policies_decide_in_their_order(world: World) -> None:
     assert lab.json("probe", "friend", "web-2", "-p", "icmp")["results"][0]["reached"]
     (lost,) = lab.json("probe", "web-1", "web-2", "-p", "icmp", code=None)["results"]
     assert not lost["reached"] and lost["verdict"] == "closed on purpose"  # ICMP is at the end of the tier
-    said = " ".join(lab.run("trace", "web-1", "web-2:80").split())
+    said = " ".join(lab.run("trace", "web-1", "web-2:80", code=1).split())
     assert "prediction and observation agree" in said and "GlobalNetworkPolicy guard, " in said
     assert "denied by Calico policy gnp/guard: " in lab.run("policy", "why", "web-1", "pod/web-2:80", code=1)
     assert lab.probe("web-2", "friend:80").answeredBy == "friend"
