@@ -7,6 +7,7 @@ Source: Calico libcalico-go/lib/backend/syncersv1/updateprocessors (rules.go, ne
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from k8snetlab.api.addressing import api_network
 from k8snetlab.api.calico_policy import (
@@ -27,15 +28,14 @@ from k8snetlab.api.calico_selector import All, Among, Compared, Global, Has, Nod
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.words import Path
-from k8snetlab.policies.calico_selecting import ACCOUNT, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE, CalicoSelection
+from k8snetlab.policies.calico_selecting import ACCOUNT, NAMESPACE, OF_ACCOUNT, OF_NAMESPACE, CalicoSelection, Question
 from k8snetlab.policies.calico_shapes import ICMP, LAST, CalicoPolicy, CalicoRule, CalicoSide, Selected
-from k8snetlab.policies.ends import Ends, Port, PortRange
+from k8snetlab.policies.ends import Port, PortRange
 from k8snetlab.policies.selecting import Selection, named_port
 
 NAMES = {number: name for name, number in PROTOCOLS.items()}
 WITH_NAMES = ("TCP", "UDP", "SCTP")
 NOTHING: Mapping[Key, CalicoPolicy] = {}
-Answers = tuple[Selected | Ends, ...]
 
 
 class CalicoResolver:
@@ -43,7 +43,7 @@ class CalicoResolver:
 
     def __init__(self) -> None:
         self._selection: CalicoSelection | None = None
-        self._made: dict[Key, tuple[AnyCalicoPolicy, Answers, CalicoPolicy]] = {}
+        self._made: dict[Key, _Made] = {}
         self._found = NOTHING
 
     def update(self, snapshot: Snapshot, selection: Selection) -> Mapping[Key, CalicoPolicy]:
@@ -53,23 +53,33 @@ class CalicoResolver:
             self._selection, self._made, self._found = None, {}, NOTHING
             return NOTHING
         self._selection = CalicoSelection(snapshot, selection, self._selection)
-        made: dict[Key, tuple[AnyCalicoPolicy, Answers, CalicoPolicy]] = {}
+        made: dict[Key, _Made] = {}
         for policy in them:
-            resolving = _Resolving(policy, self._selection)
-            old = self._made.get(resolving.key)
-            found = resolving.policy()
-            kept = old is not None and old[0] is policy and _same(old[1], resolving.answers)
-            made[resolving.key] = old if kept and old else (policy, tuple(resolving.answers), found)
+            key = key_of(policy)
+            old = self._made.get(key)
+            if old is None or old.of is not policy or not old.stands(self._selection):
+                resolving = _Resolving(policy, self._selection)
+                found = resolving.policy()
+                old = _Made(policy, tuple(resolving.asked), tuple(resolving.answers), found)
+            made[key] = old
         same = len(made) == len(self._made) and all(made[key] is self._made.get(key) for key in made)
         if not same:
-            found_now = sorted((one[2] for one in made.values()), key=lambda one: one.place)
+            found_now = sorted((one.found for one in made.values()), key=lambda one: one.place)
             self._found = {one.key: one for one in found_now}
         self._made = made
         return self._found
 
 
-def _same(before: Answers, after: list[Selected | Ends]) -> bool:
-    return len(before) == len(after) and all(a is b or a == b for a, b in zip(before, after, strict=True))
+class _Made(NamedTuple):
+    """A policy, what it asked, what it was answered, and what became of it."""
+
+    of: AnyCalicoPolicy
+    asked: tuple[Question, ...]
+    answers: tuple[Selected, ...]
+    found: CalicoPolicy
+
+    def stands(self, selection: CalicoSelection) -> bool:
+        return all(selection.selected(one) is before for one, before in zip(self.asked, self.answers, strict=True))
 
 
 def _written(snapshot: Snapshot) -> list[AnyCalicoPolicy]:
@@ -89,11 +99,12 @@ def key_of(policy: AnyCalicoPolicy) -> Key:
 
 
 class _Resolving:
-    """One policy. `answers` are those to all its selectors, in the order in which they were asked."""
+    """One policy. `asked` are its selectors, `answers` those to them."""
 
     def __init__(self, policy: AnyCalicoPolicy, selection: CalicoSelection) -> None:
         self.of, self.selection, self.key = policy, selection, key_of(policy)
-        self.answers: list[Selected | Ends] = []
+        self.asked: list[Question] = []
+        self.answers: list[Selected] = []
 
     def policy(self) -> CalicoPolicy:
         spec = self.of.spec
@@ -108,7 +119,9 @@ class _Resolving:
         return CalicoPolicy(self.key, self.of.source, order, chosen.selector, chosen.ends, ingress, egress)
 
     def _selected(self, node: Node) -> Selected:
-        found = self.selection.selected(node)
+        question = (str(node), node)
+        found = self.selection.selected(question)
+        self.asked.append(question)
         self.answers.append(found)
         return found
 
@@ -151,8 +164,7 @@ class _Resolving:
             if numbers is not None:
                 found.append(PortRange((*path, number), protocol, *numbers))
                 continue
-            ends = chosen.ends if chosen is not None else self.selection.ends
-            self.answers.append(ends)
+            ends = (chosen or self._selected(All())).ends
             found += (
                 named_port((*path, number), one, str(port), ends) for one in ([protocol] if protocol else WITH_NAMES)
             )

@@ -6,7 +6,7 @@ say where it is from. Source: Calico libcalico-go/lib/backend/k8s/conversion.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 
 from k8snetlab.api.addressing import api_network
 from k8snetlab.api.calico_policy import GlobalNetworkSet, NetworkSet
@@ -16,13 +16,15 @@ from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Labels
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.policies.calico_shapes import Selected
-from k8snetlab.policies.ends import Ends, Network
+from k8snetlab.policies.ends import Network
 from k8snetlab.policies.selecting import Selection
 
 NAMESPACE, ACCOUNT = "projectcalico.org/namespace", "projectcalico.org/serviceaccount"
 ORCHESTRATOR, NAME = "projectcalico.org/orchestrator", "projectcalico.org/name"
 OF_NAMESPACE, OF_ACCOUNT = "pcns.", "pcsa."
 LONGEST_LABEL = 63
+Question = tuple[str, Node]
+"""A selector, and its text."""
 
 
 class CalicoSelection:
@@ -43,22 +45,21 @@ class CalicoSelection:
         if previous is not None:
             self._carry(previous)
 
-    @property
-    def ends(self) -> Ends:
-        """Every pod that a selector can see."""
-        return {key: end for key, end in self._selection.ends.items() if key in self.labels}
-
-    def selected(self, node: Node) -> Selected:
-        text = str(node)
+    def selected(self, question: Question) -> Selected:
+        text, node = question
         if text not in self._answers:
-            ends = self._selection.ends
-            found = {key: ends[key] for key, labels in self.labels.items() if node.matches(labels)}
-            nets = (net for labels, held in self.sets if node.matches(labels) for net in held)
-            self._answers[text], self._nodes[text] = Selected(text, found, tuple(dict.fromkeys(nets))), node
+            self._answers[text] = self._answer(question, {key for key, one in self.labels.items() if node.matches(one)})
+            self._nodes[text] = node
         return self._answers[text]
 
+    def _answer(self, question: Question, keys: Set[Key]) -> Selected:
+        text, node = question
+        nets = (net for labels, held in self.sets if node.matches(labels) for net in held)
+        found = {key: end for key, end in self._selection.ends.items() if key in keys}
+        return Selected(text, found, tuple(dict.fromkeys(nets)))
+
     def _carry(self, previous: CalicoSelection) -> None:
-        """Keeps the answers that no changed pod is in, before or after."""
+        """Keeps the answers that are as they were; of the others only pods that have changed are asked."""
         if self.sets != previous.sets:
             return
         ends, before = self._selection.ends, previous._selection.ends
@@ -68,11 +69,11 @@ class CalicoSelection:
             if self.labels.get(key) != previous.labels.get(key) or ends.get(key) != before.get(key)
         }
         for text, answer in previous._answers.items():
-            node = previous._nodes[text]
-            if not any(
-                key in answer.ends or (key in self.labels and node.matches(self.labels[key])) for key in changed
-            ):
-                self._answers[text], self._nodes[text] = answer, node
+            node = self._nodes[text] = previous._nodes[text]
+            mine = {key for key in changed if key in self.labels and node.matches(self.labels[key])}
+            if {key: ends[key] for key in mine} != {key: answer.ends[key] for key in changed if key in answer.ends}:
+                answer = self._answer((text, node), (answer.ends.keys() - changed) | mine)
+            self._answers[text] = answer
 
 
 def _labels(key: Key, pod: Pod, own: Labels, space: Labels, accounts: Mapping[Key, Labels]) -> Labels:

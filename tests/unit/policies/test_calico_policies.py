@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from k8snetlab.api.calico_policy import CalicoNetworkPolicy
-from k8snetlab.api.core import Pod
+from k8snetlab.api.core import Pod, PodIP
 from k8snetlab.api.load import load
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cli.main import app_of
@@ -56,6 +59,33 @@ kind: NetworkPolicy
 metadata: {name: guard}
 spec: {podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {}}]}]}
 """  # noqa: E501
+
+
+MORE = """\
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: named}
+spec:
+  selector: "!has(app) || app == 'web'"
+  ingress: [{action: Allow, source: {serviceAccounts: {names: [robot]}}, destination: {ports: [http]}}]
+  egress: [{action: Deny, protocol: TCP, destination: {selector: app == 'web', ports: [http]}}]
+"""
+CARRIED = Snapshot.of(load([("world.yaml", WORLD + MORE)]).objects)
+Change = Callable[[Pod], Pod]
+
+
+def _labelled(labels: Mapping[str, str]) -> Change:
+    return lambda pod: replace(pod, metadata=replace(pod.metadata, labels=labels))
+
+
+CHANGES: tuple[Change, ...] = (
+    *(_labelled(labels) for labels in ({}, {"app": "web"}, {"app": "db", "n": "1"})),
+    *(lambda pod, name=name: replace(pod, spec=replace(pod.spec, serviceAccountName=name)) for name in ("robot", "")),
+    lambda pod: replace(pod, status=replace(pod.status, podIP="10.1.2.3", podIPs=(PodIP("10.1.2.3"),))),
+    lambda pod: replace(pod, spec=replace(pod.spec, hostNetwork=not pod.spec.hostNetwork)),
+    lambda pod: replace(pod, status=replace(pod.status, phase="Succeeded")),
+)
 
 
 @pytest.fixture
@@ -179,6 +209,21 @@ def test_what_has_not_changed_is_the_same_value() -> None:
     key = ("default", "guard")
     gone = resolver.update(now.changed([(CalicoNetworkPolicy, key, None)], now.revision + 2))
     assert list(gone.calico) == [("gnp", "last")]
+
+
+@given(st.lists(st.tuples(st.sampled_from(("web", "db", "other")), st.sampled_from(CHANGES)), max_size=12))
+@settings(max_examples=40, deadline=None)
+def test_what_is_carried_on_is_what_would_be_found_anew(changes: list[tuple[str, Change]]) -> None:
+    resolver, now = Resolver(), CARRIED
+    for name, change in changes:
+        pod = now.all(Pod)["default", name]
+        now = now.changed([(Pod, pod.key, change(pod))], now.revision + 1)
+        found, fresh = resolver.update(now).calico, resolved(now).calico
+        assert list(found) == list(fresh)
+        for key, policy in found.items():
+            other = fresh[key]
+            assert list(policy.selected.items()) == list(other.selected.items())
+            assert (policy.ingress, policy.egress) == (other.ingress, other.egress)
 
 
 def test_selectors_are_the_texts_that_felix_has() -> None:
