@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
 from k8snetlab.api.reading import Answers, Reading, reading, same_answers
 from k8snetlab.api.snapshot import Snapshot
+
+T = TypeVar("T")
 
 
 class Concern:
@@ -24,3 +29,20 @@ class Concern:
     def touches(self, snapshot: Snapshot) -> bool:
         """Whether a sync would read something else than the last one."""
         return self._answers is None or not same_answers(self._answers, snapshot)
+
+
+class Remembered(Generic[T]):
+    """What follows from a snapshot alone, made again where one says something new to it."""
+
+    def __init__(self, make: Callable[[Snapshot], T]) -> None:
+        self._make, self._concern = make, Concern()
+        self._held: list[T] = []
+
+    def of(self, snapshot: Snapshot) -> T:
+        """Of a snapshot, which is asked all that this follows from, whether it is made again or not."""
+        if self._concern.touches(snapshot):
+            read = self._concern.begin(snapshot)
+            self._held[:] = [self._make(read)]
+            self._concern.end(read)
+            self._concern.touches(snapshot)
+        return self._held[0]

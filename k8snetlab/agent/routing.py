@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from k8snetlab.agent.concern import Remembered
 from k8snetlab.agent.patience import Patience, and_more
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.api.lab import Network
@@ -24,13 +27,14 @@ class Routing(Manager):
 
     def __init__(self, name: str, part: Part | None, around: Surroundings) -> None:
         super().__init__(name, part, around)
+        self._wanted = Remembered(partial(_wanted, node=self.node))
         self._missing: tuple[Route, ...] = ()
         self._patience = Patience()
         self._network: Network | None = None
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         network, protocol = snapshot.lab.spec.network, snapshot.lab.spec.spoken
-        routes = (*wanted(snapshot, self.node), *routed.wanted(snapshot, self.node))
+        routes = self._wanted.of(snapshot)
         self._missing = lacking(routes, read.learned(namespace)) if routes else ()
         self.lacks = len(self._missing)
         if not self._missing or network != self._network:
@@ -56,3 +60,7 @@ class Routing(Manager):
     def noticed_change(self) -> bool:
         """Its patience is at its end."""
         return self._patience.has_just_ended
+
+
+def _wanted(snapshot: Snapshot, node: str) -> tuple[Route, ...]:
+    return *wanted(snapshot, node), *routed.wanted(snapshot, node)
