@@ -18,10 +18,9 @@ from benchmarks import machine
 from benchmarks.arrivals import Arrivals
 from benchmarks.settled import Settled, settled
 from k8snetlab.kernel import netns
+from k8snetlab.render.routing import timers
 
 Shape = Literal["mesh", "reflector"]
-CALM = 10
-"""Neighbours above which a lab's BIRDs are calmer: the same timers here."""
 
 
 def settle(nodes: int, shape: Shape, timeout: float) -> Settled:
@@ -58,7 +57,7 @@ def wanted(names: Sequence[str], length: int = 24) -> dict[str, set[str]]:
 def configuration(number: int, nodes: int, shape: Shape) -> str:
     """BIRD's file of one node."""
     others = [one for one in range(1, nodes + 1) if one != number and (shape == "mesh" or 1 in (one, number))]
-    hold = 9 if len(others) > CALM or (shape == "reflector" and nodes > CALM) else 3
+    hold, keepalive = timers.hold(nodes - 1)
     lines = [
         f"router id {_address(number)};",
         "protocol device { scan time 10; }",
@@ -68,7 +67,7 @@ def configuration(number: int, nodes: int, shape: Shape) -> str:
         f"  local {_address(number)} as 64512;",
         "  direct;",
         "  connect delay time 1; connect retry time 1; error wait time 1, 5;",
-        f"  hold time {hold}; keepalive time {hold // 3};",
+        f"  hold time {hold}; keepalive time {keepalive};",
         "  ipv4 { import all; export where source = RTS_DEVICE || source = RTS_BGP; };",
         "}",
     ]

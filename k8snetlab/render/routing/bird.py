@@ -16,11 +16,10 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import family_of, pick
 from k8snetlab.dataplane.names import BRIDGE, OUTSIDE, ROUTER
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render.routing.speakers import Speaker, bfd, is_calm
+from k8snetlab.render.routing.speakers import Speaker, bfd
+from k8snetlab.render.routing.timers import hold
 
 BGP_TIMERS = "connect delay time 1; connect retry time 1; error wait time 1, 5; hold time {}; keepalive time {};"
-FAST, CALMER = (3, 1), (9, 3)
-"""Seconds of hold and keepalive."""
 OSPF_SECONDS = (1.0, 3.0)
 """Of hello and dead, when they are fast."""
 OSPF_TIMERS = "type broadcast; hello 1; dead 3; wait 2; retransmit 2;"
@@ -120,7 +119,7 @@ def _bgp(lab: Lab, speaker: Speaker, channel: str) -> Iterator[str]:
         yield f"  local {speaker.address} as {speaker.number};"
     yield "  direct;"
     if routing.timers == "fast":
-        yield f"  {BGP_TIMERS.format(*(CALMER if is_calm(lab, speaker) else FAST))}"
+        yield f"  {BGP_TIMERS.format(*hold(len(speaker.neighbours)))}"
     if routing.bfd:
         yield "  bfd on;"
     if routing.password:

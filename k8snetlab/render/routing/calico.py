@@ -18,13 +18,10 @@ from k8snetlab.dataplane.families import network
 from k8snetlab.dataplane.names import CALI, TUNL0
 from k8snetlab.dataplane.routing import FELIX
 from k8snetlab.render.blocks import Holder, by_felix
+from k8snetlab.render.routing import timers
 
 CALICOS = "connect delay time 2; connect retry time 5; error wait time 5,30;"
 """The timers of its template."""
-FAST, CALMER = (3, 1), (9, 3)
-"""Seconds of hold and keepalive."""
-CALM = 10
-"""With more neighbours than this a node is calmer."""
 
 
 def configuration(lab: Lab, own: Holder, everybody: Iterable[Holder]) -> str:
@@ -135,7 +132,7 @@ def _template(lab: Lab, own: Holder, peers: int) -> Iterator[str]:
     if lab.spec.network.routing.timers == "textbook":
         yield f"  graceful restart; {CALICOS}"
     else:
-        hold, keepalive = CALMER if peers > CALM else FAST
+        hold, keepalive = timers.hold(peers)
         yield "  connect delay time 1; connect retry time 1; error wait time 1, 5;"
         yield f"  hold time {hold}; keepalive time {keepalive};"
     yield "  ipv4 {"

@@ -17,9 +17,7 @@ from k8snetlab.dataplane.names import ETH0, OUTSIDE, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.render.blocks import by_felix, holders, tunnelled
-
-CALM = 10
-"""With more neighbours than this a node's timers are calmer: what each says every second adds up."""
+from k8snetlab.render.routing.timers import CALM
 
 
 class Speaker(msgspec.Struct, frozen=True):
@@ -251,8 +249,3 @@ def lacking(routes: Iterable[Route], held: Iterable[Route]) -> tuple[Route, ...]
 def bfd(speaker: Speaker) -> tuple[int, int]:
     """How often BFD says that a node is there, in milliseconds, and after how many such times of silence it is not."""
     return (1000 if len(speaker.neighbours) > CALM else 300), 3
-
-
-def is_calm(lab: Lab, speaker: Speaker) -> bool:
-    """Whether timers are to be calmer than the fastest: in a mesh of more than `CALM` neighbours."""
-    return lab.spec.network.backend == "bgp" and len(speaker.neighbours) > CALM

@@ -254,7 +254,7 @@ def test_bird_has_the_names_and_the_order_of_confds_templates() -> None:
     assert "persist" not in text and "hold time 3;" in text
     calm = file(more=", routing: {timers: textbook}")
     assert "persist; graceful restart;" in calm and "connect delay time 2; connect retry time 5;" in calm
-    assert "hold time 9;" in file(nodes="12")
+    assert "hold time 9;" in file(nodes="12") and "hold time 30;" in file(nodes="40")
 
 
 @pytest.mark.skipif(not shutil.which(PACKAGES["bird"][0], path="/usr/sbin:/usr/bin"), reason="bird is missing")

@@ -19,7 +19,8 @@ from k8snetlab.api.load import load
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.errors import ManifestError
 from k8snetlab.render import node as render_node
-from k8snetlab.render.routing.speakers import CALM, lacking, wanted
+from k8snetlab.render.routing.speakers import lacking, wanted
+from k8snetlab.render.routing.timers import CALM, CALMEST_FROM
 from k8snetlab.testing.fake_cluster import FakeCluster
 
 DUAL = (
@@ -67,7 +68,7 @@ def test_bgp_is_a_mesh_of_one_autonomous_system() -> None:
     assert found.count("protocol bgp ") == 3, "the other two nodes, and the router"
 
 
-@pytest.mark.parametrize(("nodes", "hold"), [(CALM, 3), (CALM + 1, 9)])
+@pytest.mark.parametrize(("nodes", "hold"), [(CALM, 3), (CALM + 1, 9), (CALMEST_FROM, 9), (CALMEST_FROM + 1, 30)])
 def test_a_large_mesh_has_calmer_timers(nodes: int, hold: int) -> None:
     assert f"hold time {hold};" in text("{backend: bgp}", nodes=nodes)
 
