@@ -20,6 +20,7 @@ COMMANDS = (
     "printf 'link\\naddress\\nroute\\nneigh show nud permanent\\n' | ip -o -d -batch -",
     "ip -6 route",
     "bridge fdb",
+    "ipset save",
     "iptables-nft-save",
     "ip6tables-nft-save",
     "iptables-legacy-save",
