@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import subprocess
 import tempfile
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from k8snetlab.addons.program import Place
+from k8snetlab.addons.program import CONF, Place, Program
 from k8snetlab.kernel import launch
 from k8snetlab.kernel.patience import MOST, patience
 
@@ -25,6 +26,8 @@ USUAL = 0.2
 """Seconds in which one begins in a namespace, ten times what it takes on a machine with nothing else to do; 5 where
 QEMU emulates the processor."""
 _DATE = re.compile(r"\d{4}[-/]\d\d[-/]\d\d[ T]\d\d:\d\d:\d\d\S*\s+")
+_PLACE = re.compile(rf"\b{CONF}/(?P<file>[-._A-Za-z0-9]+):(?P<line>\d+)(:\d+)?")
+"""Where in a file something is wrong, as BIRD says it."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -81,6 +84,24 @@ def look(place: Place, directory: Path, argv: Sequence[str], seconds: float = PA
         output.seek(0)
         printed = output.read().decode(errors="replace").splitlines()
     return Look((_telling(printed) or f"it ended with {code}") if code else "", slower)
+
+
+def refusal(program: Program) -> str:
+    """Why a `plain` program would not take its files, before there is a node to have them: its words, and the line that
+    they are of. "" where it takes them, or is not there to be asked."""
+    if not program.check or shutil.which(program.check[0]) is None:
+        return ""
+    with tempfile.TemporaryDirectory(prefix="k8snetlab-trial-") as directory:
+        conf = Path(directory, CONF)
+        conf.mkdir()
+        for name, text in program.files.items():
+            (conf / name).write_text(text)
+        said = failure(Place("", "", 0, directory), Path(directory), program.check, plain=True)
+    if (found := _PLACE.search(said)) and found["file"] in program.files:
+        lines = program.files[found["file"]].splitlines()
+        if 0 < (number := int(found["line"])) <= len(lines):
+            return f"{said[found.end() :].strip(': ') or said} ({lines[number - 1].strip()})"
+    return said
 
 
 def _plain(directory: Path, argv: Sequence[str], environment: dict[str, str], output: int) -> subprocess.Popen[bytes]:

@@ -20,6 +20,8 @@ BACKENDS: tuple[Backend, ...] = ("vxlan", "bgp", "ospf", "rip", "calico")
 as they are."""
 MOST = 64
 """Links, and routers."""
+LAST = 4_294_967_294
+"""The largest number of an autonomous system that BGP may give (RFC 7300)."""
 LONGEST = 12
 """Letters of a link's name, which is a device's."""
 
@@ -58,6 +60,10 @@ def _beside(lab: Lab) -> Iterator[tuple[Path, str]]:
     yield from _untunnelled(lab)
     if ":" in spec.underlay.cidr + spec.podCIDR:
         yield LINKS, "are of IPv4 alone: spec.underlay.cidr and spec.podCIDR are to have no IPv6 network"
+    last = spec.network.routing.asNumber + len(topology.routers(spec.underlay))
+    if backend == "bgp" and last > LAST:
+        words = f"each router has the next one, up to {last}; the largest is {LAST}"
+        yield ("spec", "network", "routing", "asNumber"), words
     if spec.loadBalancer.mode != "none":
         yield ("spec", "loadBalancer", "mode"), f"{spec.loadBalancer.mode} needs every node on one link with the router"
     if spec.controlPlane.replicas or spec.controlPlane.etcd:

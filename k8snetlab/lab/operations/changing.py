@@ -25,7 +25,14 @@ from k8snetlab.cluster.deletion import refuse_deletion
 from k8snetlab.errors import DaemonError, InputError, K8sNetLabError, NotFoundError
 from k8snetlab.kernel import iptables
 from k8snetlab.lab.operations import dns_last
-from k8snetlab.lab.operations.refusing import check, refuse_emptying, refuse_rebuilding, title, to_make_anew
+from k8snetlab.lab.operations.refusing import (
+    check,
+    refuse_emptying,
+    refuse_rebuilding,
+    refuse_unread,
+    title,
+    to_make_anew,
+)
 from k8snetlab.lab.operations.writing import Changes, Tell, Writing, no_changes
 from k8snetlab.lab.table import answers
 from k8snetlab.machines.leases import Leases
@@ -77,6 +84,7 @@ class Changing:
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             anew = to_make_anew(objects, self._cluster.snapshot)
             check(objects, self._cluster.snapshot, without=[*gone, *anew])
+            await asyncio.to_thread(refuse_unread, objects, self._cluster.snapshot)
             limits = room.warnings(objects, there=self._cluster.snapshot.all(Pod).values())
             for warning in (*limits, *_new_sandboxes(objects, self._cluster.snapshot)):
                 tell(Warning(warning))
@@ -132,6 +140,7 @@ class Changing:
             refuse_rebuilding(objects, self._cluster.snapshot)
             for warning in check(objects, self._cluster.snapshot):
                 tell(Warning(warning))
+            await asyncio.to_thread(refuse_unread, objects, self._cluster.snapshot)
             await self.writing.store(objects, changes, followed, tell)
 
         async for event in self.writing.written(write, asked.timeout):

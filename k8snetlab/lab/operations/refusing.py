@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from operator import attrgetter
 
+from k8snetlab.addons import routing, trial
+from k8snetlab.api import topology
+from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Snapshot
@@ -12,6 +15,7 @@ from k8snetlab.api.validate import validate
 from k8snetlab.cluster.cluster import BROUGHT
 from k8snetlab.controllers.admission import is_another
 from k8snetlab.errors import InputError, ManifestError, UnconfirmedError
+from k8snetlab.lab import render
 
 PLAN = (
     *("underlay", "podCIDR", "serviceCIDR", "machines", "dns.nodeLocal"),
@@ -19,6 +23,8 @@ PLAN = (
 )
 """Fields of a Lab's spec by which addresses are given, and rules that stand by themselves; machines bring the first
 one."""
+TRIED = 3
+"""Nodes whose daemons are asked beforehand: the others' configurations differ in names and addresses."""
 SHOWN = 10
 """So many objects are named before "and more"."""
 
@@ -62,6 +68,24 @@ def refuse_rebuilding(objects: list[Object], snapshot: Snapshot) -> None:
                     f"{new.source or 'Lab'}: spec.{field} cannot be changed while the lab runs",
                     "`k8snetlab down` first, then `up`",
                 )
+
+
+def refuse_unread(objects: list[Object], snapshot: Snapshot) -> None:
+    """What a routing daemon would not take for its configuration is no lab: it is asked before anything is written,
+    for the first nodes and all routers. Raises ManifestError with its words. Takes a while: not for the event loop."""
+    for lab in objects:
+        if not isinstance(lab, Lab) or not lab.spec.daemon:
+            continue
+        stored = snapshot.get(Lab, lab.name)
+        if stored is not None and stored.spec == lab.spec:
+            continue
+        settled = render.settle([lab])
+        nodes = [node.name for node in settled.all(Node).values()][:TRIED]
+        for name in (*nodes, *topology.routers(lab.spec.underlay)):
+            for program in routing.programs(settled, name):
+                if program.plain and (words := trial.refusal(program)):
+                    what = f"spec.network: {program.name} of {name} would refuse its configuration: {words}"
+                    raise ManifestError([f"{lab.source}: {what}" if lab.source else what], "nothing was changed")
 
 
 def refuse_emptying(gone: list[Object], brought: int) -> None:

@@ -28,6 +28,11 @@ WRONG = {
     ("nodes: [node3]", "nodes: [node3, node7]"): "nodes: 'node7' is no node of this lab",
     ("[leaf1, leaf2, spine]", "[leaf1, leaf2, spine, idle]"): "routers[3]: idle is on no link",
     ("[leaf1, leaf2, spine]", "[leaf1, leaf2, spine, node1]"): 'routers[3]: "node1" is taken already',
+    (
+        "{backend: ospf}",
+        "{backend: bgp, routing: {asNumber: 4294967291}}",
+    ): "asNumber: each router has the next one",
+    ("{backend: ospf}", "{backend: bgp, routing: {asNumber: 4294967290}}"): "",
     ("{backend: ospf}", "{backend: host-gw}"): "host-gw needs every node on one link; several links go with",
     ("{backend: ospf}", "{backend: calico}"): "spec.network: nodes stand on several links, and routers between know",
     ("{backend: ospf}", "{backend: calico, ipPools: [{cidr: 10.244.0.0/16}]}"): "ipPools[0].vxlanMode: is Never, but",
