@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import msgspec
 
 from k8snetlab.dataplane.families import network, parsed
+from k8snetlab.dataplane.packet import IPIP
 from k8snetlab.dataplane.sets import IPSet
 from k8snetlab.errors import UnsupportedError
 from k8snetlab.iptables.syntax import RANDOM_UNIT, Match
@@ -67,6 +68,13 @@ def chance(matches: Iterable[Match], packet: Packet, host: Host, translated: boo
     return found
 
 
+def _protocol(packet: Packet) -> str:
+    """As iptables-save names it."""
+    if packet.protocol == IPIP:
+        return "ipencap"
+    return "ipv6-icmp" if packet.protocol == "icmp" and ":" in packet.src else packet.protocol
+
+
 def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
     match: Match, packet: Packet, host: Host, translated: bool
 ) -> float:
@@ -77,7 +85,7 @@ def _holds(  # noqa: C901, PLR0912 (a row for each match of iptables)
         case "destination":
             return parsed(packet.dst) in network(value)
         case "protocol":
-            return value == ("ipv6-icmp" if packet.protocol == "icmp" and ":" in packet.src else packet.protocol)
+            return value == _protocol(packet)
         case "sport":
             return _in_range(packet.sport, value)
         case "dport":

@@ -245,9 +245,11 @@ def test_what_breaks_the_tunnel_is_the_first_finding(article: Article) -> None:
         assert first["mend"] == f"ip -n {NAME}.k8s-node-1 addr add 10.1.109.64/32 dev tunl0"
         article.on("k8s-node-1", "ip", "address", "add", "10.1.109.64/32", "dev", "tunl0")
         article.on("k8s-node-1", "iptables", "-I", "INPUT", "-p", "4", "-j", "DROP")
-        (first, *_) = article.asked("diagnose", code=1)["findings"]
+        try:
+            (first, *_) = article.asked("diagnose", code=1)["findings"]
+        finally:
+            article.on("k8s-node-1", "iptables", "-D", "INPUT", "-p", "4", "-j", "DROP")
         assert (first["kind"], first["fault"], first["node"]) == ("rule", "foreign", "k8s-node-1"), first
-        article.on("k8s-node-1", "iptables", "-D", "INPUT", "-p", "4", "-j", "DROP")
     finally:
         article.machine.run("k8snetlab", "resume", "k8s-node-1")
 
