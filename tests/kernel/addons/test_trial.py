@@ -36,3 +36,11 @@ def test_a_command_that_begins_late_is_not_one_that_does_not_answer(
     spoken = ("sh", "-c", "echo 2026/11/30 12:00:00 [emerg] no such port; echo test failed; exit 1")
     assert trial.failure(place, tmp_path, spoken) == "[emerg] no such port"
     assert "no-such-program" in trial.failure(place, tmp_path, ("no-such-program",))
+
+
+def test_a_plain_command_runs_in_its_directory_and_is_ended_like_others(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "here").touch()
+    assert trial.failure(place, tmp_path, ("test", "-e", "here"), plain=True) == ""
+    assert trial.failure(place, tmp_path, ("test", "-e", "there"), plain=True) == "it ended with 1"
+    assert trial.failure(place, tmp_path, ("sleep", "600"), 0.1, plain=True).startswith("no answer within")
+    assert "no-such-program" in trial.failure(place, tmp_path, ("no-such-program",), plain=True)
