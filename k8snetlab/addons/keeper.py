@@ -22,6 +22,8 @@ from k8snetlab.errors import K8sNetLabError, KernelError, NotFoundError
 from k8snetlab.kernel import netns
 from k8snetlab.kernel.patience import patience
 
+CREATING = ("ContainerCreating", "PodInitializing")
+"""Why a container waits that nothing is wrong with."""
 LOOK = 2.0
 """Seconds that one look gets at whether a program is ready."""
 _NUMBERS = re.compile(r"\d+")
@@ -42,7 +44,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One run of a program: how often it was begun again, and the revision of the files that it was told of."""
+    """One run of a program: how often it was begun again (-1 before its first beginning), and the revision of the files
+    that it was told of."""
 
     restarts: int
     revision: str
@@ -176,23 +179,39 @@ class Keeper:
     def _look(self, program: Program, place: Place, state: PodState, revision: str) -> None:
         """Whether it runs, and is ready. Raises KernelError."""
         (container,) = state.containers
+        if _begins(container):
+            late = KernelError(f"{program.title}: it has not begun", "", shlex.join(program.argv))
+            self._wait(state.uid, Run(-1, revision), late, patience(trial.BEGINNING))
+            return
         if why := trouble(container) if program.is_guest else _unrun(container):
             log = f"{place.directory}/{program.name}/log/{program.name}/{container.restartCount}.log"
             hint = f"`k8snetlab {program.title.replace(' ', ' logs ')}`" if program.is_guest else f"its log is {log}"
             raise KernelError(f"{program.title}: {why}", hint, shlex.join(program.argv))
         run = Run(container.restartCount, revision)
         if not program.ready or self._ready.get(state.uid) == run:
+            self._awaited.pop(state.uid, None)
             return
         look = trial.look(place, _directory(program, place), program.ready, LOOK, plain=program.plain)
         if not look.problem:
             self._ready[state.uid] = run
             self._awaited.pop(state.uid, None)
             return
-        known, since = self._awaited.get(state.uid, (None, 0.0))
+        silent = KernelError(f"{program.name} is not ready: {look.problem}", "", shlex.join(program.ready))
+        self._wait(state.uid, run, silent, patience(program.ready_within, slower=look.slower))
+
+    def _wait(self, uid: str, run: Run, problem: KernelError, seconds: float) -> None:
+        """It is pending; raises `problem` once this run of it has been waited for so long."""
+        known, since = self._awaited.get(uid, (None, 0.0))
         if known != run:
-            self._awaited[state.uid] = run, time.monotonic()
-        elif time.monotonic() - since > patience(program.ready_within, slower=look.slower):
-            raise KernelError(f"{program.name} is not ready: {look.problem}", "", shlex.join(program.ready))
+            self._awaited[uid] = run, time.monotonic()
+        elif time.monotonic() - since > seconds:
+            raise problem
+
+
+def _begins(container: ContainerStatus) -> bool:
+    """Whether its first run is being started: on a slow machine that takes its time, and is no failure."""
+    waiting = container.state.waiting
+    return waiting is not None and waiting.reason in CREATING and not waiting.message
 
 
 def why_not(state: PodState) -> str:
