@@ -15,7 +15,7 @@ from k8snetlab.kernel import read
 from k8snetlab.kernel.patience import patience
 from k8snetlab.render.lb import routed
 from k8snetlab.render.node import Part
-from k8snetlab.render.routing.speakers import lacking, wanted
+from k8snetlab.render.routing.speakers import equal, lacking, wanted
 
 PATIENCE = {"fast": 20.0, "textbook": 100.0}
 """Seconds that missing routes are waited for, before they are called a failure, more where processes queue for the
@@ -31,12 +31,16 @@ class Routing(Manager):
         self._missing: tuple[Route, ...] = ()
         self._patience = Patience()
         self._network: Network | None = None
+        self._others: tuple[Route, ...] = ()
+        """Those by further ways, as good as the first, which are missing."""
+        self._more = Patience()
 
     def settled(self, snapshot: Snapshot, namespace: str) -> None:
         network, protocol = snapshot.lab.spec.network, snapshot.lab.spec.spoken
         routes = self._wanted.of(snapshot)
         self._missing = lacking(routes, read.learned(namespace)) if routes else ()
         self.lacks = len(self._missing)
+        self._wait_for_others(snapshot, namespace)
         if not self._missing or network != self._network:
             self._patience.end()
             self._network = network
@@ -51,15 +55,27 @@ class Routing(Manager):
                 f"`k8snetlab routing {self.node}` shows its neighbours",
             )
 
+    def _wait_for_others(self, snapshot: Snapshot, namespace: str) -> None:
+        """For routes by all equal ways: for a while, and never as a failure, as packets have a way already."""
+        network = snapshot.lab.spec.network
+        self._others = lacking(ways, read.learned(namespace)) if (ways := equal(snapshot, self.node)) else ()
+        if not self._others or network != self._network:
+            self._more.end()
+        if self._others:
+            self._more.begin(patience(PATIENCE[network.routing.timers]))
+            self._more.told = self._more.told or self._more.is_over
+
     @property
     def pending(self) -> tuple[str, ...]:
-        if self._patience.told:
-            return ()
-        return tuple(f"route to {route.dst}" for route in self._missing[:1])
+        if self._missing:
+            return () if self._patience.told else (f"route to {self._missing[0].dst}{and_more(len(self._missing))}",)
+        if self._others and not self._more.told:
+            return (f"route to {self._others[0].dst} via {self._others[0].via}{and_more(len(self._others))}",)
+        return ()
 
     def noticed_change(self) -> bool:
         """Its patience is at its end."""
-        return self._patience.has_just_ended
+        return self._patience.has_just_ended or self._more.has_just_ended
 
 
 def _wanted(snapshot: Snapshot, node: str) -> tuple[Route, ...]:

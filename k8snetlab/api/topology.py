@@ -148,3 +148,38 @@ def next_hop(lab: Lab, router: str, goals: tuple[str, ...]) -> End | None:
             if cost is not None and (found is None or cost < found[0]):
                 found = cost, other
     return found[1] if found else None
+
+
+def ways(lab: Lab, start: str, link: UnderlayLink, down: frozenset[tuple[str, str]]) -> tuple[End, ...]:
+    """The neighbours by which a router or a node reaches a link that it is not on: by all cheapest ways, of which none
+    passes a device that is `down`, (name, device). OSPF counts costs, other protocols routers."""
+    usable = tuple(end for end in ends(lab) if (end.name, end.device) not in down)
+    if any(end.name == start and end.link is link for end in usable):
+        return ()
+    counted = lab.spec.network.backend == "ospf"
+    goals = [end.name for end in usable if end.link is link and end.is_router]
+    found: list[tuple[int, End]] = []
+    for own in (end for end in usable if end.name == start):
+        near = [end for end in usable if end.link is own.link and end.is_router and end.name != start]
+        for other in near:
+            rests = [cost for goal in goals if (cost := _far(usable, counted, goal).get(other.name)) is not None]
+            if rests:
+                found.append(((own.link.cost if counted else 1) + min(rests), other))
+    least = min((cost for cost, _ in found), default=0)
+    return tuple(end for cost, end in found if cost == least)
+
+
+@functools.lru_cache(maxsize=256)
+def _far(usable: tuple[End, ...], counted: bool, start: str) -> Mapping[str, int]:
+    """As `distances`, by these ends alone."""
+    routers = [end for end in usable if end.is_router]
+    costs, queue = {start: 0}, [(0, start)]
+    while queue:
+        cost, name = heapq.heappop(queue)
+        on = {end.link.name for end in routers if end.name == name} if cost == costs[name] else set[str]()
+        for end in routers:
+            further = cost + (end.link.cost if counted else 1)
+            if end.link.name in on and further < costs.get(end.name, further + 1):
+                costs[end.name] = further
+                heapq.heappush(queue, (further, end.name))
+    return costs

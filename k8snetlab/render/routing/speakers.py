@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from k8snetlab.api import topology
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
+from k8snetlab.api.link_settings import settings_of
 from k8snetlab.api.peerings import peerings
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.families import FAMILIES, network, pick
@@ -222,6 +223,26 @@ def _far(snapshot: Snapshot, name: str) -> Iterator[Route]:
             subnet = pick(node.podCIDRs, "ipv4") if node.network_available else ""
             if subnet and node.name != name:
                 yield Route(subnet, via=near.get(subnet, ""))
+
+
+def equal(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
+    """The routes by all ways that are as good, of a node or router with several links, to pods that are not beside it;
+    ways by a device that `k8snetlab link` holds down are none."""
+    lab = snapshot.lab
+    if not lab.spec.underlay.links or not lab.spec.network.routed or lab.spec.network.calico or name == OUTSIDE:
+        return ()
+    everybody = {end.name for end in topology.ends(lab)}
+    down = frozenset(
+        (one, device) for one in everybody for device, held in settings_of(snapshot, one).items() if held.down
+    )
+    own = {end.link.name for end in topology.of(lab, name)}
+    found: list[Route] = []
+    for link in (one for one in lab.spec.underlay.links if one.nodes and one.name not in own):
+        nodes = (node for one in link.nodes if (node := snapshot.get(Node, one)) and node.network_available)
+        subnets = [subnet for node in nodes if (subnet := pick(node.podCIDRs, "ipv4"))]
+        ways = topology.ways(lab, name, link, down) if subnets else ()
+        found += (Route(subnet, via=end.address) for subnet in subnets for end in ways)
+    return tuple(found)
 
 
 def _by_bird(snapshot: Snapshot, name: str) -> Iterator[Route]:

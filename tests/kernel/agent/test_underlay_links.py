@@ -78,6 +78,7 @@ def met(lab: Lab) -> list[str]:
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_packets_cross_routers_under_each_backend_by_all_ways_as_good(lab: Lab, home: Path, backend: str) -> None:
     up(lab, home, backend)
+    by_all = hops(lab)
     assert lab.whole() and answered(lab)
     assert lab.probe("outside", "192.168.2.21:30080").reached, "the way back leads by routers, too"
     assert lab.probe("outside", "198.51.100.7:80").reached, "routers lead an external address to a node"
@@ -86,10 +87,8 @@ def test_packets_cross_routers_under_each_backend_by_all_ways_as_good(lab: Lab, 
     assert {"leaf1", "leaf2"} <= {*crossed} and {"spine", "router"} & {*crossed}
     if backend == "vxlan":
         assert not hops(lab) and len(hops(lab, "192.168.2.0/24")) == 1, "no router knows of pods"
-    elif backend == "rip by frr":
-        assert hops(lab) <= {BY_SPINE, BY_ROUTER} and hops(lab)
     else:
-        eventually(lambda: hops(lab) == {BY_SPINE, BY_ROUTER})
+        assert by_all == {BY_SPINE, BY_ROUTER}, "up has waited for every way that is as good"
     assert re.search(WHY.get(backend, ""), why(lab, "node1", FAR))
     assert lab.json("diagnose")["findings"] == []
 

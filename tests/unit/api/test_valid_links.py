@@ -61,6 +61,12 @@ def test_what_is_apart_from_the_router_is_named() -> None:
     assert any("rack2 is apart: no way leads from it to router" in one for one in failure.value.problems)
 
 
+def ways(lab: Lab, start: str, *down: tuple[str, str]) -> list[str]:
+    """To the link rack2."""
+    link = next(link for link in lab.spec.underlay.links if link.name == "rack2")
+    return [end.name for end in topology.ways(lab, start, link, frozenset(down))]
+
+
 def test_routers_have_the_first_addresses_and_the_cheapest_way_is_found() -> None:
     snapshot = FakeCluster(RACKS.replace("{name: up1,", "{name: up1, cost: 5,")).run().snapshot
     lab = next(iter(snapshot.all(Lab).values()))
@@ -73,6 +79,9 @@ def test_routers_have_the_first_addresses_and_the_cheapest_way_is_found() -> Non
     assert topology.distances(lab, "leaf1") == {"leaf1": 0, "spine": 5, "router": 10, "leaf2": 15}
     hop = topology.next_hop(lab, "leaf1", ("leaf2",))
     assert hop is not None and (hop.name, hop.address) == ("spine", "192.168.11.1")
+    assert ways(lab, "leaf1") == ["spine"] and ways(lab, "node1") == ["leaf1"] and ways(lab, "leaf2") == []
+    assert ways(lab, "leaf1", ("spine", "up2")) == ["router"]
+    assert ways(next(iter(FakeCluster(RACKS).run().snapshot.all(Lab).values())), "leaf1") == ["spine", "router"]
     dear = FakeCluster(RACKS.replace("{name: up2,", "{name: up2, cost: 90,")).run().snapshot
     hop = topology.next_hop(next(iter(dear.all(Lab).values())), "leaf1", ("leaf2",))
     assert hop is not None and hop.name == "router"
