@@ -9,6 +9,7 @@ from ipaddress import ip_address, ip_interface
 from k8snetlab.api import (
     addressing,
     pools,
+    topology,
     valid_bgp,
     valid_calico,
     valid_dns,
@@ -340,10 +341,10 @@ def _routing(report: Report, lab: Lab) -> None:
         report.error(lab, path, "frr would end all sessions for each node that comes or goes; BGP is spoken by bird")
     if spec.daemon == "frr" and ":" in spec.podCIDR:
         report.error(lab, path, "frr is configured for IPv4 only; bird speaks both families")
-    others = len(spec.underlay.routers) + 2 if spec.underlay.links or spec.network.routing.outside else 0
-    if spec.network.backend == "bgp" and spec.network.routing.asNumber + others > LAST_AS:
+    own = spec.network.routing.asNumber + 1 + len(topology.routers(spec.underlay))
+    if spec.network.backend == "bgp" and spec.network.routing.outside and own > LAST_AS:
         number = ("spec", "network", "routing", "asNumber")
-        report.error(lab, number, f"leaves no {others} numbers for routers and outside: the last is {LAST_AS}")
+        report.error(lab, number, f"leaves no number for outside, whose would be {own}; the largest is {LAST_AS}")
     if spec.network.routing.outside and ":" in spec.podCIDR + spec.underlay.outside:
         outside = ("spec", "network", "routing", "outside")
         report.error(lab, outside, "is of IPv4 alone: spec.podCIDR and spec.underlay.outside are to have no IPv6")

@@ -161,7 +161,10 @@ def test_flannel_gives_out_subnets_and_no_route(backend: str) -> None:
         ("{network: {backend: eigrp}}", "spec.network.backend"),
         ("{network: {backend: rip, routing: {daemon: frr, bfd: true}}}", "spec.network.routing.bfd: frr's RIP"),
         ("{network: {backend: calico, routing: {outside: true}}}", "spec.network.routing.outside: is not for calico"),
-        ("{network: {backend: bgp, routing: {outside: true, asNumber: 4294967294}}}", "routing.asNumber: leaves no 2"),
+        (
+            "{network: {backend: bgp, routing: {outside: true, asNumber: 4294967294}}}",
+            "routing.asNumber: leaves no number for outside",
+        ),
         ("{network: {backend: calico, routing: {bfd: true}}}", "spec.network.routing.bfd: is not in what Calico's"),
         ("{network: {backend: bgp, routing: {asNumber: 0}}}", "spec.network.routing.asNumber"),
         ("{network: {backend: bgp, routing: {asNumber: 4294967295}}}", "spec.network.routing.asNumber"),
