@@ -59,6 +59,7 @@ def test_calicos_policies_are_made_shown_and_changed(k: Kubectl) -> None:
     assert (title, row) == (["NAME", "TIER", "ORDER"], ["allow-web", "default", "100"])
     title, row = words(k.run("get", "gnp"))
     assert title == ["NAME", "TIER", "ORDER", "AGE"] and row[:2] == ["deny", "default"]
+    assert k.run("get", "networkpolicies") == k.run("get", "networkpolicies.networking.k8s.io")
     title, row = words(k.run("get", "netpol"))
     assert title == ["NAME", "POD-SELECTOR", "AGE"] and row[0] == "allow-web"
     assert "unchanged" in k.run("apply", "-f", "-", stdin=POLICY)
