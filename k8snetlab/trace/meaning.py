@@ -356,6 +356,8 @@ def _states(states: str, negated: bool) -> str:
     match states:
         case "NEW":
             return "that belongs to a connection already" if negated else "that begins a connection"
+        case "DNAT":
+            return "whose destination is its own" if negated else "whose destination was translated"
         case "INVALID":
             return "that conntrack can place" if negated else "that conntrack cannot place"
         case "ESTABLISHED,RELATED":
