@@ -5,7 +5,6 @@ Source: flannel pkg/subnet/kube (annotations.go) and pkg/backend/vxlan (leaseAtt
 
 from __future__ import annotations
 
-import hashlib
 import json
 from functools import lru_cache
 
@@ -20,6 +19,8 @@ PUBLIC_IP = {"ipv4": PREFIX + "public-ip", "ipv6": PREFIX + "public-ipv6"}
 
 def vtep_mac(lab: str, node: str, family: str = "ipv4") -> str:
     """A locally administered unicast address that stays the same over restarts (flannel's are random and stored)."""
+    import hashlib  # loads OpenSSL, which no verb that shows objects needs
+
     digest = hashlib.sha256(f"vtep/{lab}/{node}/{family}".encode()).digest()
     return ":".join(f"{b:02x}" for b in (digest[0] & 0xFC | 0x02, *digest[1:6]))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +24,8 @@ from k8snetlab.cli.options import (
 if TYPE_CHECKING:
     from k8snetlab.api.snapshot import Snapshot
     from k8snetlab.client.client import Client
-    from k8snetlab.messages.diagnose import ReportedFinding
+    from k8snetlab.errors import K8sNetLabError
+    from k8snetlab.messages.diagnose import DiagnosisEvent, ReportedFinding
     from k8snetlab.render.picture_boxes import Alarm, Picture
 
 FORMS = ("svg", "mermaid", "dot", "json")
@@ -48,10 +51,11 @@ def graph(
     """Draw the lab: nodes, bridges, pods, addresses, tunnels, Services. With -f no lab needs to run."""
     form = form_of(output, FORMS) if output else Form("mermaid")
     client = None if filename else client_of(lab)
+    looked = _begun(client) if client else ()
     snapshot = _running(client) if client else _settled(filename or [])
     from k8snetlab.render.picture import picture
 
-    drawn = picture(snapshot, _alarms(client) if client else ())
+    drawn = picture(snapshot, _alarms(looked, client.lab) if client else ())
     if form.name == "json":
         print_json(drawn)
         return
@@ -72,21 +76,39 @@ def _text(drawn: Picture, form: str) -> str:
     return dot(drawn) if form == "dot" else mermaid(drawn)
 
 
-def _alarms(client: Client) -> list[Alarm]:
-    """What `diagnose` finds broken, without sending a packet: each thing that is in the picture."""
+def _begun(client: Client) -> Iterable[DiagnosisEvent]:
+    """What `diagnose` tells without sending a packet: it looks while this process reads objects and loads what
+    draws."""
+    from k8snetlab.errors import K8sNetLabError
+    from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisQuestion
+
+    events = iter(client.stream(DIAGNOSE, DiagnosisQuestion(predictOnly=True)))
+    try:
+        return itertools.chain((next(events),), events)
+    except K8sNetLabError as error:
+        _undrawn(error)
+        return ()
+
+
+def _alarms(looked: Iterable[DiagnosisEvent], lab: str) -> list[Alarm]:
+    """What is broken: each thing that is in the picture."""
     from k8snetlab.cli import progress
     from k8snetlab.errors import K8sNetLabError
-    from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisDone, DiagnosisQuestion
+    from k8snetlab.messages.diagnose import DiagnosisDone
 
     found: list[Alarm] = []
     try:
         with progress.patient("looking for what is broken"):
-            for event in client.stream(DIAGNOSE, DiagnosisQuestion(predictOnly=True)):
+            for event in looked:
                 if isinstance(event, DiagnosisDone):
-                    found = [alarm_of(finding, client.lab) for finding in event.findings]
+                    found = [alarm_of(finding, lab) for finding in event.findings]
     except K8sNetLabError as error:
-        screen.say(f"warning: what is broken is not drawn: {error.message}", err=True)
+        _undrawn(error)
     return found
+
+
+def _undrawn(error: K8sNetLabError) -> None:
+    screen.say(f"warning: what is broken is not drawn: {error.message}", err=True)
 
 
 def alarm_of(finding: ReportedFinding, lab: str) -> Alarm:

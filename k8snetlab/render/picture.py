@@ -17,7 +17,6 @@ from k8snetlab.api.selection import slices_by_service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES, base, gateway, pick, with_length
-from k8snetlab.render.calico import PORT, VNI
 from k8snetlab.render.picture_boxes import (
     Alarm,
     HostBox,
@@ -30,7 +29,6 @@ from k8snetlab.render.picture_boxes import (
     SessionLine,
 )
 from k8snetlab.render.routing.speakers import speakers
-from k8snetlab.render.uplink import UPLINK
 
 AREA = "0"
 """OSPF's only one in a lab."""
@@ -131,6 +129,8 @@ def _calico(spec: LabSpec) -> str:
     if across or _tunnelled(spec):
         by_vxlan = any(pool.tunnel == "vxlan" for pool in spec.network.ipPools)
         between = " between nodes that share no link" if across else ""
+        from k8snetlab.render.calico import PORT, VNI  # loads OpenSSL, for what few pictures say
+
         return f"Calico {f'VXLAN {VNI}, UDP {PORT}' if by_vxlan else 'IP in IP'}{between}, {by}"
     return f"Calico: blocks of addresses, {by}, no tunnel"
 
@@ -184,7 +184,7 @@ def _node(
         tunnel += [f"{device} {address}" for address, device in tunnel_addresses(node).items()]
     return NodeBox(
         name=node.name,
-        uplink=interface_of(node) or UPLINK,
+        uplink=interface_of(node) or names.ETH0,
         addresses=node.addresses,
         bridge=blocks_of(node) if calico else tuple(with_length(gateway(s), s) for s in subnets.values()),
         joint="cali*" if calico else names.BRIDGE,

@@ -66,12 +66,13 @@ def test_help_imports_nothing_heavy() -> None:
             "cli.views, k8snetlab.cli.columns, k8snetlab.client.client, k8snetlab.api.scheme",
             ("yaml", "hashlib", "asyncio", "http", "email", "ssl"),
         ),
+        ("render.picture, k8snetlab.render.picture_text", ("yaml", "hashlib", "asyncio", "http", "email", "ssl")),
         ("lab.render, k8snetlab.api.load", ("asyncio", "ssl", "logging")),
         ("lab.up, k8snetlab.api.load", ("asyncio", "logging", "k8snetlab.kernel.read", "k8snetlab.lab.down")),
         ("lab.down", ("asyncio", "logging", "k8snetlab.kernel.read", "yaml")),
         ("lab.daemon", ("k8snetlab.explain.diagnosing", "k8snetlab.trace.path", "yaml", "typer")),
     ],
-    ids=["get and status", "render", "up", "down", "the daemon"],
+    ids=["get and status", "graph", "render", "up", "down", "the daemon"],
 )
 def test_a_verb_loads_what_it_needs_only(modules: str, never: tuple[str, ...]) -> None:
     heavy = (*never, "httpx", "cryptography")
