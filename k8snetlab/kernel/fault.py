@@ -21,7 +21,7 @@ from pathlib import Path
 ROLES = {
     "bin/k8snetlab": "cli",
     "k8snetlab/__main__.py": "cli",
-    "k8snetlab/lab/daemon.py": "daemon",
+    "k8snetlab/lab/main.py": "daemon",
     "k8snetlab/kubelet/main.py": "kubelet",
 }
 """By how the program's path (argv[0]) ends."""

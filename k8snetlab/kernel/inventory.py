@@ -15,8 +15,9 @@ from k8snetlab.dataplane.names import HOST_NETNS
 from k8snetlab.kernel import iptables, netns
 
 Kind = Literal["namespace", "mount", "process", "device", "chain", "cgroup", "file", "module", "sysctl"]
-_DAEMONS = ("k8snetlab.lab.daemon", "k8snetlab.kubelet.main", "k8snetlab.nameserver", "k8snetlab.agent.kubelet")
-"""The last is the kubelet of 0.1.0 before it had a room."""
+_DAEMONS = ("k8snetlab.lab.main", "k8snetlab.kubelet.main", "k8snetlab.nameserver")
+_FORMER = ("k8snetlab.lab.daemon", "k8snetlab.agent.kubelet")
+"""What they were called in 0.1.0."""
 _SYSCTLS = ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding", "net/ipv4/conf/all/route_localnet")
 _DEPTH = 4
 """How far below a hierarchy's mount a container's own groups may be."""
@@ -61,7 +62,7 @@ def processes() -> Iterator[Thing]:
         with contextlib.suppress(OSError):
             words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
             where = inodes.get((entry / "ns/net").stat().st_ino, "")
-            known = where or any(word in _DAEMONS for word in words)
+            known = where or any(word in (*_DAEMONS, *_FORMER) for word in words)
             if known and int(entry.name) != own and (entry / "ns/user").stat().st_ino == users:
                 yield Thing("process", f"{entry.name} {' '.join(words).strip()[:200]}", where)
 

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
-import fcntl
-import gc
-import logging
-import os
-import resource
 import signal
-import sys
-import time
+import subprocess
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 from k8snetlab.agent.report import Report
 from k8snetlab.api.lab import StoreSpec
@@ -30,8 +21,7 @@ from k8snetlab.apiserver.server import PeerProtocol, listen
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.controllers import components
 from k8snetlab.dataplane.names import ROUTER
-from k8snetlab.errors import K8sNetLabError
-from k8snetlab.kernel import capabilities, cgroups, modules, netns
+from k8snetlab.kernel import cgroups, modules, netns
 from k8snetlab.lab.app import Api
 from k8snetlab.lab.everywhere import Everywhere
 from k8snetlab.lab.merging import Merging
@@ -63,7 +53,7 @@ from k8snetlab.machines.ending import leave_when_ended
 from k8snetlab.machines.leases import Leases
 from k8snetlab.machines.membership import Membership
 from k8snetlab.peers.requests import Remote
-from k8snetlab.running import standins, turning
+from k8snetlab.running import standins
 from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.agent_task import AgentTask
 from k8snetlab.running.agents import Agents
@@ -84,20 +74,17 @@ from k8snetlab.store.open import open_store
 from k8snetlab.store.protocol import Store
 from k8snetlab.supervision import Supervisor
 
-log = logging.getLogger(__name__)
 Tasks = dict[str, Callable[[], Awaitable[object]]]
 GRACE = 1.0
 """Seconds that requests have to their end when the daemon ends."""
-GARBAGE = 10_000
-"""Objects more than there were before Python looks for those that hold each other: with 700, of the time in which a
-large request is read four fifths are such looks."""
 
 
 class Daemon:
     """Everything of one lab that lives in this process, and the order in which it starts and stops."""
 
-    def __init__(self, lab: str, paths: LabPaths, groups: Path | None = None) -> None:
-        self._lab, self._paths, self._groups = lab, paths, groups
+    def __init__(self, lab: str, paths: LabPaths, groups: Path | None, started: subprocess.Popen[bytes] | None) -> None:
+        """`groups`: where control groups are made; `started` is the kubelet, where it has been started already."""
+        self._lab, self._paths, self._groups, self._started = lab, paths, groups, started
         self._ledger = Ledger(paths.ledger)
         self._stop, self._overflows = asyncio.Event(), Overflows()
         self._supervisor = Supervisor()
@@ -108,7 +95,7 @@ class Daemon:
         supervisor, loop = self._supervisor, asyncio.get_running_loop()
         loop.set_exception_handler(supervisor.unseen)
         self._end_on_signals(loop)
-        kubelet = KubeletLink(self._paths, self._ledger, self._states_changed, supervisor)
+        kubelet = KubeletLink(self._paths, self._ledger, self._states_changed, supervisor, self._started)
         kubelet.start()
         machine, shared = read_machine(self._paths), self._paths.machine.exists() or self._paths.plane.exists()
         store, informer = await self._opened(read_spec(self._paths))
@@ -264,49 +251,3 @@ class Daemon:
     def _states_changed(self, states: tuple[PodState, ...]) -> None:
         self._lifecycle.states_changed(states)
         self._doors.look()
-
-
-@contextlib.contextmanager
-def _only_daemon(paths: LabPaths):  # type: ignore[no-untyped-def]
-    lock: IO[bytes]
-    with paths.lock.open("ab") as lock:
-        for _ in range(500):  # the former one may be ending
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                yield
-                return
-            time.sleep(0.01)
-    sys.exit("the lab's daemon runs already")
-
-
-def main() -> None:
-    """Begins when a byte comes on standard input: by then the ledger knows of this process."""
-    parser = argparse.ArgumentParser(prog="k8snetlab-daemon")
-    parser.add_argument("--lab", required=True)
-    arguments = parser.parse_args()
-    if not sys.stdin.buffer.read(1):
-        return  # whoever started this process died before the ledger knew of it
-    gc.set_threshold(GARBAGE)
-    gc.freeze()  # what is imported stays: each look for garbage would go through all of it, for 9 ms
-    os.umask(0o077)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    groups = cgroups.hierarchy()
-    capabilities.keep_only(capabilities.BITS)
-    paths = LabPaths(arguments.lab)
-    paths.create()
-    with _only_daemon(paths):
-        try:
-            with asyncio.Runner(loop_factory=turning.loop) as runner:
-                runner.run(Daemon(arguments.lab, paths, groups).run())
-        except K8sNetLabError as error:
-            sys.exit(f"{error.message}\t{error.hint}")
-
-
-if __name__ == "__main__":
-    main()

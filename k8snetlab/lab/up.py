@@ -73,7 +73,7 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
     with paths.daemon_log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "k8snetlab.lab.daemon", "--lab", lab],
+            [sys.executable, "-m", "k8snetlab.lab.main", "--lab", lab],
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

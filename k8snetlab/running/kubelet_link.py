@@ -27,6 +27,24 @@ START = 60.0
 """Seconds that a kubelet may take to answer; `up.START` is a daemon's."""
 
 
+def started(paths: LabPaths, ledger: Ledger) -> subprocess.Popen[bytes] | None:
+    """The kubelet's process, which begins; None where one is alive."""
+    if ledger.alive("kubelet") is not None:
+        return None
+    paths.kubelet_socket.unlink(missing_ok=True)
+    with paths.kubelet_log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "k8snetlab.kubelet.main", "--socket", str(paths.kubelet_socket)],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+        )
+    let_begin(process, ledger, "kubelet")
+    return process
+
+
 class KubeletLink:
     """`states` holds the last word on each pod, by uid; it is a new dict whenever the line breaks or comes back.
     `changed` is called with what the kubelet reports unasked.
@@ -35,10 +53,16 @@ class KubeletLink:
     """
 
     def __init__(
-        self, paths: LabPaths, ledger: Ledger, changed: Callable[[tuple[PodState, ...]], None], supervisor: Supervisor
+        self,
+        paths: LabPaths,
+        ledger: Ledger,
+        changed: Callable[[tuple[PodState, ...]], None],
+        supervisor: Supervisor,
+        process: subprocess.Popen[bytes] | None = None,
     ) -> None:
+        """`process` is the kubelet, where this process has started it already."""
         self._paths, self._ledger, self._changed, self._supervisor = paths, ledger, changed, supervisor
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = process
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[KubeletResponse]] = {}
         self._health: dict[str, HealthWork] = {}
@@ -56,19 +80,7 @@ class KubeletLink:
         """Starts the process where none is alive; what an earlier one ran is gone with it."""
         if self._process is not None:
             self._process.poll()
-        if self.pid is not None:
-            return
-        self._paths.kubelet_socket.unlink(missing_ok=True)
-        with self._paths.kubelet_log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "k8snetlab.kubelet.main", "--socket", str(self._paths.kubelet_socket)],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd="/",
-            )
-        let_begin(self._process, self._ledger, "kubelet")
+        self._process = started(self._paths, self._ledger) or self._process
 
     async def run(self) -> None:
         """Keeps the line up, starting the kubelet anew when it has died. Raises DaemonError for one that ends at once.

@@ -70,9 +70,10 @@ def test_help_imports_nothing_heavy() -> None:
         ("lab.render, k8snetlab.api.load", ("asyncio", "ssl", "logging")),
         ("lab.up, k8snetlab.api.load", ("asyncio", "logging", "k8snetlab.kernel.read", "k8snetlab.lab.down")),
         ("lab.down", ("asyncio", "logging", "k8snetlab.kernel.read", "yaml")),
+        ("lab.main", ("k8snetlab.lab.daemon", "k8snetlab.api.scheme", "uvicorn", "typer")),
         ("lab.daemon", ("k8snetlab.explain.diagnosing", "k8snetlab.trace.path", "yaml", "typer")),
     ],
-    ids=["get and status", "graph", "render", "up", "down", "the daemon"],
+    ids=["get and status", "graph", "render", "up", "down", "before the kubelet starts", "the daemon"],
 )
 def test_a_verb_loads_what_it_needs_only(modules: str, never: tuple[str, ...]) -> None:
     heavy = (*never, "httpx", "cryptography")

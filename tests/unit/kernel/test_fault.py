@@ -12,7 +12,7 @@ from repository import ROOT
 
 from k8snetlab.kernel.fault import ROLES
 
-DAEMON, KUBELET = "/opt/k8snetlab/lab/daemon.py", "/opt/k8snetlab/kubelet/main.py"
+DAEMON, KUBELET = "/opt/k8snetlab/lab/main.py", "/opt/k8snetlab/kubelet/main.py"
 PROGRAM = """
 import sys
 from k8snetlab.kernel import fault

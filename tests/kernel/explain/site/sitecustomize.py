@@ -2,7 +2,7 @@
 
 import sys
 
-if "k8snetlab.lab.daemon" in sys.orig_argv:
+if "k8snetlab.lab.main" in sys.orig_argv:
     from k8snetlab.diagnose import sampling
 
     sampling.PODS = 0

@@ -1,0 +1,84 @@
+"""`python -m k8snetlab.lab.main`: the process of a lab's daemon, from its first step to its end.
+
+What a daemon is made of takes a third of a second to load. The kubelet starts before that: while it loads, so does the
+daemon, on another core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import fcntl
+import gc
+import logging
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from k8snetlab.errors import K8sNetLabError
+from k8snetlab.kernel import capabilities, cgroups
+from k8snetlab.running import kubelet_link, turning
+from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.paths import LabPaths
+
+GARBAGE = 10_000
+"""Objects more than there were before Python looks for those that hold each other: with 700, of the time in which a
+large request is read four fifths are such looks."""
+
+
+def main() -> None:
+    """Begins when a byte comes on standard input: by then the ledger knows of this process."""
+    parser = argparse.ArgumentParser(prog="k8snetlab-daemon")
+    parser.add_argument("--lab", required=True)
+    arguments = parser.parse_args()
+    if not sys.stdin.buffer.read(1):
+        return  # whoever started this process died before the ledger knew of it
+    os.umask(0o077)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    groups = cgroups.hierarchy()
+    capabilities.keep_only(capabilities.BITS)
+    paths = LabPaths(arguments.lab)
+    paths.create()
+    with _only_daemon(paths):
+        try:
+            _run(arguments.lab, paths, groups)
+        except K8sNetLabError as error:
+            sys.exit(f"{error.message}\t{error.hint}")
+
+
+def _run(lab: str, paths: LabPaths, groups: Path | None) -> None:
+    kubelet = kubelet_link.started(paths, Ledger(paths.ledger))
+    gc.disable()  # of what is loaded nothing goes: looks for garbage would take a seventh of the time
+    from k8snetlab.lab.daemon import Daemon
+
+    gc.freeze()  # and stays: each later look would go through all of it, for 9 ms
+    gc.enable()
+    gc.set_threshold(GARBAGE)
+    with asyncio.Runner(loop_factory=turning.loop) as runner:
+        runner.run(Daemon(lab, paths, groups, kubelet).run())
+
+
+@contextlib.contextmanager
+def _only_daemon(paths: LabPaths) -> Iterator[None]:
+    with paths.lock.open("ab") as lock:
+        for _ in range(500):  # the former one may be ending
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                yield
+                return
+            time.sleep(0.01)
+    sys.exit("the lab's daemon runs already")
+
+
+if __name__ == "__main__":
+    main()
