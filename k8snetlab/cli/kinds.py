@@ -56,6 +56,12 @@ def plurals(custom: Iterable[Resource] = ()) -> list[str]:
     return list(dict.fromkeys(resource.plural for resource in (*RESOURCES, *custom)))
 
 
+def qualified(resource: Resource, name: str) -> str:
+    """The way kubectl names an object: pod/client, deployment.apps/business-manager."""
+    group, slash, _ = resource.version.partition("/")
+    return f"{resource.kind.lower()}{'.' + group if slash else ''}/{name}"
+
+
 def _names(resource: Resource) -> tuple[str, ...]:
     return (*resource.names, resource.kind.lower())
 

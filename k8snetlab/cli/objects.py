@@ -177,7 +177,6 @@ def scale(
 ) -> None:
     """Set the number of pods of a Deployment, StatefulSet or ReplicaSet, and wait until they run or are gone."""
     from k8snetlab.cli import progress
-    from k8snetlab.cli.views import qualified
     from k8snetlab.messages import changes as messages
 
     wanted = [(resource, name) for resource, name in parse_targets(target) if name]
@@ -189,7 +188,7 @@ def scale(
     client = client_of(lab)
     scale = client.scale(resource.kind, name, namespace, replicas)
     if output is None:
-        screen.say(f"{qualified(resource, name)} scaled to {replicas}")
+        screen.say(f"{kinds.qualified(resource, name)} scaled to {replicas}")
     asked = messages.Wait(objects=(messages.Named(resource.kind, name, namespace),), timeout=timeout)
     events: Iterable[ChangeEvent] = client.stream(messages.WAIT, asked) if wait is Wait.TRUE else ()
     outcome = progress.follow(events, quiet=output is not None)
@@ -311,14 +310,14 @@ def _sorted(value: Any) -> Any:
 
 
 def _print_tables(found: Sequence[Found], output: ObjectOutput | None, with_namespace: bool) -> None:
-    from k8snetlab.cli import views
-
     shown = [(resource, objects) for resource, objects in found if objects]
     if output is ObjectOutput.NAME:
         for resource, objects in shown:
             for obj in objects:
-                typer.echo(views.qualified(resource, obj["metadata"]["name"]))
+                typer.echo(kinds.qualified(resource, obj["metadata"]["name"]))
         return
+    from k8snetlab.cli import views
+
     tables = (
         views.objects(
             resource,

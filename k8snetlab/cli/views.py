@@ -13,6 +13,7 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import Resource, without_nulls
 from k8snetlab.cli import ages, screen
 from k8snetlab.cli.columns import columns_of
+from k8snetlab.cli.kinds import qualified
 
 
 def objects(
@@ -48,9 +49,3 @@ def _typed(item: Mapping[str, Any], resource: Resource) -> Object:
 def table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Left-aligned columns, three spaces apart; on a terminal they fit into its width."""
     return screen.table(titles, rows, screen.columns())
-
-
-def qualified(resource: Resource, name: str) -> str:
-    """The way kubectl names an object: pod/client, deployment.apps/business-manager."""
-    group, slash, _ = resource.version.partition("/")
-    return f"{resource.kind.lower()}{'.' + group if slash else ''}/{name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -152,7 +151,8 @@ class Client:
             ) from error
 
     def _json(self, method: str, path: str, body: Json | None = None) -> Json:
-        answer: Json = json.loads(self._whole(self._request(method, path, _encoded(body), ANSWER)))
+        sent = b"" if body is None else msgspec.json.encode(body)
+        answer: Json = self._read(self._whole(self._request(method, path, sent, ANSWER)), decoder(Json))
         return answer
 
     def _whole(self, exchange: Exchange) -> bytes:
@@ -244,10 +244,6 @@ def _head(kind: str) -> Json:
 
     type_ = BY_NAME[kind.lower()].type
     return {"apiVersion": type_.API_VERSION, "kind": type_.KIND}
-
-
-def _encoded(body: Json | None) -> bytes:
-    return b"" if body is None else json.dumps(body).encode()
 
 
 def _no_text(error: UnicodeEncodeError) -> errors.InputError:
