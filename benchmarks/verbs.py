@@ -1,6 +1,7 @@
 """Verbs that only look, and `trace`, beside an empty round trip to the daemon; that one beside starting Python.
 
-The empty round trip is `get node node1 -o name`; its own floor is `python -c 'import typer'`.
+The empty round trip is `get node node1 -o name`; its own floor is `python -c 'import typer'`. What sends packets has no
+goal: `diagnose` opens a connection for each pair of a place and a target, 242 in this lab.
 """
 
 from __future__ import annotations
@@ -27,12 +28,13 @@ LOOKING: tuple[tuple[str, ...], ...] = (
     ("graph",),
     ("store", "status"),
     ("store", "dump"),
-    ("diagnose",),
+    ("diagnose", "--predict-only"),
     ("audit",),
     ("trace", "client", "business-manager:80", "--predict-only"),
     ("trace", "node1", "172.30.9.2", "--proto=icmp", "--predict-only"),
 )
 OBSERVING: tuple[tuple[str, ...], ...] = (
+    ("diagnose",),
     ("trace", "client", "business-manager:80"),
     ("trace", "node1", "172.30.9.2", "--proto=icmp"),
     ("probe", "client", "business-manager:80"),
