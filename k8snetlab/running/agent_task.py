@@ -34,6 +34,8 @@ TICK = 1.0
 REST, LONGEST_REST = 10, 1.0
 """A look at a machine's own namespace that found nothing to do is followed by a rest of so many times its length, and
 of that many seconds at most: most of what happens there is not the lab's, and may happen all the time."""
+GATHERING = 0.01
+"""Seconds from one hearing of the kernel's events to the next: while pods come there are thousands a second."""
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)
 """Seconds before a failed sync is tried again."""
 LATE = 1.0
@@ -129,8 +131,8 @@ class AgentTask:
 
     def start(self) -> None:
         if self._task is None:
-            asyncio.get_running_loop().add_reader(self.agent.monitors.fileno(), self._kernel_event)
             self._task = self._supervisor.keep(f"agent {self.name}", self._run)
+            self._listen()
 
     def wake(self) -> None:
         """Has it sync, whatever it knows."""
@@ -338,8 +340,16 @@ class AgentTask:
         """Another state than before, so that who waits for one sees it."""
         self.state = msgspec.structs.replace(self.state, **changes)
 
+    def _listen(self) -> None:
+        """Hears the next event of the kernel's at once, unless the task has ended meanwhile."""
+        if self._task is not None:
+            asyncio.get_running_loop().add_reader(self.agent.monitors.fileno(), self._kernel_event)
+
     def _kernel_event(self) -> None:
-        monitors = self.agent.monitors
+        """Those that come in the next moment are heard together."""
+        loop, monitors = asyncio.get_running_loop(), self.agent.monitors
+        loop.remove_reader(monitors.fileno())
+        loop.call_later(GATHERING, self._listen)
         for name, kinds in monitors.changed().items():
             if kinds == LEARNED and self.agent.leaves_learned(name):
                 arrived, monitors[name].arrived = monitors[name].arrived, 0
