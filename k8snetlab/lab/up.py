@@ -17,6 +17,7 @@ from k8snetlab.state.machine import Machine
 from k8snetlab.state.machine import write as write_machine
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.plane import write as write_plane
+from k8snetlab.state.processes import processor_seconds
 from k8snetlab.state.rights import need_capabilities
 from k8snetlab.state.store_spec import write_spec
 from k8snetlab.state.turn import turn
@@ -30,6 +31,10 @@ GRACE = 5.0
 """Seconds that a daemon of another version gets to end by itself."""
 START = 60.0
 """Seconds a daemon may take to open its socket; a machine that has just booted, on an emulated processor, takes 20."""
+LONGEST = 5
+"""Times START for one that is at work all the while: a machine may be busier, or slower, than that."""
+WORK = 0.05
+"""The part of START for which one that is at work has a processor."""
 
 
 def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = None, plane: Lab | None = None) -> Client:
@@ -82,19 +87,31 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
         )
     let_begin(process, Ledger(paths.ledger), "daemon")
     client = _client(lab)
-    deadline = time.monotonic() + START
-    while time.monotonic() < deadline:
-        if paths.socket.exists() and _answers(client):
-            return client
-        if process.poll() is not None and not _daemon_alive(paths):
-            break
-        time.sleep(0.005)
+    if _comes(process, paths, client):
+        return client
     with paths.daemon_log.open("rb") as log:
         log.seek(log_begin)
         said = log.read().decode(errors="replace").strip().splitlines()
     reason, refused, hint = (said[-1] if said else "").partition("\t")
     message = f"the daemon of lab {lab} did not start" + (f": {reason}" if reason else "")
     raise RefusedError(message, hint) if refused else DaemonError(message, f"its log is {paths.daemon_log}")
+
+
+def _comes(process: subprocess.Popen[bytes], paths: LabPaths, client: Client) -> bool:
+    """Waits until it answers; not where it ends, nor where it has done nothing for START."""
+    began = time.monotonic()
+    deadline, had = began + START, 0.0
+    while True:
+        if time.monotonic() > deadline:
+            spent = processor_seconds(process.pid)
+            if spent - had < WORK * START or time.monotonic() > began + LONGEST * START:
+                return False
+            deadline, had = time.monotonic() + START, spent
+        if paths.socket.exists() and _answers(client):
+            return True
+        if process.poll() is not None and not _daemon_alive(paths):
+            return False
+        time.sleep(0.005)
 
 
 def _serves(lab: str, paths: LabPaths) -> bool:
