@@ -11,6 +11,7 @@ __all__ = [
     "paths",
     "plane",
     "power",
+    "processes",
     "rights",
     "scenarios",
     "snapshots",
