@@ -12,7 +12,7 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.render.blocks import holders
 from k8snetlab.render.lb import routed
-from k8snetlab.render.routing import bird, calico, frr, speakers
+from k8snetlab.render.routing import beside, bird, calico, frr, speakers
 
 PACKAGES: Mapping[str, tuple[str, str]] = {"bird": ("bird", "bird2"), "frr": ("/usr/lib/frr/zebra", "frr")}
 """A daemon's program, and Debian's package of it."""
@@ -35,6 +35,8 @@ def programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
         return ()
     if lab.spec.network.calico:
         everybody = holders(snapshot)
+        if node not in everybody:
+            return (_bird(beside.configuration(lab, own[0])),)
         return (_bird(calico.configuration(lab, everybody[node], everybody.values())),)
     if lab.spec.daemon == "bird":
         services = bird.Services(routed.told(snapshot, node), lab.spec.loadBalancer.networks if node == ROUTER else ())

@@ -27,9 +27,11 @@ class PrefixAdvertisement(Value):
 
 
 class BGPPeer(Value):
-    """Nodes (`node`, or those that `nodeSelector` selects; else all) have sessions with the node at `peerIP`, whose
-    autonomous system they expect to be `asNumber`, or with those that `peerSelector` selects, which have them too. To
-    another autonomous system a node names itself as the next hop of all routes, but with `keepOriginalNextHop`."""
+    """Nodes (`node`, or those that `nodeSelector` selects; else all) have sessions with the node or router at `peerIP`,
+    whose autonomous system they expect to be `asNumber`, or with those that `peerSelector` selects, which have them
+    too. To another autonomous system a node names itself as the next hop of all routes, but with
+    `keepOriginalNextHop`; from it a node believes no route whose AS path has its own system more often than
+    `numAllowedLocalASNumbers`."""
 
     name: str = ""
     node: str = ""
@@ -38,6 +40,7 @@ class BGPPeer(Value):
     peerSelector: str = ""
     asNumber: ASNumber | None = None
     keepOriginalNextHop: bool = False
+    numAllowedLocalASNumbers: Annotated[int, Meta(ge=0, le=100)] = 0
 
 
 class BGP(Value):

@@ -31,8 +31,9 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Peering(msgspec.Struct, frozen=True):
-    """A session, as one of its two nodes is told of it: with the node `name`, of which it expects `asNumber`. A
-    `client` is told of other clients' routes; with `keeps` the next hops of routes stay."""
+    """A session, as one of its two nodes is told of it: with the node or router `name`, of which it expects `asNumber`.
+    A `client` is told of other clients' routes; with `keeps` the next hops of routes stay; what it `allows` is how
+    often its own autonomous system may be in an AS path."""
 
     kind: Kind
     name: str
@@ -41,6 +42,7 @@ class Peering(msgspec.Struct, frozen=True):
     passive: bool = False
     client: bool = False
     keeps: bool = False
+    allows: int = 0
 
     @property
     def protocol(self) -> str:
@@ -48,10 +50,11 @@ class Peering(msgspec.Struct, frozen=True):
         return f"{PREFIX[self.kind]}_{self.address.replace('.', '_').replace(':', '_')}"
 
 
-def peerings(bgp: BGP, members: Sequence[Member], own: Member) -> tuple[Peering, ...]:
-    """Those of `own`, one of the `members`; a peer that is named counts before the mesh."""
+def peerings(bgp: BGP, members: Sequence[Member], own: Member, routers: Sequence[Member] = ()) -> tuple[Peering, ...]:
+    """Those of `own`, one of the `members`, with others and with `routers`; a peer that is named counts before the
+    mesh."""
     found: dict[str, Peering] = {}
-    for one in (*_given(bgp, members, own), *_mesh(bgp, members, own)):
+    for one in (*_given(bgp, members, own, routers), *_mesh(bgp, members, own)):
         found.setdefault(one.address, one)
     return tuple(found.values())
 
@@ -65,6 +68,19 @@ def busiest(bgp: BGP, members: Sequence[Member]) -> int:
     return most
 
 
+def together(bgp: BGP, members: Sequence[Member]) -> Mapping[str, str]:
+    """Who hears of whose routes by nodes alone: of each node the first of those that it is connected with."""
+    first = {one.name: one.name for one in members}
+    meshed = [one.name for one in members if bgp.nodeToNodeMeshEnabled and not one.cluster]
+    pairs = (([*_near(peer, members)], [*_far(peer, members)]) for peer in bgp.peers)
+    groups = [meshed, *([one.name for one in (*near, *far)] for near, far in pairs if near and far)]
+    for group in groups:
+        ones = {first[name] for name in group}
+        least = min(ones, default="")
+        first = {name: least if one in ones else one for name, one in first.items()}
+    return first
+
+
 def _mesh(bgp: BGP, members: Iterable[Member], own: Member) -> Iterator[Peering]:
     """One of two nodes waits for the other: the one whose address, as text, is less."""
     if not bgp.nodeToNodeMeshEnabled or own.cluster:
@@ -74,10 +90,10 @@ def _mesh(bgp: BGP, members: Iterable[Member], own: Member) -> Iterator[Peering]
             yield replace(_with(own, other, "node-to-node mesh"), passive=other.address > own.address)
 
 
-def _given(bgp: BGP, members: Sequence[Member], own: Member) -> Iterator[Peering]:
+def _given(bgp: BGP, members: Sequence[Member], own: Member, routers: Sequence[Member]) -> Iterator[Peering]:
     for peer in bgp.peers:
         kind: Kind = "node specific" if peer.node or peer.nodeSelector else "global"
-        near, far = [*_near(peer, members)], [*_far(peer, members)]
+        near, far = [*_near(peer, members)], [*_far(peer, members), *_far(peer, routers)]
         if own in near:
             yield from (_with(own, other, kind, peer) for other in far if other.name != own.name)
         if own in far and peer.peerSelector:
@@ -88,7 +104,8 @@ def _with(own: Member, other: Member, kind: Kind, peer: BGPPeer | None = None) -
     number = (peer.asNumber if peer else None) or other.asNumber
     client = bool(own.cluster) and number == own.asNumber and other.cluster != own.cluster
     keeps = peer is not None and peer.keepOriginalNextHop and number != own.asNumber
-    return Peering(kind, other.name, other.address, number, client=client, keeps=keeps)
+    allows = peer.numAllowedLocalASNumbers if peer and number != own.asNumber else 0
+    return Peering(kind, other.name, other.address, number, client=client, keeps=keeps, allows=allows)
 
 
 def _near(peer: BGPPeer, members: Iterable[Member]) -> Iterator[Member]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from k8snetlab.api import addressing
+from msgspec.structs import replace
+
+from k8snetlab.api import addressing, bgp_routers, pools, valid_bgp_routers
 from k8snetlab.api.bgp import BGP, BGPPeer
-from k8snetlab.api.defaults import expanded_nodes
+from k8snetlab.api.defaults import expand, expanded_nodes
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.peerings import Member, peerings
-from k8snetlab.api.pools import selects
 from k8snetlab.api.problems import Report, dns_label
 from k8snetlab.api.words import Path, shorten
 from k8snetlab.dataplane.families import pick
@@ -26,10 +27,15 @@ def bgp(report: Report, lab: Lab) -> None:
     if not lab.spec.network.calico:
         _elsewhere(report, lab)
         return
+    if given != BGP() and not lab.spec.network.routed:
+        report.warn(lab, _BGP, "means nothing: all pools have a vxlanMode, and Felix makes their routes by itself")
+    whole = replace(lab, spec=expand(lab.spec))
     _communities(report, lab, given)
-    reflectors, peers = [*_reflectors(lab)], [*_peers(lab, given)]
+    reflectors, peers = [*_reflectors(lab)], [*_peers(whole, given)]
     for path, problem in (*reflectors, *peers, *([] if reflectors or peers else _sessions(lab, given))):
         report.error(lab, path, problem)
+    if not peers:
+        valid_bgp_routers.routers(report, lab, whole, members(lab))
 
 
 def _elsewhere(report: Report, lab: Lab) -> None:
@@ -99,7 +105,7 @@ def _peers(lab: Lab, given: BGP) -> Iterator[tuple[Path, str]]:
     nodes, names = members(lab), set[str]()
     for number, peer in enumerate(given.peers):
         path: Path = (*_BGP, "peers", number)
-        for field, problem in (*_flaws(peer), *_strangers(peer, nodes)):
+        for field, problem in (*_flaws(peer), *_strangers(lab, peer, nodes)):
             yield (*path, *([field] if field else [])), problem
         if peer.name in names:
             yield (*path, "name"), f'"{shorten(peer.name)}" names another peer already'
@@ -119,16 +125,16 @@ def _flaws(peer: BGPPeer) -> Iterator[tuple[str, str]]:
         yield "asNumber", "goes not together with peerSelector: nodes have asNumber"
     for field, text in (("nodeSelector", peer.nodeSelector), ("peerSelector", peer.peerSelector)):
         try:
-            selects(text or "all()", {})
+            pools.selects(text or "all()", {})
         except ValueError as error:
             yield field, str(error)
 
 
-def _strangers(peer: BGPPeer, nodes: Sequence[Member]) -> Iterator[tuple[str, str]]:
+def _strangers(lab: Lab, peer: BGPPeer, nodes: Sequence[Member]) -> Iterator[tuple[str, str]]:
     if peer.node and peer.node not in {one.name for one in nodes}:
         yield "node", f'there is no node "{shorten(peer.node)}"'
-    if peer.peerIP and peer.peerIP not in {one.address for one in nodes}:
-        yield "peerIP", f'"{shorten(peer.peerIP)}" is the address of none of the nodes, which alone run BIRD here'
+    if peer.peerIP and peer.peerIP not in {*(one.address for one in nodes), *bgp_routers.addresses(lab)}:
+        yield "peerIP", f'"{shorten(peer.peerIP)}" is the address of no node and no router, which alone run BIRD here'
 
 
 def _sessions(lab: Lab, given: BGP) -> Iterator[tuple[Path, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 
-from k8snetlab.api import addressing, pools, topology
+from k8snetlab.api import addressing, topology
 from k8snetlab.api.addressing import IPNetwork
 from k8snetlab.api.defaults import expanded_nodes
 from k8snetlab.api.lab import Backend, Lab, UnderlayLink
@@ -57,7 +57,6 @@ def _beside(lab: Lab) -> Iterator[tuple[Path, str]]:
     if backend not in BACKENDS:
         why = f"{backend} needs every node on one link"
         yield LINKS, f"{why}; several links go with network.backend {', '.join(BACKENDS)}"
-    yield from _untunnelled(lab)
     if ":" in spec.underlay.cidr + spec.podCIDR:
         yield LINKS, "are of IPv4 alone: spec.underlay.cidr and spec.podCIDR are to have no IPv6 network"
     last = spec.network.routing.asNumber + len(topology.routers(spec.underlay))
@@ -73,18 +72,6 @@ def _beside(lab: Lab) -> Iterator[tuple[Path, str]]:
     for number, host in enumerate(spec.outside.hosts):
         if host.is_beside(spec.underlay):
             yield ("spec", "outside", "hosts", number, "address"), "a host beside nodes needs one link for all of them"
-
-
-def _untunnelled(lab: Lab) -> Iterator[tuple[Path, str]]:
-    """Calico's pools whose packets no router knows the way of."""
-    if sum(bool(link.nodes) for link in lab.spec.underlay.links) < 2:
-        return
-    given = lab.spec.network.ipPools
-    for number, pool in enumerate(pools.pools(lab)):
-        if pool.mode == "Never":
-            path: Path = ("spec", "network", "ipPools", number, "vxlanMode") if given else ("spec", "network")
-            words = "nodes stand on several links, and routers between know no blocks; CrossSubnet has a tunnel there"
-            yield path, f"{'is Never, but ' if given else ''}{words}"
 
 
 def _routers(lab: Lab) -> Iterator[tuple[Path, str]]:

@@ -175,7 +175,7 @@ def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str
     import os
 
     from k8snetlab.addons.routing import talking
-    from k8snetlab.api import topology
+    from k8snetlab.api import bgp_routers, topology
     from k8snetlab.errors import InputError, UnsupportedError
     from k8snetlab.state.paths import LabPaths
 
@@ -187,9 +187,9 @@ def _talk(program: str, daemon: str, node: str, lab: str | None, words: list[str
     if held.spec.daemon != daemon:
         runs = held.spec.daemon or "no routing daemon"
         raise InputError(f"{node} runs {runs}, and not {daemon}", "`k8snetlab routing` shows what there is")
-    if held.spec.network.calico and node in routers:
+    if held.spec.network.calico and node in routers and not bgp_routers.speak(held):
         named = "the router" if node == "router" else node
-        raise InputError(f"{named} runs no BIRD: Calico's mesh is of nodes alone", "name a node")
+        raise InputError(f"{named} runs no BIRD: no peer of network.bgp names a router", "name a node")
     directory, command = talking(held, LabPaths(held.name).addons / node)
     try:
         os.chdir(directory)

@@ -16,7 +16,7 @@ from k8snetlab.addons.keeper import why_not
 from k8snetlab.addons.kubelet import Kubelet
 from k8snetlab.addons.program import uids_of
 from k8snetlab.addons.routing import programs, talking
-from k8snetlab.api import pools, topology
+from k8snetlab.api import bgp_routers, pools, topology
 from k8snetlab.api.core import Node
 from k8snetlab.api.link_settings import settings_of
 from k8snetlab.api.snapshot import Snapshot
@@ -106,7 +106,9 @@ def told(snapshot: Snapshot, paths: LabPaths, own: Speaker) -> tuple[Told, Told]
 
 def speaking(snapshot: Snapshot, paths: LabPaths, name: str = "") -> Iterator[tuple[Speaking, tuple[Route, ...]]]:
     """What each daemon knows, and the routes that it made: those of one node, or of all and the router."""
-    first = () if snapshot.lab.spec.network.calico else topology.beside_nodes(snapshot.lab.spec)
+    lab = snapshot.lab
+    routers = topology.routers(lab.spec.underlay) if bgp_routers.speak(lab) else ()
+    first = routers if lab.spec.network.calico else topology.beside_nodes(lab.spec)
     for one in [name] if name else [*first, *(node.name for node in snapshot.all(Node).values())]:
         own, daemon, problem = tuple(speakers(snapshot, one)), snapshot.lab.spec.daemon, ""
         held: tuple[Route, ...] = ()

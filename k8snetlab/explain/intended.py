@@ -29,6 +29,7 @@ from k8snetlab.policies.verdict import denying
 from k8snetlab.policies.world import World, in_force, world
 from k8snetlab.render.lb import haproxy
 from k8snetlab.render.proxy import PROXY_NAME, Choice, Port, Settings, choose, endpoints_of, ports_of
+from k8snetlab.render.routing.speakers import wanted
 
 _FAMILY_WORDS = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
@@ -86,6 +87,8 @@ class Intents:
         self._world = self._world or world(self._snapshot)
         source = self._source(self._world, place)
         resolved = self._world.resolved
+        if place.kind == "router" and resolved.by_pod and intent.expected == "answered":
+            return msgspec.structs.replace(intent, expected="either", why="NetworkPolicies may have a say")
         if source is None or (target.protocol == "ICMP" and not resolved.felix):
             return intent
         connections = self._connections(self._world, source, target)
@@ -129,7 +132,7 @@ class Intents:
         if door is None and target.kind == "externalIP" and not self._snapshot.proxy.external_ips:
             return Intent("closed", "KubeProxyConfiguration serves no externalIPs (feature gate)")
         if door is None:
-            told = inside or place.name in self._told
+            told = inside or place.name in self._told or self._is_told(place, target)
             if not told and not announced and (target.kind == "pod" or self._is_pods(target.address)):
                 return Intent("closed", "pods' addresses are known to nodes and pods only")
             if place.kind == "pod" and not announced and (pool := self._unhidden(place, target)):
@@ -154,6 +157,13 @@ class Intents:
         if inside or any(self._snapshot.select(Node, nodes_by_address, ip) for ip in place.ips):
             return None
         return next((pool for ip in place.ips if (pool := unhidden(lab, ip))), None)
+
+    def _is_told(self, place: Place, target: Target) -> bool:
+        """Whether a router is told of a pod's block by Calico's nodes."""
+        if place.kind != "router" or not self._snapshot.lab.spec.network.calico:
+            return False
+        routes = wanted(self._snapshot, place.name)
+        return any(parsed(target.address) in network(route.dst) for route in routes)
 
     def _is_pods(self, address: str) -> bool:
         return bool(self._snapshot.select(Pod, pods_by_ip, address))

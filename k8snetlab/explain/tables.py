@@ -90,7 +90,10 @@ class Reader:
             learned = bool(self._lab.spec.protocol) and words.after("proto") == self._lab.spec.protocol
             why = self.reasons.get("0.0.0.0/0" if dst == "default" else dst if "/" in dst else f"{dst}/32", "")
             heard = f"{', which told of it' if via else ''}{f'; {why}' if why else ''}"
-            owner, told = (self._lab.spec.author, heard) if learned else (self._foreign, by)
+            author = (
+                "BIRD, by BGP" if self._role == "router" and self._lab.spec.network.calico else self._lab.spec.author
+            )
+            owner, told = (author, heard) if learned else (self._foreign, by)
             return Row(line, owner, f"{what or dst}: {f'to {hop}' if via else f'directly on {dev}'}{told}")
         row = self._calico(line, words, what, hop) if self._lab.spec.network.calico else None
         return row or self._brought(line, words, what, hop)

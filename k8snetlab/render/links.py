@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from k8snetlab.api import topology
+from k8snetlab.api import bgp_routers, topology
 from k8snetlab.api.lab import ROUTED, Lab, UnderlayLink
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.links import Address, Bridge, Device, Veth
@@ -28,8 +28,8 @@ SYSCTLS = {
 
 
 def is_found(lab: Lab) -> bool:
-    """Whether routers find the ways to links by daemons. With Calico those tell of pods alone."""
-    return lab.spec.network.backend in ROUTED
+    """Whether routers find the ways to links by daemons: with Calico only where they are peers of its nodes."""
+    return lab.spec.network.backend in ROUTED or bgp_routers.speak(lab)
 
 
 def bridges(lab: Lab) -> Iterator[Bridge]:

@@ -85,7 +85,7 @@ def render(snapshot: Snapshot) -> NodeDataplane:
         ),
         routes=(*external, *outside_hosts.router_routes(lab), *links.routes(lab, names.ROUTER)),
         networks=(*split(lab.spec.podCIDR), *pools, *(split(underlay.cidr) if underlay.links else ())),
-        learns=bool(pools) or (lab.spec.network.routed and not lab.spec.network.calico),
+        learns=bool(pools) or links.is_found(lab),
     )
     beyond = Netns(
         name=names.node_netns(lab.name, names.OUTSIDE),

@@ -94,7 +94,7 @@ class Owners:
 
     def of_route(self, route: RouteEntry, netns: str) -> str:
         """Whoever wrote it, not whoever its destination belongs to: of routing daemons that is the lab's own alone."""
-        if author := self._author(route):
+        if author := self._author(route, netns):
             return author
         cidr, lab = network(route.dst), self._snapshot.lab
         if not self._is_ours(route, netns):
@@ -118,13 +118,15 @@ class Owners:
                 return _titled(service)
         return self.of_address(str(cidr.network_address))
 
-    def _author(self, route: RouteEntry) -> str:
+    def _author(self, route: RouteEntry, netns: str) -> str:
         """The kernel, or the lab's own routing daemon; "" for all others."""
         lab = self._snapshot.lab
         if route.kernel:
             return f"the kernel, for the address {route.src or route.dst}"
         if lab.spec.protocol and route.protocol == lab.spec.protocol:
-            return f"{lab.spec.author}, in Lab {lab.name}{at(lab)}"
+            routers = [names.node_netns(lab.name, name) for name in topology.routers(lab.spec.underlay)]
+            author = "BIRD, by BGP" if lab.spec.network.calico and netns in routers else lab.spec.author
+            return f"{author}, in Lab {lab.name}{at(lab)}"
         return ""
 
     def _is_ours(self, route: RouteEntry, netns: str) -> bool:

@@ -1,3 +1,3 @@
 """Which routing daemons a node has, and what they are configured to say."""
 
-__all__ = ["bird", "calico", "frr", "speakers"]
+__all__ = ["beside", "bird", "calico", "frr", "speakers"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from k8snetlab.api import pools
+from k8snetlab.api import bgp_routers, pools
 from k8snetlab.api.bgp import BGP
 from k8snetlab.api.lab import IPPool, Lab
 from k8snetlab.api.peerings import Peering, busiest, peerings
@@ -39,7 +39,7 @@ def configuration(lab: Lab, own: Holder, everybody: Iterable[Holder]) -> str:
         "",
         *_template(lab, own, busiest(bgp, members)),
     ]
-    for session in peerings(bgp, members, own.bgp):
+    for session in peerings(bgp, members, own.bgp, bgp_routers.members(lab)):
         lines += ["", *_peer(own, session)]
     return "\n".join(lines) + "\n"
 
@@ -151,6 +151,8 @@ def _peer(own: Holder, session: Peering) -> Iterator[str]:
         yield f"  rr client; rr cluster id {own.bgp.cluster};"
     if session.passive:
         yield "  passive on;  # Mesh is unidirectional, peer will connect to us."
+    if session.allows:
+        yield f"  allow local as {session.allows};"
     if session.asNumber != own.bgp.asNumber:
         keep = "next hop keep; " if session.keeps else ""
         yield f"  ipv4 {{ {keep}export filter {{ calico_export_to_bgp_peers(false); reject; }}; }};"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api import topology
+from k8snetlab.api import bgp_routers, topology
 from k8snetlab.api.core import Node
+from k8snetlab.api.hearing import Hearing
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.link_settings import settings_of
-from k8snetlab.api.peerings import peerings
+from k8snetlab.api.peerings import Member, peerings
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.families import FAMILIES, network, pick
+from k8snetlab.dataplane.families import FAMILIES, network, parsed, pick
 from k8snetlab.dataplane.names import ETH0, OUTSIDE, ROUTER, UNDERLAY_BRIDGE
 from k8snetlab.dataplane.routing import Route
 from k8snetlab.dataplane.rules import Family
-from k8snetlab.render.blocks import by_felix, holders, tunnelled
+from k8snetlab.render.blocks import Holder, by_felix, holders, tunnelled
 from k8snetlab.render.routing.timers import CALM
 
 
@@ -63,6 +64,8 @@ class Neighbour(msgspec.Struct, frozen=True):
     """The name of the session with it, where that does not follow from its address."""
     kind: str = ""
     """What Calico calls the session."""
+    near: bool = True
+    """Whether it stands on the same link."""
 
 
 def speakers(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
@@ -168,15 +171,44 @@ def _numbers(lab: Lab) -> dict[str, int]:
 
 
 def _of_calico(snapshot: Snapshot, name: str) -> Iterator[Speaker]:
-    """Its sessions are of nodes alone."""
-    everybody = holders(snapshot)
-    if own := everybody.get(name):
-        sessions = peerings(snapshot.lab.spec.network.bgp, [one.bgp for one in everybody.values()], own.bgp)
+    """A node, or a router that is a peer of nodes."""
+    everybody, lab = holders(snapshot), snapshot.lab
+    routers = bgp_routers.members(lab)
+    if name in {one.name for one in routers}:
+        yield _router(lab, name, everybody.values(), routers)
+    elif own := everybody.get(name):
+        sessions = peerings(lab.spec.network.bgp, [one.bgp for one in everybody.values()], own.bgp, routers)
         others = tuple(
             Neighbour(one.name, one.address, "", own.address, one.asNumber, protocol=one.protocol, kind=one.kind)
             for one in sessions
         )
         yield Speaker(name, "ipv4", own.address, "", (Attached(ETH0, own.link),), others, own.bgp.asNumber)
+
+
+def _router(lab: Lab, name: str, nodes: Collection[Holder], routers: Sequence[Member]) -> Speaker:
+    ends = topology.of(lab, name)
+    mine = {one.address: one.asNumber for one in routers if one.name == name}
+    known = {one.address: one.asNumber for one in routers}
+    devices = tuple(_attached(end, counts=False) for end in ends) or (Attached(UNDERLAY_BRIDGE, _link(lab, "ipv4")),)
+    beside = (
+        Neighbour(other.name, other.address, "", end.address, known[other.address])
+        for end in ends
+        for other in topology.beside(lab, end)
+        if other.is_router
+    )
+    hearing = Hearing(lab.spec.network.bgp, [node.bgp for node in nodes], routers)
+    sessions = (
+        Neighbour(node.name, node.address, "", session.address, node.bgp.asNumber, near=_is_near(node.address, devices))
+        for node in nodes
+        for session in hearing.with_routers(node.bgp)
+        if session.name == name
+    )
+    first = next(iter(mine))
+    return Speaker(name, "ipv4", first, "", devices, (*beside, *sessions), mine[first], bool(ends) and name == ROUTER)
+
+
+def _is_near(address: str, devices: Iterable[Attached]) -> bool:
+    return any(parsed(address) in network(device.network) for device in devices)
 
 
 def _everybody(snapshot: Snapshot, family: Family) -> Iterator[Neighbour]:
@@ -248,17 +280,37 @@ def equal(snapshot: Snapshot, name: str) -> tuple[Route, ...]:
 def _by_bird(snapshot: Snapshot, name: str) -> Iterator[Route]:
     """Calico's; the next hop is the node itself, or the router that leads to its link, but for those to another
     autonomous system that come by way of somebody: which way that is follows from more than the lab file."""
-    everybody = holders(snapshot)
-    if (own := everybody.pop(name, None)) is None:
-        return
-    direct = {session.name for one in speakers(snapshot, name) for session in one.neighbours}
+    everybody, lab = holders(snapshot), snapshot.lab
+    hearing = Hearing(lab.spec.network.bgp, [one.bgp for one in everybody.values()], bgp_routers.members(lab))
+    own = everybody.pop(name, None)
+    direct = hearing.direct(own.bgp) if own else frozenset()
     for other in everybody.values():
-        known = own.bgp.asNumber == other.bgp.asNumber or other.name in direct
-        for held in other.led_to:
-            if not by_felix(snapshot.lab, held.pool):
-                straight = own.is_beside(other) or tunnelled(held.pool, own, other)
-                hop = other.address if straight else topology.gateway_of(snapshot.lab.spec.underlay, name)
-                yield Route(held.cidr, via=hop if known else "")
+        hop = _hop(own, other, hearing, direct) if own else _from_router(lab, name, other, hearing)
+        for held in other.led_to if hop is not None else ():
+            if by_felix(lab, held.pool):
+                continue
+            if own is None or not hop or own.is_beside(other) or tunnelled(held.pool, own, other):
+                yield Route(held.cidr, via=hop or "")
+            else:
+                yield Route(held.cidr, via=topology.gateway_of(lab.spec.underlay, name))
+
+
+def _from_router(lab: Lab, name: str, node: Holder, hearing: Hearing) -> str | None:
+    """The same of a router."""
+    if not hearing.reaches_router(name, node.bgp):
+        return None
+    link = topology.link_of(lab.spec.underlay, node.name)
+    beside = link is not None and any(one.link.name == link.name for one in topology.of(lab, name))
+    heard = any(one.name == name for one in hearing.with_routers(node.bgp))
+    return node.address if (beside and heard) or hearing.is_heard_alone(name, node.bgp) else ""
+
+
+def _hop(own: Holder, other: Holder, hearing: Hearing, direct: Collection[str]) -> str | None:
+    """By what address a node reaches another one's blocks, "" where that cannot be told, None where it does not."""
+    if not hearing.are_together(own.bgp, other.bgp):
+        return "" if hearing.reaches(own.bgp, other.bgp) else None
+    known = own.bgp.asNumber == other.bgp.asNumber or other.name in direct
+    return other.address if known else ""
 
 
 def lacking(routes: Iterable[Route], held: Iterable[Route]) -> tuple[Route, ...]:

@@ -24,7 +24,7 @@ class World:
     """Four nodes with a pod each; the first reflects, and the last is of another autonomous system then."""
 
     def __init__(self, directory: Path) -> None:
-        self.lab, self._manifest = Lab(directory), directory / "lab.yaml"
+        self.lab, self.manifest = Lab(directory), directory / "lab.yaml"
 
     def up(self, bgp: str, reflecting: bool = True, code: int = 0) -> str:
         first = ", routeReflectorClusterID: 244.0.0.1, labels: {reflects: 'yes'}" if reflecting else ""
@@ -33,8 +33,8 @@ class World:
         network = f"{{backend: calico, ipPools: [{{cidr: 10.1.0.0/16}}], bgp: {bgp}}}"
         spec = f"{{nodes: {nodes}, podCIDR: 10.1.0.0/16, dns: {{enabled: false}}, network: {network}}}"
         pods = "".join(POD % (number, number) for number in range(1, 5))
-        self._manifest.write_text(f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n{pods}")
-        return self.lab.run("up", str(self._manifest), "--yes", code=code)
+        self.manifest.write_text(f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n{pods}")
+        return self.lab.run("up", str(self.manifest), "--yes", code=code)
 
     def learned(self, node: str) -> dict[str, str]:
         """Next hops, by destination."""
@@ -93,6 +93,41 @@ def test_the_mesh_takes_its_place(world: World) -> None:
     assert world.sessions("node4") == {f"node{n}": ("node-to-node mesh", True) for n in (1, 2, 3)}
     assert world.learned("node4") == {f"10.1.0.{64 * n}/26": f"192.168.0.{21 + n}" for n in range(3)}
     assert world.lab.json("diagnose")["findings"] == []
+
+
+TOR = "peerIP: 192.168.0.1, asNumber: 64999"
+
+
+def test_the_router_is_a_peer_and_reaches_pods_by_their_own_addresses(world: World) -> None:
+    world.up(f"{{peers: [{{name: tor, {TOR}, keepOriginalNextHop: true}}]}}", reflecting=False)
+    said = world.lab.run("calicoctl", "node", "status", "node2")
+    assert "| 192.168.0.1  | global            | up" in said and "| 192.168.0.21 | node-to-node mesh | up" in said
+    names = {line.split()[0] for line in world.lab.run("birdc", "node2", "show", "protocols").splitlines() if line}
+    assert {"Global_192_168_0_1", "Mesh_192_168_0_21"} <= names
+    assert world.sessions("router") == {f"node{n}": ("", True) for n in range(1, 5)}
+    assert world.learned("router") == {f"10.1.0.{64 * n}/26": f"192.168.0.{21 + n}" for n in range(4)}
+    probe = world.lab.probe("router", "pod3:80")
+    assert (probe.answeredBy, probe.verdict, probe.client) == ("pod3", "as intended", "192.168.0.1")
+    assert "prediction and observation agree" in world.lab.run("trace", "router", "pod3:80")
+    rows = [row for table in world.lab.json("tables", "router", "routes")["tables"] for row in table["rows"]]
+    assert next(row for row in rows if row["line"].startswith("10.1.0.64"))["owner"] == "BIRD, by BGP"
+    assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
+
+
+def test_nodes_hear_of_each_other_by_the_router_alone_if_they_believe_their_own_number(world: World) -> None:
+    world.up(
+        f"{{nodeToNodeMeshEnabled: false, peers: [{{node: node1, {TOR}}}, {{nodeSelector: "
+        f"kubernetes.io/hostname != 'node1', {TOR}, numAllowedLocalASNumbers: 1}}]}}",
+        reflecting=False,
+    )
+    assert "| 192.168.0.1  | node specific | up" in world.lab.run("calicoctl", "node", "status", "node1")
+    assert world.learned("node1") == {}, "its own number is in every path"
+    assert world.learned("node2") == {f"10.1.0.{64 * n}/26": f"192.168.0.{21 + n}" for n in (0, 2, 3)}
+    for source, target in (("pod1", "pod3:80"), ("pod3", "pod1:80")):
+        assert "prediction and observation agree" in world.lab.run("trace", source, target)
+    assert world.lab.json("diagnose")["findings"] == []
+    world.up(f"{{peers: [{{{TOR}}}]}}", reflecting=False)
+    assert "keepOriginalNextHop: is not said" in " ".join(world.lab.json("up", str(world.manifest))["warnings"])
 
 
 def test_a_peer_that_expects_another_autonomous_system_is_the_first_finding(world: World) -> None:

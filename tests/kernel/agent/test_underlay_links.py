@@ -6,6 +6,7 @@ import itertools
 import re
 import shutil
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,13 @@ OTHERS = {
     "ospf with bfd": "{backend: ospf, routing: {bfd: true, outside: true}}",
     "bgp by the book": "{backend: bgp, routing: {timers: textbook, bfd: true, outside: true}}",
 }
-CALICO = "{backend: calico, ipPools: [{cidr: 10.244.0.0/16, vxlanMode: CrossSubnet, natOutgoing: true}]}"
+POOL = "cidr: 10.244.0.0/16, natOutgoing: true"
+PEER = "asNumber: %d, peerIP: %s, keepOriginalNextHop: true, nodeSelector: kubernetes.io/hostname %s 'node3'"
+CALICO = {
+    "calico": f"{{backend: calico, ipPools: [{{{POOL}, vxlanMode: CrossSubnet}}]}}",
+    "calico by routers": f"{{backend: calico, ipPools: [{{{POOL}}}], bgp: {{peers: [{{{PEER}}}, {{{PEER}}}]}}}}"
+    % (64601, "192.168.1.1", "!=", 64602, "192.168.2.1", "=="),
+}
 PODS = (RACKS / "pods.yaml").read_text().replace("type: NodePort,", "type: NodePort, externalIPs: [198.51.100.7],")
 FAR = "10.244.3.0/24"
 BY_SPINE, BY_ROUTER = "192.168.11.1", "192.168.13.1"
@@ -49,7 +56,8 @@ def lab(home: Path) -> Iterator[Lab]:
 
 
 def up(lab: Lab, home: Path, backend: str) -> Path:
-    manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", (BACKENDS | OTHERS).get(backend, CALICO))
+    network = (BACKENDS | OTHERS | CALICO)[backend]
+    manifest = (RACKS / "lab.yaml").read_text().replace("{backend: ospf}", network)
     file = home / "lab.yaml"
     file.write_text(manifest.replace("metadata: {name: racks}\n", "") + "---\n" + PODS)
     lab.run("up", str(file))
@@ -168,6 +176,22 @@ def outside_knows(lab: Lab, told: bool) -> None:
 def watched(lab: Lab) -> set[str]:
     """What BFD says of neighbours."""
     return {near["bfd"] for one in lab.json("routing")["nodes"] for near in one["neighbours"]}
+
+
+def test_routers_that_calicos_nodes_have_as_peers_need_no_tunnel(lab: Lab, home: Path) -> None:
+    up(lab, home, "calico by routers")
+    block = str(ip_network((lab.address_of("pod/far"), 26), strict=False))
+    assert lab.whole() and answered(lab)
+    assert {"leaf1", "leaf2"} <= {*met(lab)}
+    eventually(lambda: hops(lab, block) == {BY_SPINE, BY_ROUTER})
+    assert re.search("; AS path 6451[34] 64602 64512$", why(lab, "leaf1", block))
+    assert lab.probe("router", "far:8080").verdict == "as intended", "it is no node"
+    assert f"{block} via 192.168.1.1 dev eth0 proto bird" in lab.shell("node1", "ip", "route")
+    assert "Global" not in lab.run("calicoctl", "node", "status", "node3") and lab.json("diagnose")["findings"] == []
+    lab.run("link", "down", "leaf1:up1")
+    eventually(lambda: hops(lab, block) == {BY_ROUTER} and answered(lab))
+    lab.run("link", "up", "leaf1:up1")
+    eventually(lambda: hops(lab, block) == {BY_SPINE, BY_ROUTER})
 
 
 @pytest.mark.parametrize("backend", ["ospf", "bgp"])

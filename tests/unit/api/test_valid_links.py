@@ -37,6 +37,12 @@ WRONG = {
     ("{backend: ospf}", "{backend: calico}"): "spec.network: nodes stand on several links, and routers between know",
     ("{backend: ospf}", "{backend: calico, ipPools: [{cidr: 10.244.0.0/16}]}"): "ipPools[0].vxlanMode: is Never, but",
     ("{backend: ospf}", "{backend: calico, ipPools: [{cidr: 10.244.0.0/16, ipipMode: CrossSubnet}]}"): "",
+    ("{backend: ospf}", "{backend: calico, bgp: {peers: [{peerIP: 192.168.1.1, asNumber: 1}]}}"): (
+        "spec.network.bgp.peers: node3 has no session with a router of its link rack2; name 192.168.2.1 as its peer"
+    ),
+    ("{backend: ospf}", "{backend: calico, bgp: {peers: [{peerIP: 192.168.1.1, asNumber: 2}]} }"): (
+        "peers[0].keepOriginalNextHop: is not said: nodes that hear of each other tell leaf1 of each other's pods too"
+    ),
     ("  nodes: 3", "  nodes: 3\n  loadBalancer: {mode: bgp, pool: [198.51.100.0/28]}"): "needs every node on one link",
     ("{name: up1,", "{name: up1, cost: 5,"): "",
 }

@@ -257,6 +257,70 @@ def test_bird_has_the_names_and_the_order_of_confds_templates() -> None:
     assert "hold time 9;" in file(nodes="12") and "hold time 30;" in file(nodes="40")
 
 
+TOR = ", bgp: {peers: [{peerIP: 192.168.0.1, asNumber: 64999, keepOriginalNextHop: true%s}]%s}"
+LEAVES = (
+    ", bgp: {peers: [{nodeSelector: kubernetes.io/hostname != 'node3', peerIP: 192.168.1.1, asNumber: 64601,"
+    " keepOriginalNextHop: true}, {node: node3, peerIP: 192.168.2.1, asNumber: 64602, keepOriginalNextHop: true}]}"
+)
+
+
+def test_a_router_that_is_a_peer_speaks_in_an_autonomous_system_of_its_own() -> None:
+    text = file(more=TOR % ("", ""))
+    peer = "protocol bgp Global_192_168_0_1 from bgp_template {\n  neighbor 192.168.0.1 as 64999;\n  ipv4 { next hop"
+    assert f"{peer} keep;" in text and "Mesh_192_168_0_22" in text
+    assert "Node_192_168_0_1 from" in file(more=TOR % (", node: node1", ""))
+    held = world("", TOR % ("", "")).snapshot
+    (program,) = programs(held, "router")
+    own = program.files["bird.conf"]
+    assert "  local 192.168.0.1 as 64999;\n  neighbor 192.168.0.21 as 64512;\n  direct;\n" in own
+    assert 'interface "underlay0"' in own and "template bgp routers" not in own
+    assert [route.words() for route in wanted(held, "router")] == ["10.1.109.64/26", "10.1.140.64/26"]
+    assert underlay.render(held).node.learns
+    alone = world("", TOR % ("", ", nodeToNodeMeshEnabled: false")).snapshot
+    assert wanted(alone, "router")[0].words() == "10.1.109.64/26 via 192.168.0.21"
+    assert wanted(alone, "node1") == ()  # both are of 64512, and believe no path with it
+    told = world("", TOR % (", numAllowedLocalASNumbers: 1", ", nodeToNodeMeshEnabled: false")).snapshot
+    assert [route.words() for route in wanted(told, "node1")] == ["10.1.140.64/26"]
+    (program,) = programs(told, "node1")
+    assert "  allow local as 1;\n" in program.files["bird.conf"]
+    only = world(", vxlanMode: Always", TOR % ("", "")).snapshot
+    assert programs(only, "router") == () and not underlay.render(only).node.learns
+
+
+def test_routers_between_links_tell_each_other_of_blocks_and_of_links() -> None:
+    held = racks("", LEAVES).snapshot
+    (program,) = programs(held, "leaf1")
+    text = program.files["bird.conf"]
+    assert "  local 192.168.11.2 as 64601;\n  neighbor 192.168.11.1 as 64514;\n}" in text
+    assert "  local 192.168.1.1 as 64601;\n  neighbor 192.168.1.22 as 64512;\n  direct;\n}" in text
+    assert "import where net ~ [ 10.244.0.0/16+ ] && bgp_next_hop = from;" in text
+    (program,) = programs(held, "router")
+    assert "protocol static outside" in program.files["bird.conf"]
+    leaf = next(pod for pod in underlay.render(held).pods if pod.hostname == "leaf1")
+    assert leaf.routes == () and leaf.learns
+    assert [route.words() for route in wanted(held, "leaf1")] == [
+        "10.244.0.0/26 via 192.168.1.21",
+        "10.244.0.64/26 via 192.168.1.22",
+        "10.244.0.128/26",
+    ]
+    assert [route.words() for route in wanted(held, "spine")] == ["10.244.0.0/26", "10.244.0.64/26", "10.244.0.128/26"]
+    assert [route.words() for route in wanted(held, "node1")] == [
+        "10.244.0.64/26 via 192.168.1.22",
+        "10.244.0.128/26 via 192.168.1.1",
+    ]
+
+
+@pytest.mark.skipif(not shutil.which(PACKAGES["bird"][0], path="/usr/sbin:/usr/bin"), reason="bird is missing")
+@pytest.mark.parametrize("name", ["leaf1", "router", "node3"])
+@pytest.mark.parametrize("timers", ["", ", routing: {timers: textbook}"])
+def test_bird_reads_what_is_written_for_a_router(tmp_path: Path, name: str, timers: str) -> None:
+    conf = tmp_path / "bird.conf"
+    (program,) = programs(racks("", LEAVES + timers).snapshot, name)
+    conf.write_text(program.files["bird.conf"])
+    done = subprocess.run(["/usr/sbin/bird", "-p", "-c", conf], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.skipif(not shutil.which(PACKAGES["bird"][0], path="/usr/sbin:/usr/bin"), reason="bird is missing")
 @pytest.mark.parametrize(
     ("pool", "timers"),
@@ -301,6 +365,14 @@ def test_bird_reads_what_is_written_for_it(tmp_path: Path, pool: str, timers: st
         (
             "{network: {backend: calico, bgp: {peers: [{node: nobody, peerIP: 192.168.0.1}]}}}",
             'spec.network.bgp.peers[0].node: there is no node "nobody"',
+        ),
+        (
+            "{network: {backend: calico, bgp: {peers: [{peerIP: 192.168.0.9, asNumber: 1}]}}}",
+            'peers[0].peerIP: "192.168.0.9" is the address of no node and no router',
+        ),
+        (
+            "{network: {backend: calico, bgp: {peers: [{peerIP: 192.168.0.1, numAllowedLocalASNumbers: -1}]}}}",
+            "numAllowedLocalASNumbers",
         ),
         (
             "{network: {backend: calico, bgp: {communities: [{name: a, value: '70000:1'}]}}}",
