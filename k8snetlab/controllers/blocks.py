@@ -99,8 +99,16 @@ class Space:
         for entry in expanded_nodes(lab.spec):
             if ("", entry.name) in nodes:
                 self._claim(entry.name, entry.blocks)
+        fixed = {*self.held}
+        self._twice: dict[str, list[str]] = {}
+        """Blocks that a node's annotation has beside another's: nobody takes them from it, as in Calico."""
         for node in nodes.values():
             self._claim(node.name, pools.blocks_of(node))
+            self._twice[node.name] = [
+                text
+                for text in pools.blocks_of(node)
+                if (block := _block(text)) in self.held and self.held[block] != node.name and block not in fixed
+            ]
             self._taken |= {*pools.tunnel_addresses(node)}
             self._leaked += [leaked] if (leaked := reserved(node)).ranges else []
             for address in split(node.metadata.annotations.get(LAST_RESERVED, "")):
@@ -156,7 +164,7 @@ class Space:
         borrowed = list(dict.fromkeys(borrowed))
         found = dict(node.metadata.annotations)
         told = {
-            pools.BLOCKS: ",".join(map(str, mine)),
+            pools.BLOCKS: ",".join((*map(str, mine), *self._twice.get(node.name, ()))),
             pools.BORROWED: ",".join(borrowed),
             LAST_RESERVED: ",".join(last),
             **{key: self._tunnels.get((node.name, tunnel), "") for tunnel, key in pools.TUNNELS.items()},
@@ -183,11 +191,7 @@ class Space:
 
     def _claim(self, node: str, blocks: Iterable[str]) -> None:
         """Those that are blocks of a pool, and nobody's yet."""
-        for text in blocks:
-            try:
-                block = IPv4Network(text)
-            except ValueError:
-                continue
+        for block in filter(None, map(_block, blocks)):
             if any(block.prefixlen == pool.blockSize and block.subnet_of(cidr) for pool, cidr in self._pools):
                 self.held.setdefault(block, node)
 
@@ -250,3 +254,11 @@ class Space:
             return True
         held = self._now.select(Pod, pods_by_ip, ip)
         return any(key not in self._moving for key in held)
+
+
+def _block(text: str) -> IPv4Network | None:
+    """None for what is no network."""
+    try:
+        return IPv4Network(text)
+    except ValueError:
+        return None

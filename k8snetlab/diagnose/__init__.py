@@ -3,6 +3,7 @@
 __all__ = [
     "announced",
     "balancers",
+    "blocks",
     "clocks",
     "components",
     "connections",

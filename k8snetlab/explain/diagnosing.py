@@ -20,6 +20,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import end, family_of, pick
 from k8snetlab.dataplane.view import Views
 from k8snetlab.diagnose import (
+    blocks,
     clocks,
     components,
     connections,
@@ -298,6 +299,7 @@ class _Look:
         self.notes += objects.lonely(snapshot)
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
         found, lacking = self._learned(snapshot, kernel, found)
+        found += [*blocks.twice(snapshot), *drift.leaked(snapshot, kernel)]
         unheard = (path for node in lacking for path in routing.needed(snapshot, node))
         for path in (*unheard, *balanced.sought(snapshot)):
             broken += self._judged(path, kernel)

@@ -17,7 +17,7 @@ from k8snetlab.dataplane import names
 from k8snetlab.dataplane.netns import Netns, NodeDataplane
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import View
-from k8snetlab.diagnose import rules, sampling, tables, unmanaged
+from k8snetlab.diagnose import blocks, rules, sampling, tables, unmanaged
 from k8snetlab.diagnose.finding import Finding, Where
 from k8snetlab.diagnose.guests import no_rules
 from k8snetlab.diagnose.links import Names
@@ -163,6 +163,15 @@ def _compared(where: Where, wanted: Netns, words: Names, kernel: Kernels) -> tup
         entries = [e for family in kernel.families for e in kernel[family][where.netns].routes]
         found = [*tables.drift(where, wanted, held, words, entries)]
     return held, [_with_peer(finding, kernel) for finding in found]
+
+
+def leaked(snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
+    """Routes of Calico's blocks that were left behind on this machine's nodes."""
+    if snapshot.lab.spec.network.calico:
+        for node in kernel.nodes:
+            where = kernel.wheres[names.node_netns(snapshot.lab.name, node)]
+            with contextlib.suppress(NotFoundError):
+                yield from blocks.leaked(snapshot, where, kernel["ipv4"][where.netns].routes)
 
 
 def _with_peer(finding: Finding, kernel: Kernels) -> Finding:

@@ -8,6 +8,8 @@ from msgspec.structs import replace
 
 from k8snetlab.api import topology
 from k8snetlab.api.bgp import BGPPeer
+from k8snetlab.api.defaults import expanded_nodes
+from k8snetlab.api.pools import BLOCKS
 from k8snetlab.api.scheme import to_dict
 from k8snetlab.dataplane.families import pick
 from k8snetlab.dataplane.holds import Hold
@@ -138,6 +140,32 @@ def _pod_route(scene: Scene) -> Damage:
     return Damage(route.dst, back(scene), (gone,), holds=hold(scene.netns, route))
 
 
+def _block_twice(scene: Scene) -> Damage:
+    """A claim that another node has too, as a race of two nodes left it; nobody takes either from its node."""
+    _needs(scene, "calico")
+    _by_bird(scene)
+    if any(scene.peer_subnet in node.blocks for node in expanded_nodes(scene.snapshot.lab.spec)):
+        raise LacksError("the lab file fixes whose block it is", "nodes without `blocks`")
+    held = scene.node.metadata.annotations.get(BLOCKS)
+    after = ",".join(filter(None, (held, scene.peer_subnet)))
+    edit = Edit("Node", "", scene.node.name, held, after, annotation=BLOCKS)
+    return Damage(scene.peer_subnet, across(scene), edits=(edit,))
+
+
+def _leaked(scene: Scene) -> Damage:
+    """The blackhole of a block that the node had once, and has let go; BIRD learns it and tells others of it."""
+    _needs(scene, "calico")
+    _by_bird(scene)
+    words = ("blackhole", scene.peer_subnet)
+    do, undo = ip(scene.netns, "route", "prepend", *words), ip(scene.netns, "route", "del", *words, "proto", "boot")
+    return Damage(scene.peer_subnet, across(scene), (do,), (undo,))
+
+
+def _by_bird(scene: Scene) -> None:
+    if not scene.snapshot.lab.spec.daemon:
+        raise LacksError("Felix makes the routes of this lab: nobody is told of blocks", "a pool without vxlanMode")
+
+
 def _needs(scene: Scene, *backends: str) -> None:
     found = scene.snapshot.lab.spec.network.backend
     if found not in backends:
@@ -245,6 +273,26 @@ def faults() -> Iterator[Fault]:
         symptom="one pod cannot be reached",
         said=Said("route", "missing"),
         make=_pod_route,
+    )
+    yield Fault(
+        name="block-owned-twice",
+        title="two nodes claim one block of addresses, and both tell others of it",
+        level=3,
+        group="routing",
+        touches="a Node's blocks",
+        symptom="pods of this node reach none of another node, and third nodes reach them only now and then",
+        said=Said("route", "twice"),
+        make=_block_twice,
+    )
+    yield Fault(
+        name="leaked-route",
+        title="the blackhole of a block that is another node's now was left behind",
+        level=3,
+        group="routing",
+        touches="the node's routes",
+        symptom="pods of this node reach none of another node, and third nodes reach them only now and then",
+        said=Said("route", "leaked"),
+        make=_leaked,
     )
     yield Fault(
         name="learned-route-shadowed",

@@ -112,12 +112,13 @@ def _tunnelled(snapshot: Snapshot, own: Holder, others: list[Holder], node: Netn
 def _routes(snapshot: Snapshot, own: Holder, others: list[Holder]) -> Iterator[Route]:
     """To what other nodes hold of pools with VXLAN; and nowhere, for what is not in use of the node's own blocks."""
     device = uplink(snapshot.lab, snapshot.node(own.name))
+    mine = {held.cidr for held in own.blocks}
     for held in own.blocks:
         if by_felix(snapshot.lab, held.pool):
             yield Route(held.cidr, blackhole=True, protocol=FELIX)
     for other in others:
         for held in other.led_to:
-            if not by_felix(snapshot.lab, held.pool):
+            if not by_felix(snapshot.lab, held.pool) or held.cidr in mine:
                 continue
             if not tunnelled(held.pool, own, other):
                 yield Route(held.cidr, dev=device, via=other.address, onlink=True, protocol=FELIX)

@@ -283,11 +283,12 @@ def _by_bird(snapshot: Snapshot, name: str) -> Iterator[Route]:
     everybody, lab = holders(snapshot), snapshot.lab
     hearing = Hearing(lab.spec.network.bgp, [one.bgp for one in everybody.values()], bgp_routers.members(lab))
     own = everybody.pop(name, None)
+    mine = {held.cidr for held in own.blocks} if own else set()
     direct = hearing.direct(own.bgp) if own else frozenset()
     for other in everybody.values():
         hop = _hop(own, other, hearing, direct) if own else _from_router(lab, name, other, hearing)
         for held in other.led_to if hop is not None else ():
-            if by_felix(lab, held.pool):
+            if by_felix(lab, held.pool) or held.cidr in mine:
                 continue
             if own is None or not hop or own.is_beside(other) or tunnelled(held.pool, own, other):
                 yield Route(held.cidr, via=hop or "")

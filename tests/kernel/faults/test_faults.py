@@ -35,6 +35,8 @@ ELSEWHERE = {"miss-agent-dead", "policy-without-dns", *OF_PLANES} | {
 """Faults of the lab that has DNS, and a kernel that asks; and those of other tests."""
 OF_INGRESSES = {name for name in FAULTS if name.startswith(("ingress-", "gateway-", "reference-grant-"))}
 """Faults of labs with nginx at their door, in `tests/kernel/ingress` and `tests/kernel/gateway`."""
+TWICE = ("block-owned-twice", "leaked-route")
+"""By which two nodes tell others of one block."""
 ROUTED = {
     "ospf": (
         "ospf-dropped",
@@ -45,7 +47,14 @@ ROUTED = {
         "learned-route-shadowed",
     ),
     "bgp": ("bgp-dropped", "learned-route-shadowed"),
-    "calico": ("bgp-dropped", "bgp-as-wrong", "proxy-arp-off", "pod-route-missing"),
+    "calico": (
+        "bgp-dropped",
+        "bgp-as-wrong",
+        "proxy-arp-off",
+        "pod-route-missing",
+        "block-owned-twice",
+        "leaked-route",
+    ),
 }
 """Faults of labs whose routes daemons make, by the backend."""
 OF_WORKLOADS = sorted((n for n, one in FAULTS.items() if one.group == "workloads"), key=lambda name: name == "taint")

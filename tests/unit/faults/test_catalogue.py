@@ -152,6 +152,9 @@ def by_calico() -> Snapshot:
     return cluster("network: {backend: calico}")
 
 
+CALICOS = ("proxy-arp-off", "pod-route-missing", "bgp-as-wrong", "block-owned-twice", "leaked-route")
+
+
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_fault_is_declared_in_full(name: str) -> None:
     one = FAULTS[name]
@@ -168,7 +171,7 @@ def test_a_fault_damages_the_labs_own_namespaces_and_can_be_written_down(
     if name == "link-down":
         held_by[name] = cluster(LINKS)
     held_by |= dict.fromkeys(("bgp-dropped", "learned-route-shadowed"), by_bgp)
-    held_by |= dict.fromkeys(("proxy-arp-off", "pod-route-missing", "bgp-as-wrong"), by_calico)
+    held_by |= dict.fromkeys(CALICOS, by_calico)
     if name.startswith(("gateway-", "reference-grant-")):
         held_by[name] = cluster("gateway: {controller: nginx}")
     held_by |= {one: balancing(*BALANCED[one]) for one in (name,) if one in BALANCED}
