@@ -87,7 +87,8 @@ class Intents:
         self._world = self._world or world(self._snapshot)
         source = self._source(self._world, place)
         resolved = self._world.resolved
-        if place.kind == "router" and resolved.by_pod and intent.expected == "answered":
+        asked = self._snapshot.select(Pod, pods_by_ip, target.address)
+        if place.kind == "router" and intent.expected == "answered" and any(key in resolved.by_pod for key in asked):
             return msgspec.structs.replace(intent, expected="either", why="NetworkPolicies may have a say")
         if source is None or (target.protocol == "ICMP" and not resolved.felix):
             return intent

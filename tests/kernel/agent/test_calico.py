@@ -226,6 +226,15 @@ def test_with_vxlan_felix_makes_the_routes_and_the_trace_sees_the_tunnel(world: 
     shown = world.lab.shell("node1", "ip", "-d", "link", "show", "vxlan.calico")
     assert "vxlan id 4096" in shown and "dstport 4789" in shown and "mtu 1450" in shown
     assert world.lab.whole() and world.lab.json("diagnose")["findings"] == []
+    world.lab.run("pause", "node1")
+    try:
+        own = world.lab.get("Node", "node1", "")["metadata"]["annotations"]["projectcalico.org/IPv4VXLANTunnelAddr"]
+        world.lab.shell("node1", "ip", "addr", "del", f"{own}/32", "dev", "vxlan.calico")
+        (first, *_) = world.lab.json("diagnose", code=1)["findings"]
+        assert (first["kind"], first["fault"], first["object"]) == ("address", "missing", f"{own}/32"), first
+    finally:
+        world.lab.run("resume", "node1")
+    eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
 
 
 def test_another_network_takes_its_place_and_finds_nothing_of_it(world: World) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from k8snetlab.testing import Lab
+from k8snetlab.testing import Lab, eventually
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(shutil.which("bird") is None, reason="bird is missing")]
 POD = """---
@@ -128,6 +128,25 @@ def test_nodes_hear_of_each_other_by_the_router_alone_if_they_believe_their_own_
     assert world.lab.json("diagnose")["findings"] == []
     world.up(f"{{peers: [{{{TOR}}}]}}", reflecting=False)
     assert "keepOriginalNextHop: is not said" in " ".join(world.lab.json("up", str(world.manifest))["warnings"])
+
+
+def test_a_dropped_port_and_an_announcement_that_is_missing_are_the_first_findings(world: World) -> None:
+    world.up("{}", reflecting=False)
+    rule = ("INPUT", "-p", "tcp", "--dport", "179", "-j", "DROP")
+    world.lab.shell("node1", "iptables", "-I", *rule)
+    eventually(lambda: not any(stands for _, stands in world.sessions("node1").values()))
+    (first, *_) = world.lab.json("diagnose", code=1)["findings"]
+    assert (first["kind"], first["fault"]) == ("rule", "foreign") and "--dport 179 -j DROP" in first["message"]
+    assert "node1: by bgp its daemon hears none of its 3 neighbours" in first["explains"]
+    world.lab.shell("node1", "iptables", "-D", *rule)
+    eventually(lambda: len(world.learned("node1")) == 3 == len(world.learned("node4")))
+    world.lab.run("birdc", "node2", "disable", "static1")
+    eventually(lambda: "10.1.0.64/26" not in world.learned("node1"))
+    (first, *_) = world.lab.json("diagnose", code=1)["findings"]
+    assert (first["kind"], first["fault"], first["object"]) == ("route", "missing", "10.1.0.64/26")
+    assert "its neighbour 192.168.0.22 is Established, and does not tell of it" in first["message"]
+    world.lab.run("birdc", "node2", "enable", "static1")
+    eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
 
 
 def test_a_peer_that_expects_another_autonomous_system_is_the_first_finding(world: World) -> None:
