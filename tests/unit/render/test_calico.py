@@ -287,6 +287,16 @@ def test_a_router_that_is_a_peer_speaks_in_an_autonomous_system_of_its_own() -> 
     assert programs(only, "router") == () and not underlay.render(only).node.learns
 
 
+def test_a_router_that_would_hear_of_pods_by_others_is_warned_of() -> None:
+    peer = "{peerIP: 192.168.0.1, asNumber: 64999}"
+    for bgp, number in ((f"peers: [{peer}]", 1), (f"nodeToNodeMeshEnabled: false, peers: [{peer}]", 0)):
+        spec = f"{{network: {{backend: calico, bgp: {{{bgp}}}}}}}"
+        found = load([("lab.yaml", f"{{apiVersion: k8snetlab/v1alpha1, kind: Lab, spec: {spec}}}\n")]).warnings
+        assert (
+            len([one for one in found if "peers[0].keepOriginalNextHop: is not said: nodes that hear" in one]) == number
+        )
+
+
 def test_routers_between_links_tell_each_other_of_blocks_and_of_links() -> None:
     held = racks("", LEAVES).snapshot
     (program,) = programs(held, "leaf1")
