@@ -184,7 +184,7 @@ def test_calicos_own_policies_decide_in_their_order(world: World) -> None:
     assert lab.run("calicoctl", "get", "globalnetworkpolicy", "-o", "wide").splitlines()[1].split()[:3] == [
         *("guard", "default", "10"),
     ]
-    kept = lab.run("up", str(world.elsewhere("vxlan")), "--yes", code=1)
+    kept = lab.run("up", str(world.elsewhere("vxlan")), "--yes", code=2)
     assert "enforced by Calico's network alone (spec.network.backend: calico), and this lab's is vxlan" in kept
     world.up(CALICO)
     assert lab.probe("web-1", "web-2:80").answeredBy == "web-2"
