@@ -51,10 +51,10 @@ def _told(snapshot: Snapshot, paths: LabPaths, own: Speaker) -> Iterator[Finding
 
 
 def _dropped(snapshot: Snapshot, own: Speaker, one: Speaking, kernel: Kernels) -> Iterator[Finding]:
-    """By rules of a node, or a router, that a neighbour does not hear, or that hears none."""
+    """By rules of a node, or a router: also of one that believes in its neighbours still, which hear it no more."""
     netns = node_netns(snapshot.lab.name, own.name)
     missed = [neighbour for neighbour in own.neighbours if not _stands(neighbour.name, one)]
-    for device in own.devices if missed or one.missing else ():
+    for device in own.devices:
         source = next((n.address for n in missed if n.own in _addresses(own, device.device, snapshot)), own.address)
         with contextlib.suppress(K8sNetLabError):
             view = kernel["ipv4"][netns]
