@@ -29,8 +29,6 @@ _FAST = re.compile(r"ip ospf dead-interval minimal hello-multiplier (\d+)$")
 ALL_ROUTERS = "224.0.0.5"
 NAME = "ospf"
 """OSPF's protocol, as rules are read."""
-NO_KEY = " "
-"""Instead of a password, of one who signs and has none."""
 EXCHANGING = ("ExStart", "Exchange")
 """The states in which neighbours tell each other what they know, if the packets are not too long for one of them."""
 
@@ -87,7 +85,7 @@ def _device(lines: Iterable[str], area: str, passive: bool) -> Device:
         signs = signs or line.startswith("ip ospf authentication")
         passive = passive or line == "ip ospf passive"
     hello = timers.get("hello", HELLO)
-    return Device(area, hello, timers.get("dead", 4 * hello), passive, (secret or NO_KEY) if signs else "")
+    return Device(area, hello, timers.get("dead", 4 * hello), passive, secret if signs else "")
 
 
 def _area(text: str) -> str:

@@ -376,7 +376,8 @@ def test_faults_of_routing_daemons_are_seen_named_and_cleared(routed: tuple[Lab,
         eventually(lambda probe=fault.probe: asked(lab.client, probe).reached)  # type: ignore[misc]
         eventually(lambda: diagnosed(lab.client).findings == ())
     for fault, (place, wrong, right) in TYPED.items() if backend == "ospf" else ():
-        lab.run("vtysh", "node1", "-c", "configure terminal", "-c", place, "-c", wrong)
+        for words in wrong.split("; "):
+            lab.run("vtysh", "node1", "-c", "configure terminal", "-c", place, "-c", words)
         eventually(lambda fault=fault: first(lab) == ("route", fault, "node1"))  # type: ignore[misc]
         if right:
             lab.run("vtysh", "node1", "-c", "configure terminal", "-c", place, "-c", right)
@@ -388,7 +389,7 @@ def test_faults_of_routing_daemons_are_seen_named_and_cleared(routed: tuple[Lab,
 TYPED = {
     "passive": ("interface eth0", "ip ospf passive", "no ip ospf passive"),
     "unannounced": ("router ospf", "no network 10.244.1.0/24 area 0", "network 10.244.1.0/24 area 0"),
-    "password": ("interface eth0", "ip ospf authentication message-digest", ""),
+    "password": ("interface eth0", "ip ospf message-digest-key 1 md5 other; ip ospf authentication message-digest", ""),
 }
 """What is typed at FRR's console, where, and what takes it back; "" for what diagnose says: ospfd begun again."""
 
