@@ -85,6 +85,7 @@ def test_the_walk_goes_over_each_pair_once() -> None:
 
 class World:
     def __init__(self, directory: Path) -> None:
+        directory.mkdir()
         self.lab, self._file = Lab(directory), directory / "lab.yaml"
 
     def up(self, network: str) -> str:
