@@ -5,13 +5,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 
 from k8snetlab.addons import programs
 from k8snetlab.addons.home import Home
 from k8snetlab.addons.keeper import Keeper, Outcome, Wish
 from k8snetlab.addons.program import Place, Program
-from k8snetlab.agent.concern import Remembered
 from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.worker import Worker
@@ -39,7 +37,6 @@ class AddOns(Manager):
         super().__init__(name, part, around)
         self._keeper = Keeper(self.node, around.addons, self._namespaces) if around.addons else None
         self._worker = Worker(f"{name} of {self.node}", self._turn)
-        self._programs = Remembered(partial(_programs, node=self.node))
         self._wish: Wish | None = None
         self._done: Wish | None = None
         """The wish that `_outcome` is of."""
@@ -52,7 +49,7 @@ class AddOns(Manager):
         home, keeper = self.around.addons, self._keeper
         if home is None or keeper is None:
             return
-        wanted = self._programs.of(snapshot)
+        wanted = programs.programs(snapshot, self.node)
         if not wanted and (self._wish is None or not self._wish.programs) and keeper.is_idle:
             self._wish = self._done = None
             self.warnings = ()
@@ -132,10 +129,6 @@ class AddOns(Manager):
         if not wish.programs and not self._outcome.words:
             return None
         return max(0.0, min(TICK, self._due - time.monotonic()))
-
-
-def _programs(snapshot: Snapshot, node: str) -> tuple[Program, ...]:
-    return programs.programs(snapshot, node)
 
 
 def _names(wish: Wish) -> tuple[str, ...]:

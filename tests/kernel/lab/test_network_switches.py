@@ -1,7 +1,7 @@
 """A running lab from any network to any other by `up`: what is then there is what a new lab of that network has.
 
-K8SNETLAB_SWITCHES=all walks all 42 switches between two of seven networks, each once; without it each network is gone
-to once, in an order that is drawn anew where K8SNETLAB_SWITCHES is a number.
+K8SNETLAB_SWITCHES=all walks all 42 switches between two of seven networks, each once; without it four of them are gone
+to, drawn anew where K8SNETLAB_SWITCHES is another number than 42.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ kind: NetworkPolicy
 metadata: {name: web}
 spec: {podSelector: {matchLabels: {app: web}}, ingress: [{ports: [{port: 80}]}]}
 """
-WHICH = os.environ.get("K8SNETLAB_SWITCHES", "1")
+WHICH = os.environ.get("K8SNETLAB_SWITCHES", "42")
 _GIVEN = re.compile(r"\b(?:10\.244|POD)\.([12])(?:\.\d+)?\b")
 """Addresses of a block are given in the order in which they are asked for."""
 OWN = ("cluster", "api/", "daemon.log")
@@ -62,7 +62,7 @@ def walk() -> list[str]:
     names = list(NETWORKS)
     if WHICH == "all":
         return circuit(names)
-    found = random.Random(int(WHICH)).sample(names, len(names))
+    found = random.Random(int(WHICH)).sample(names, 4)
     return [*found, found[0]]
 
 
