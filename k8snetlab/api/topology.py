@@ -96,7 +96,7 @@ def of(lab: Lab, name: str) -> tuple[End, ...]:
 
 def beside(lab: Lab, end: End) -> Iterator[End]:
     """The others on its link."""
-    yield from (other for other in ends(lab) if other.link is end.link and other.name != end.name)
+    yield from (other for other in ends(lab) if other.link.name == end.link.name and other.name != end.name)
 
 
 def shares_link(underlay: Underlay, one: str, other: str) -> bool:
@@ -154,13 +154,13 @@ def ways(lab: Lab, start: str, link: UnderlayLink, down: frozenset[tuple[str, st
     """The neighbours by which a router or a node reaches a link that it is not on: by all cheapest ways, of which none
     passes a device that is `down`, (name, device). OSPF counts costs, other protocols routers."""
     usable = tuple(end for end in ends(lab) if (end.name, end.device) not in down)
-    if any(end.name == start and end.link is link for end in usable):
+    if any(end.name == start and end.link.name == link.name for end in usable):
         return ()
     counted = lab.spec.network.backend == "ospf"
-    goals = [end.name for end in usable if end.link is link and end.is_router]
+    goals = [end.name for end in usable if end.link.name == link.name and end.is_router]
     found: list[tuple[int, End]] = []
     for own in (end for end in usable if end.name == start):
-        near = [end for end in usable if end.link is own.link and end.is_router and end.name != start]
+        near = [end for end in usable if end.link.name == own.link.name and end.is_router and end.name != start]
         for other in near:
             rests = [cost for goal in goals if (cost := _far(usable, counted, goal).get(other.name)) is not None]
             if rests:
