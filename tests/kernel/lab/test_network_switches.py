@@ -128,11 +128,11 @@ def _programs(namespace: str) -> Iterator[str]:
             continue
 
 
-def test_nothing_of_the_former_network_is_left(tmp_path: Path) -> None:
+def test_nothing_of_the_former_is_left(tmp_path: Path) -> None:
     way = walk()
     expected: dict[str, State] = {}
-    for name in dict.fromkeys(way):
-        new = World(tmp_path / f"fresh-{name}")
+    for number, name in enumerate(dict.fromkeys(way)):
+        new = World(tmp_path / str(number))
         try:
             new.up(name)
             expected[name] = new.state()
@@ -140,7 +140,7 @@ def test_nothing_of_the_former_network_is_left(tmp_path: Path) -> None:
             new.lab.run("down", code=None)
     for one, other in itertools.combinations(expected, 2):
         assert differences(expected[one], expected[other]), "what is compared tells networks apart"
-    world = World(tmp_path / "switched")
+    world = World(tmp_path / "all")
     try:
         world.up(way[0])
         for former, name in itertools.pairwise(way):
