@@ -88,18 +88,20 @@ class KubeletLink:
         One that an earlier version has left, and that says what this one cannot read, is replaced.
         """
         began = asyncio.get_running_loop().time()
+        answered: subprocess.Popen[bytes] | None = None
         while True:
             self.start()
             try:
                 reader, self._writer = await asyncio.open_unix_connection(self._paths.kubelet_socket, limit=1 << 26)
             except OSError:
                 await asyncio.sleep(0.005)
-                if self._process is not None and self._process.poll() is not None:
-                    raise DaemonError(f"the kubelet ended with {self._process.returncode} before it answered") from None
+                own = self._process
+                if own is not None and own is not answered and own.poll() is not None:
+                    raise DaemonError(f"the kubelet ended with {own.returncode} before it answered") from None
                 if asyncio.get_running_loop().time() - began > START:
                     raise DaemonError(f"the kubelet does not answer after {START:.0f} s") from None
                 continue
-            ending = False
+            answered, ending = self._process, False
             try:
                 await self._listen(reader)
             except ConnectionError:
