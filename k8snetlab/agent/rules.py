@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterator, Mapping
 from k8snetlab.dataplane import holds
 from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.iptables.patch import jump_numbers, same_rules
+from k8snetlab.iptables.patch import jump_numbers, same_rules, standing
 from k8snetlab.kernel.iptables import Iptables
 
 
@@ -102,12 +102,8 @@ class RulesKeeper:
         return holds.spared_rules(RuleDelta(self.family, write, stale, tuple(hooks)), self.held)
 
     def _obsolete(self, held: Mapping[ChainKey, Rules]) -> Iterator[tuple[ChainKey, int]]:
-        """The jumps that must not stand, the last of a chain first: each by its number, counted from 1."""
-        hooks = [hook for ruleset in self._wanted for hook in ruleset.obsolete]
-        for chain in dict.fromkeys(ChainKey(hook.table, hook.chain) for hook in hooks):
-            there = (hook for hook in hooks if ChainKey(hook.table, hook.chain) == chain)
-            numbers = {number for hook in there for number in jump_numbers(hook, held)}
-            yield from ((chain, number) for number in sorted(numbers, reverse=True))
+        """The jumps that must not stand."""
+        yield from standing([hook for ruleset in self._wanted for hook in ruleset.obsolete], held)
 
     def _take_out_obsolete(self) -> None:
         for key, number in list(self._obsolete(self._iptables.save())):

@@ -8,7 +8,9 @@ from pathlib import Path
 from k8snetlab.dataplane import names
 from k8snetlab.dataplane.families import FAMILIES
 from k8snetlab.dataplane.names import is_host
+from k8snetlab.iptables.patch import standing
 from k8snetlab.kernel import iptables, nftables
+from k8snetlab.render.felix.static import LAST
 
 
 class OtherVariant:
@@ -47,6 +49,8 @@ class OtherVariant:
         if iptables.mixed(self._namespace):
             for table in self._tables:
                 table.remove(names.CHAINS)
+                for key, number in list(standing(LAST, table.save())):
+                    table.delete_rule(key, number)
         if self.variant == "nft" and not is_host(self._namespace):
             nftables.remove_idle(self._namespace, (), ())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Literal, NamedTuple
 
@@ -69,6 +69,14 @@ def jump_numbers(hook: Hook, held: Chains) -> list[int]:
     jump = "-j " + hook.rule.rpartition("-j ")[2]
     rules = enumerate(held.get(ChainKey(hook.table, hook.chain), ()), 1)
     return [number for number, rule in rules if rule.endswith(jump) and same(hook.rule, rule)]
+
+
+def standing(hooks: Sequence[Hook], held: Chains) -> Iterator[tuple[ChainKey, int]]:
+    """Those of the hooks that are there, the last of a chain first: each by its number, counted from 1."""
+    for chain in dict.fromkeys(ChainKey(hook.table, hook.chain) for hook in hooks):
+        there = (hook for hook in hooks if ChainKey(hook.table, hook.chain) == chain)
+        numbers = {number for hook in there for number in jump_numbers(hook, held)}
+        yield from ((chain, number) for number in sorted(numbers, reverse=True))
 
 
 def steps(wanted: Rules, held: Rules) -> Iterator[Step]:
