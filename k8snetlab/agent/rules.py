@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator, Mapping
 
 from k8snetlab.dataplane import holds
-from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet
+from k8snetlab.dataplane.rules import ChainKey, Family, Hook, RuleDelta, Rules, RuleSet, refusing_first
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.iptables.patch import jump_numbers, same_rules, standing
+from k8snetlab.iptables.syntax import canonical
 from k8snetlab.kernel.iptables import Iptables
 
 
@@ -99,7 +100,8 @@ class RulesKeeper:
             for key in held
             if any(r.owns(key.chain) for r in self._wanted) and not any(key in r.chains for r in self._wanted)
         )
-        return holds.spared_rules(RuleDelta(self.family, write, stale, tuple(hooks)), self.held)
+        ordered = refusing_first(write, _known(write, held))
+        return holds.spared_rules(RuleDelta(self.family, ordered, stale, tuple(hooks)), self.held)
 
     def _obsolete(self, held: Mapping[ChainKey, Rules]) -> Iterator[tuple[ChainKey, int]]:
         """The jumps that must not stand."""
@@ -108,3 +110,13 @@ class RulesKeeper:
     def _take_out_obsolete(self) -> None:
         for key, number in list(self._obsolete(self._iptables.save())):
             self._iptables.delete_rule(key, number)
+
+
+def _known(write: Mapping[ChainKey, Rules], held: Mapping[ChainKey, Rules]) -> dict[ChainKey, Rules]:
+    """Of the rules to write in table filter those that are held, whatever iptables-save has made of them."""
+    found = {}
+    for key in write:
+        if key.table == "filter":
+            there = set(map(canonical, held.get(key, ())))
+            found[key] = tuple(rule for rule in write[key] if canonical(rule) in there)
+    return found

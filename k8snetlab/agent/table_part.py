@@ -83,16 +83,20 @@ class TablePart:
 
 
 def merged(family: Family, deltas: Iterable[RuleDelta | None]) -> RuleDelta | None:
-    """All of them in one; None where one is not known."""
+    """All of them in one; None where one is not known.
+
+    Those that say in which order tables are written have their way (`refusing_first`): one of a single table says none.
+    """
     deltas = list(deltas)
     known = [delta for delta in deltas if delta is not None]
     if len(known) < len(deltas):
         return None
     if len(some := [delta for delta in known if delta]) == 1:
         return some[0]
+    ordered = sorted(known, key=lambda delta: len({key.table for key in delta.write}) < 2)
     return RuleDelta(
         family,
-        {key: rules for delta in known for key, rules in delta.write.items()},
+        {key: rules for delta in ordered for key, rules in delta.write.items()},
         tuple(key for delta in known for key in delta.delete),
         tuple(hook for delta in known for hook in delta.hooks),
     )

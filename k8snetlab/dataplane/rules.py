@@ -73,6 +73,18 @@ class RuleDelta(msgspec.Struct, frozen=True):
         return bool(self.write or self.delete or self.hooks)
 
 
+def refusing_first(write: Mapping[ChainKey, Rules], before: Mapping[ChainKey, Rules]) -> dict[ChainKey, Rules]:
+    """The chains of a delta; those of table filter come first where one has a rule that it has not `before`.
+
+    Each table is a transaction of its own. What a Service without endpoints is sent is to be refused before it is no
+    longer translated, and to be translated before it is no longer refused: a connection that meets neither goes out to
+    the Service's address, and conntrack keeps it so for two minutes. kube-proxy writes filter first, always.
+    """
+    filtering = {key: rules for key, rules in write.items() if key.table == "filter"}
+    gains = any(not set(rules) <= set(before.get(key, ())) for key, rules in filtering.items())
+    return {**filtering, **write} if gains else dict(write)
+
+
 def quote(text: str) -> str:
     """`text` as one word of an iptables-restore line.
 

@@ -11,7 +11,7 @@ from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.dataplane import names
-from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules, RuleSet
+from k8snetlab.dataplane.rules import ChainKey, Family, RuleDelta, Rules, RuleSet, refusing_first
 from k8snetlab.render.proxy.chains import Chains
 from k8snetlab.render.proxy.layout import LAYOUTS, Layout
 from k8snetlab.render.proxy.service import ServiceRules, Slices
@@ -146,7 +146,7 @@ class ProxyRules(msgspec.Struct, frozen=True):
         write = {chain: rules for chain, rules in other.chains.items() if self.chains.get(chain) != rules}
         delete = tuple(chain for chain in self.chains if chain not in other.chains)
         hooks = tuple(hook for hook in other._layout.hooks if hook not in self._layout.hooks)
-        return other, RuleDelta(other.settings.family, write, delete, hooks)
+        return other, RuleDelta(other.settings.family, refusing_first(write, self.dispatch), delete, hooks)
 
 
 NOTHING = ServiceRules(Service(), (), {}, {}, 0, True)
@@ -219,7 +219,7 @@ def _difference(
         write.update((chain, rules) for chain, rules in new.chains.items() if old.chains.get(chain) != rules)
         delete += (chain for chain in old.chains if chain not in new.chains)
     write.update((chain, rules) for chain, rules in after.items() if before[chain] is not rules)
-    return write, tuple(delete)
+    return refusing_first(write, before), tuple(delete)
 
 
 def _gather(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from unittest.mock import patch
 
 import msgspec
@@ -10,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k8snetlab.agent.rules import RulesKeeper
+from k8snetlab.agent.table_part import merged
 from k8snetlab.api.core import Service
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -17,6 +20,8 @@ from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key
 from k8snetlab.dataplane.rules import ChainKey, RuleDelta, Rules
 from k8snetlab.iptables.syntax import parse
+from k8snetlab.kernel.iptables.nft import NftIptables
+from k8snetlab.kernel.iptables.payload import Payload
 from k8snetlab.render.proxy import NOTHING, ProxyRules, Shared, rules
 from k8snetlab.render.proxy.layout import LAYOUTS
 from k8snetlab.render.proxy.service import SHARED_CHAINS
@@ -149,6 +154,34 @@ def test_one_endpoint_costs_two_chains() -> None:
     assert [key.chain[:9] for key in delta.write] == ["KUBE-SVC-"]
     assert [key.chain[:9] for key in delta.delete] == ["KUBE-SEP-"]
     assert back.chains == old.chains
+
+
+@pytest.mark.parametrize("layout", ["current", "classic"])
+def test_a_service_is_refused_before_it_is_not_translated_any_more(layout: str) -> None:
+    """And translated again before it is not refused: no packet to it meets neither."""
+    with_endpoints = cluster(lab(layout), *web())
+    old = ProxyRules.build(with_endpoints, "node1", "ipv4")
+    gone, delta = old.update(without := with_endpoints.changed([_keyed(slice_of("web"))], 2))
+    hosts = RuleDelta("ipv4", {ChainKey("nat", "CNI-DN"): ()})
+    policies = RuleDelta("ipv4", {ChainKey("filter", "KUBE-POD-FW"): ()})
+    assert _tables(delta) == _tables(merged("ipv4", [hosts, delta])) == ["filter", "nat"]
+    back, delta = gone.update(without.changed([_keyed(slice_of("web", ENDPOINTS[0]))], 3))
+    assert _tables(delta) == _tables(merged("ipv4", [policies, delta])) == ["nat", "filter"]
+    # And where the kernel is read, which has its own words for most rules.
+    for wanted, held, order in ((gone, old, ["filter", "nat"]), (back, gone, ["nat", "filter"])):
+        keeper = RulesKeeper(NftIptables("", "ipv4", Path("/nowhere")))
+        keeper._wanted = (wanted.ruleset,)
+        told = {key: tuple(r.replace("-m tcp -p tcp", "-p tcp -m tcp") for r in rules) for key, rules in _all(held)}
+        assert _tables(keeper._difference(told)) == order
+
+
+def _all(rules: ProxyRules) -> Iterable[tuple[ChainKey, Rules]]:
+    return rules.chains.items()
+
+
+def _tables(delta: RuleDelta | None) -> list[str]:
+    assert delta is not None
+    return [line[1:] for line in str(Payload(delta)).splitlines() if line.startswith("*")]
 
 
 @pytest.mark.parametrize("spec", SPECS[:3])
