@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from k8snetlab.api import pools
 from k8snetlab.api.core import Node
@@ -12,17 +12,18 @@ from k8snetlab.dataplane.names import ROUTER, node_netns
 from k8snetlab.diagnose.finding import Finding
 from k8snetlab.diagnose.paths import UsualPath
 from k8snetlab.diagnose.sessions import Session, Speaking
+from k8snetlab.render.routing.speakers import speakers
 from k8snetlab.trace.way import Flow
 
 BGP = 179
 CLIENT_PORT = 40179
 
 
-def missing(snapshot: Snapshot, nodes: Sequence[Speaking]) -> Iterator[Finding]:
-    """What is the matter with `nodes`, those that lack routes: one that no neighbour reaches any more is named for all
-    routes to and from it, else there is a finding for each route."""
+def missing(snapshot: Snapshot, nodes: Sequence[Speaking], everybody: Sequence[Speaking]) -> Iterator[Finding]:
+    """What is the matter with `nodes`, those of `everybody` that lack routes: one that no neighbour reaches any more is
+    named for all routes to and from it, else there is a finding for each route."""
     subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in pools.led_to(node)}
-    deaf = {node.name: node for node in _deaf(nodes)}
+    deaf = {node.name: node for node in _deaf(nodes, everybody)}
     found = [finding for node in nodes for finding in _of(snapshot, node, subnets)]
     for name, node in deaf.items():
         with_it = [one for one in found if one.node == name or subnets.get(one.object) == name]
@@ -31,10 +32,15 @@ def missing(snapshot: Snapshot, nodes: Sequence[Speaking]) -> Iterator[Finding]:
     yield from found
 
 
-def _deaf(nodes: Sequence[Speaking]) -> Iterator[Speaking]:
-    """Those with no session that stands, while others have some."""
-    if any(one.stands for node in nodes for one in node.neighbours):
-        yield from (node for node in nodes if not node.problem and not any(one.stands for one in node.neighbours))
+def _deaf(nodes: Sequence[Speaking], everybody: Sequence[Speaking]) -> Iterator[Speaking]:
+    """Those with no session that stands, while others have some with each other: theirs with it may seem to stand yet,
+    as each forgets its neighbours in its own time."""
+    for node in nodes:
+        if node.problem or any(one.stands for one in node.neighbours):
+            continue
+        others = (one for other in everybody if other.name != node.name for one in other.neighbours)
+        if any(one.stands and one.name != node.name for one in others):
+            yield node
 
 
 def _silence(snapshot: Snapshot, node: Speaking, with_it: Sequence[Finding]) -> Finding:
@@ -70,6 +76,7 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             netns=netns,
         )
         return
+    paths = tuple(needed(snapshot, node))
     for cidr in node.missing:
         name = subnets.get(cidr, "")
         if cidr in node.others:
@@ -92,7 +99,7 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             + ("a longer way" if hops else "to its default route, or nowhere"),
             show=f"k8snetlab routing {node.name}",
             netns=netns,
-            needs=tuple(path.words for path in needed(snapshot, node) if session and path.flow.dst == session.address),
+            needs=tuple(path.words for path in paths if session and _is_of(path, session, lab.name)),
         )
 
 
@@ -147,14 +154,31 @@ def _refused(node: Speaking, netns: str, session: Session, cidr: str) -> Finding
     )
 
 
+def all_needed(snapshot: Snapshot, nodes: Iterable[Speaking]) -> Collection[UsualPath]:
+    """What `nodes` and their neighbours send each other, once each: both ends of a session may miss the other."""
+    return {path.words: path for node in nodes for path in needed(snapshot, node)}.values()
+
+
 def needed(snapshot: Snapshot, node: Speaking) -> Iterator[UsualPath]:
-    """What a node sends to the neighbours that it misses: only BGP is TCP, which a walk can follow."""
+    """What a node and the neighbours that it misses send each other, whichever of the two begins: only BGP is TCP,
+    which a walk can follow."""
     if snapshot.lab.spec.network.protocol != "bgp":
         return
-    netns = node_netns(snapshot.lab.name, node.name)
+    lab = snapshot.lab.name
+    own = {one.address: one.own for speaker in speakers(snapshot, node.name) for one in speaker.neighbours}
     for one in node.neighbours:
         if not one.stands:
-            yield UsualPath(netns, Flow("", one.address, "tcp", CLIENT_PORT, BGP), f"{node.name} {one.address}:{BGP}")
+            yield _opening(node_netns(lab, node.name), node.name, one.address)
+            if one.name and (address := own.get(one.address, "")):
+                yield _opening(node_netns(lab, one.name), one.name, address)
+
+
+def _is_of(path: UsualPath, session: Session, lab: str) -> bool:
+    return session.address == path.flow.dst or bool(session.name and path.origin == node_netns(lab, session.name))
+
+
+def _opening(netns: str, name: str, to: str) -> UsualPath:
+    return UsualPath(netns, Flow("", to, "tcp", CLIENT_PORT, BGP), f"{name} {to}:{BGP}")
 
 
 def _far(node: Speaking) -> str:

@@ -300,8 +300,7 @@ class _Look:
         broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
         found, lacking = self._learned(snapshot, kernel, found)
         found += [*blocks.twice(snapshot), *drift.leaked(snapshot, kernel)]
-        unheard = (path for node in lacking for path in routing.needed(snapshot, node))
-        for path in (*unheard, *balanced.sought(snapshot)):
+        for path in (*routing.all_needed(snapshot, lacking), *balanced.sought(snapshot)):
             broken += self._judged(path, kernel)
         of_names, barred = asked.beyond(lambda path: self._judged(path, kernel))
         found, broken = [*found, *of_names], [*broken, *barred]
@@ -325,7 +324,7 @@ class _Look:
         """With what routing daemons lack, and those that lack it."""
         spoken = daemons.everybody(snapshot, self.paths)
         lacking = [one for one in spoken if one.missing or one.problem]
-        lost = [*routing.missing(snapshot, lacking)]
+        lost = [*routing.missing(snapshot, lacking, spoken)]
         return adjacent.laid(found, lost, spoken, kernel, self.paths), lacking
 
     def _load_balancers(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:

@@ -220,11 +220,13 @@ def test_diagnose_names_the_rule_that_keeps_a_session_from_standing(world: World
 
 def is_named(world: World) -> bool:
     (first, *_) = world.lab.json("diagnose", code=1)["findings"]
-    assert (first["kind"], first["fault"], first["node"]) == ("route", "deaf", "node2")
+    assert (first["kind"], first["fault"], first["node"]) == ("rule", "foreign", "node2")
+    assert "rule 1 of INPUT" in first["message"] and "-j DROP" in first["message"]  # the protocol: 89, or a name
+    assert any("node2: by ospf its daemon hears none of its 3 neighbours" in text for text in first["explains"])
     return any("node1: ospf has made no route to 10.244.2.0/24" in text for text in first["explains"])
 
 
-def test_diagnose_names_the_node_that_hears_nobody(world: World) -> None:
+def test_diagnose_names_the_rule_for_which_a_node_hears_nobody(world: World) -> None:
     world.up("ospf")
     with dropped(world, "node2", "-p", "89"):
         eventually(lambda: len(world.routes("node2")) == 0)
@@ -238,7 +240,8 @@ def test_routes_by_way_of_others_are_told_and_traced_as_such(world: World) -> No
         eventually(lambda: not any("via 192.168.0.22 " in route for route in world.routes("node1")))
         assert all(" via " in route for node in ("node1", "node2") for route in world.routes(node))
         found = world.lab.json("diagnose", code=1)["findings"]
-        assert any("node1: ospf has made a route by way of" in one["message"] for one in found)
+        assert (found[0]["kind"], found[0]["fault"], found[0]["node"]) == ("rule", "foreign", "node1")
+        assert any("node1: ospf has made a route by way of" in text for text in found[0]["explains"])
         assert "node1: no straight route to 10.244.2.0/24" in world.lab.run("routing", "node1")
         assert not any(path for one in found for path in one["paths"]), "packets arrive all the same"
     eventually(lambda: world.lab.json("diagnose", code=None)["findings"] == [])
