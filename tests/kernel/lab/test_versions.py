@@ -15,9 +15,9 @@ from k8snetlab.testing import Lab, eventually
 OTHER = """
 import sys, k8snetlab
 k8snetlab.__version__ = "0.0.1"
-from k8snetlab.lab import daemon
+from k8snetlab.lab import main
 sys.argv = ["daemon", "--lab", sys.argv[1]]
-daemon.main()
+main.main()
 """
 FILE = """
 apiVersion: k8snetlab/v1alpha1
@@ -52,7 +52,12 @@ def begin_another_version(lab: Lab) -> subprocess.Popen[bytes]:
             start_new_session=True,
         )
     let_begin(daemon, Ledger(directory / "ledger"), "daemon")
-    eventually(lambda: '"0.0.1"' in lab.run("status", "-o", "json", code=None))
+    try:
+        eventually(lambda: '"0.0.1"' in lab.run("status", "-o", "json", code=None))
+    except AssertionError:
+        daemon.kill()
+        daemon.wait()
+        raise
     return daemon
 
 
