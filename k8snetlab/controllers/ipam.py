@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from msgspec.structs import replace
 
-from k8snetlab.api.addressing import IPNetwork, address, parse_network, split
+from k8snetlab.api.addressing import Address, IPNetwork, address, parse_network, split
 from k8snetlab.api.core import Node, Pod, PodIP
 from k8snetlab.api.reading import LAST_RESERVED
 from k8snetlab.api.reserved import Reserved, reserved
@@ -74,7 +74,7 @@ def _misplaced(node: Node, now: Snapshot) -> list[Pod]:
         and (
             pod.ips != node.addresses
             if pod.spec.hostNetwork
-            else not all(any(address(ip) in subnet for subnet in subnets) for ip in pod.ips)
+            else not all(any(_gives(subnet, address(ip)) for subnet in subnets) for ip in pod.ips)
         )
     ]
 
@@ -139,9 +139,20 @@ def _last(node: Node, subnet: IPNetwork) -> int:
     return 0
 
 
+def _ends(subnet: IPNetwork) -> tuple[int, int]:
+    """The offsets between which addresses are given, the second one excluded."""
+    return 2, subnet.num_addresses - (1 if subnet.version == 4 else 0)
+
+
+def _gives(subnet: IPNetwork, ip: Address) -> bool:
+    """Whether a pod may have an address of the subnet: Calico gives the first one too, which is flannel.1's."""
+    first, end = _ends(subnet)
+    return ip in subnet and first <= int(ip) - int(subnet.network_address) < end
+
+
 def _next(subnet: IPNetwork, last: int, used: set[str], leaked: Reserved) -> int | None:
     """The offset of the next free address; at most as many are in the way as are used or leaked."""
-    first, end = 2, subnet.num_addresses - (1 if subnet.version == 4 else 0)
+    first, end = _ends(subnet)
     offset = last
     for _ in range(min(end - first, len(used) + 2 * len(leaked.ranges) + 1)):
         offset = offset + 1 if first <= offset + 1 < end else first

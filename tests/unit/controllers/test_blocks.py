@@ -117,6 +117,19 @@ def test_of_another_backend_addresses_of_the_pool_stay_and_their_block_is_claime
     assert not any(key.startswith(("projectcalico", "k8snetlab/ipam")) for key in node.metadata.annotations)
 
 
+def test_an_address_that_no_other_backend_gives_to_pods_is_changed_with_the_backend() -> None:
+    """The block's first is flannel.1's there, its second cni0's, and the subnet's last one is the broadcast address."""
+    nodes = "[{name: node1, podCIDR: 10.1.0.0/26, blocks: [10.1.0.0/26]}]"
+    cluster = FakeCluster(lab(nodes=nodes) + pods(64)).run()
+    before = ips(cluster, 1)
+    assert {"10.1.0.0", "10.1.0.1", "10.1.0.63"} <= {*before} and len({*before}) == 64
+    for number in (40, 41, 42):
+        cluster.delete(cluster.snapshot.get(Pod, f"p1-{number}", "default"), force=True)  # type: ignore[arg-type]
+    cluster.apply(lab(backend="vxlan", nodes="[{name: node1, podCIDR: 10.1.0.0/26}]")).run()
+    after = ips(cluster, 1)
+    assert {*after} == {*before} - {"10.1.0.0", "10.1.0.1", "10.1.0.63"} and len(after) == 61
+
+
 def test_a_node_that_goes_gives_up_its_blocks() -> None:
     cluster = FakeCluster(lab(SMALL, "3") + pods(1, 1, 1)).run()
     gone = blocks(cluster)["node3"]
