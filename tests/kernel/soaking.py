@@ -132,16 +132,19 @@ class Changes:
         self.breaks.append((began, self.now() + 1.0, name))
 
     def _settle(self) -> None:
-        """Until nothing is wrong and nothing differs, of what agents keep."""
+        """Until nothing is wrong and nothing differs, of what agents keep, and a pod serves: while none does, its
+        Services refuse, as they should.
+        """
         paused, said = self.paused, [""]
 
         def settled() -> bool:
+            serves = any(_ready(pod) and not pod["metadata"].get("deletionTimestamp") for pod in self.pods("web"))
             status = self.lab.json("status")
             wrong = [p for p in status["problems"] if not (paused and paused in p)]
             late = [n for n in status["nodes"] if not n["agent"]["synced"] and not n["paused"]]
             drift = [line for n in late for line in n["agent"]["drift"]]
-            said[0] = f"{wrong} {[n['name'] for n in late]} {drift}"
-            return not wrong and not late
+            said[0] = f"{wrong} {[n['name'] for n in late]} {drift} {'' if serves else 'no pod is ready'}"
+            return serves and not wrong and not late
 
         began = time.monotonic()
         try:
