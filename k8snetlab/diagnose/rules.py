@@ -193,34 +193,22 @@ class _Compared:
         chain = parse(hook.rule).target
         target = chain.name if chain else ""
         if target in _LAST:
-            return self._last(hook, target)
-        meaning = self._meaning(target, "every Service", "missing")
+            object_, lacks, consequence = target, f"{hook.chain} lacks the rule {hook.rule}", _LAST[target]
+        else:
+            object_, lacks = f"-> {target}", f"the jump from {hook.chain} to {target} is missing"
+            meaning = self._meaning(target, "every Service", "missing")
+            consequence = f"packets of {hook.chain} never meet {target}: {meaning}"
         verb = f"-I {hook.chain} 1" if hook.prepend else f"-A {hook.chain}"
         return Finding(
             kind="hook",
             fault="missing",
             node=self.where.node,
-            object=f"{hook.table} {hook.chain} -> {target}",
-            message=f"{self.where.place}: the jump from {hook.chain} to {target} is missing in table {hook.table}",
-            consequence=f"packets of {hook.chain} never meet {target}: {meaning}",
+            object=f"{hook.table} {hook.chain} {object_}",
+            message=f"{self.where.place}: {lacks} in table {hook.table}",
+            consequence=consequence,
             show=self.command(hook.table, f"-S {hook.chain}"),
             mend=self.command(hook.table, f"{verb} {hook.rule}"),
-            owner=self.owners.of_rule([target], []),
-            netns=self.where.netns,
-        )
-
-    def _last(self, hook: Hook, target: str) -> Finding:
-        """A rule of Felix' that stands in a built-in chain itself."""
-        return Finding(
-            kind="hook",
-            fault="missing",
-            node=self.where.node,
-            object=f"{hook.table} {hook.chain} {target}",
-            message=f"{self.where.place}: {hook.chain} (table {hook.table}) lacks the rule {hook.rule}",
-            consequence=_LAST[target],
-            show=self.command(hook.table, f"-S {hook.chain}"),
-            mend=self.command(hook.table, f"-A {hook.chain} {hook.rule}"),
-            owner="Felix",
+            owner="Felix" if target in _LAST else self.owners.of_rule([target], []),
             netns=self.where.netns,
         )
 

@@ -19,8 +19,9 @@ PATIENCE = 60.0
 def run(namespace: str, argv: Sequence[str], lockfile: Path, directory: Path | None = None) -> None:
     """Runs one, in `directory` where that is given. `lockfile` takes the place of /run/xtables.lock.
 
-    Raises KernelError with what the program says,
-    UnsupportedError where there is none of that name, InputError for the machine's own namespace."""
+    Raises KernelError with what the program says, UnsupportedError where there is none of that name, InputError for the
+    machine's own namespace.
+    """
     if is_host(namespace):
         raise InputError(f"{' '.join(argv)}: not in the machine's own network namespace")
     _run(namespace, argv, {"XTABLES_LOCKFILE": str(lockfile)}, directory)

@@ -377,6 +377,8 @@ _BITS = {
 }
 
 
+_FELIX_PARTS = CALI_SCRATCH_MARKS[0] | CALI_SCRATCH_MARKS[1]
+_FELIX_OTHERS = CALI_PASS_MARK | CALI_DROP_MARK | _FELIX_PARTS
 _FELIX_BITS = {
     f"{CALI_ACCEPT_MARK:#x}": " (accepted by a policy or profile)",
     f"{CALI_PASS_MARK:#x}": " (left to the next tier)",
@@ -384,9 +386,9 @@ _FELIX_BITS = {
     f"{CALI_DROP_MARK:#x}": " (to be dropped)",
     f"{CALI_SCRATCH_MARKS[0]:#x}": " (all parts of the rule so far match)",
     f"{CALI_SCRATCH_MARKS[1]:#x}": " (this part of the rule matches)",
-    "0x1f0000": " (all of Felix')",
-    "0x1e0000": " (all of Felix' but that of acceptance)",
-    "0x180000": " (those of a rule's parts)",
+    f"{CALI_ACCEPT_MARK | _FELIX_OTHERS:#x}": " (all of Felix')",
+    f"{_FELIX_OTHERS:#x}": " (all of Felix' but that of acceptance)",
+    f"{_FELIX_PARTS:#x}": " (those of a rule's parts)",
 }
 
 

@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import msgspec
 import pytest
 from policycases import Case, cases
+from policywalk import NODES, is_ipv6, world, wrong
 
-from k8snetlab.api.core import Node, NodeSpec, Pod
-from k8snetlab.api.defaults import with_defaults
-from k8snetlab.api.lab import Lab, LabSpec
-from k8snetlab.api.meta import ObjectMeta
-from k8snetlab.api.scheme import BY_KIND
+from k8snetlab.api.core import Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.rules import ChainKey, Rules
 from k8snetlab.dataplane.sets import IPSet, by_name
 from k8snetlab.iptables.matching import Host, Packet
-from k8snetlab.policies.resolve import resolved
 from k8snetlab.render.netpol import node
 from k8snetlab.trace.tracer import trace
 
 CASES = list(cases())
-NODES = {"node1": ("192.168.0.21", "fd00::21"), "node2": ("192.168.0.22", "fd00::22")}
-PLACE = {"a": "node1", "b": "node1", "c": "node2"}
-"""The node of each pod, by its name: x/a and x/b are on one, so that their packets cross one bridge."""
 
 
 class Plane:
@@ -46,37 +38,16 @@ class Plane:
         return all(outcome.verdict == "sent" for outcome in trace(self.chains, packet, host))
 
 
-def world(case: Case) -> Snapshot:
-    lab = Lab(metadata=ObjectMeta(name="l"), spec=LabSpec(podCIDR="10.0.0.0/8,fd00::/16"))
-    objects = [with_defaults(msgspec.convert(one, BY_KIND[one["kind"]].type), "") for one in case.objects]
-    placed = [
-        msgspec.structs.replace(one, spec=msgspec.structs.replace(one.spec, nodeName=PLACE[one.name]))
-        if isinstance(one, Pod)
-        else one
-        for one in objects
-    ]
-    return Snapshot.of([lab, *(Node(metadata=ObjectMeta(name=name), spec=NodeSpec()) for name in NODES), *placed])
-
-
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_packets_pass_the_rules_as_the_table_says(case: Case) -> None:
     snapshot = world(case)
-    pods = {f"{pod.namespace}/{pod.name}": pod for pod in snapshot.all(Pod).values()}
-    six = ":" in next(iter(pods.values())).ips[0]
-    planes = {name: Plane(snapshot, name, six) for name in NODES}
-    judged = {"/".join(key) for key in resolved(snapshot).by_pod}
-    wrong = []
-    for (source, target, port), allowed in case.allowed.items():
-        if source == target:
-            continue  # it never leaves its namespace
-        if not judged & {source, target} and (port != case.ports[0] or len(case.ports) > 1):
-            continue  # of pairs that no policy is about, those of the small tables are enough
-        start, end = (pods[one].spec.nodeName for one in (source, target))
-        ends = pods[source].ips[0], pods[target].ips[0], port
+    planes = {name: Plane(snapshot, name, is_ipv6(snapshot)) for name in NODES}
+
+    def passes(source: Pod, target: Pod, port: str) -> bool:
+        start, end = source.spec.nodeName, target.spec.nodeName
+        ends = source.ips[0], target.ips[0], port
         if start == end:
-            passes = planes[start].passes(*ends, "cni0", "cni0")
-        else:
-            passes = planes[start].passes(*ends, "cni0", "flannel.1") and planes[end].passes(*ends, "flannel.1", "cni0")
-        if passes != allowed:
-            wrong.append((source, target, port, allowed))
-    assert wrong == []
+            return planes[start].passes(*ends, "cni0", "cni0")
+        return planes[start].passes(*ends, "cni0", "flannel.1") and planes[end].passes(*ends, "flannel.1", "cni0")
+
+    assert wrong(case, snapshot, passes) == []
