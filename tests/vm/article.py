@@ -33,6 +33,10 @@ class Article:
     def on(self, node: str, *words: str) -> str:
         return self.machine.run("ip", "netns", "exec", f"{NAME}.{node}", *words)
 
+    def iptables(self, node: str, *words: str) -> str:
+        """As typed, where `iptables` may be of either variant: the legacy one would leave /run/xtables.lock behind."""
+        return self.on(node, "env", f"XTABLES_LOCKFILE={FILES}/xtables.lock", "iptables", *words)
+
     def routes(self, node: str) -> set[str]:
         return {line.strip() for line in self.on(node, "ip", "route").splitlines()}
 

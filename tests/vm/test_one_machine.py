@@ -244,11 +244,11 @@ def test_what_breaks_the_tunnel_is_the_first_finding(article: Article) -> None:
         assert said == ("address", "missing", "k8s-node-1", "10.1.109.64/32"), first
         assert first["mend"] == f"ip -n {NAME}.k8s-node-1 addr add 10.1.109.64/32 dev tunl0"
         article.on("k8s-node-1", "ip", "address", "add", "10.1.109.64/32", "dev", "tunl0")
-        article.on("k8s-node-1", "iptables", "-I", "INPUT", "-p", "4", "-j", "DROP")
+        article.iptables("k8s-node-1", "-I", "INPUT", "-p", "4", "-j", "DROP")
         try:
             (first, *_) = article.asked("diagnose", code=1)["findings"]
         finally:
-            article.on("k8s-node-1", "iptables", "-D", "INPUT", "-p", "4", "-j", "DROP")
+            article.iptables("k8s-node-1", "-D", "INPUT", "-p", "4", "-j", "DROP")
         assert (first["kind"], first["fault"], first["node"]) == ("rule", "foreign", "k8s-node-1"), first
     finally:
         article.machine.run("k8snetlab", "resume", "k8s-node-1")
