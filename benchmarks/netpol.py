@@ -23,7 +23,7 @@ from benchmarks import machine, throughput
 from benchmarks.generate import address
 from benchmarks.rows import Goal, Row
 from benchmarks.run import CannotRunError, Run
-from k8snetlab.agent.netpol import KubeRouter
+from k8snetlab.agent.kube_router import KubeRouter
 from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.tables import Table
 from k8snetlab.api.core import Container, ContainerPort, Node, NodeSpec, Pod, PodIP, PodSpec, PodStatus

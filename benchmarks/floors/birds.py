@@ -25,7 +25,11 @@ Shape = Literal["mesh", "reflector"]
 
 def settle(nodes: int, shape: Shape, timeout: float) -> Settled:
     """From the start of the BIRDs to the last route in the last kernel. Raises FailedError."""
-    with machine.lifted(), _nodes(nodes) as names, tempfile.TemporaryDirectory(prefix="k8snetlab-bench-", dir="/tmp") as place:
+    with (
+        machine.lifted(),
+        _nodes(nodes) as names,
+        tempfile.TemporaryDirectory(prefix="k8snetlab-bench-", dir="/tmp") as place,
+    ):
         directory = Path(place)
         directory.chmod(0o711)
         for number, _ in enumerate(names, 1):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import ClassVar
 
 from k8snetlab.agent import closing_felix
-from k8snetlab.agent.netpol import Closes, KubeRouter
+from k8snetlab.agent.netpol import Closes, PolicyManager
 from k8snetlab.dataplane.names import CALI_SETS
 
 
-class Calico(KubeRouter):
+class Calico(PolicyManager):
     """It has chains of every pod, whether policies select it or not: none is plugged in without them."""
 
     PREFIXES: ClassVar[tuple[str, ...]] = CALI_SETS

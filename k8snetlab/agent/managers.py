@@ -8,8 +8,8 @@ from k8snetlab.agent.addons import AddOns
 from k8snetlab.agent.balancing import LoadBalancers
 from k8snetlab.agent.calico import Calico
 from k8snetlab.agent.flannel import Flannel
+from k8snetlab.agent.kube_router import KubeRouter
 from k8snetlab.agent.links import LinkSettings
-from k8snetlab.agent.netpol import KubeRouter
 from k8snetlab.agent.portmap import Portmap
 from k8snetlab.agent.protocol import Make, Manager, Surroundings
 from k8snetlab.agent.proxy import KubeProxy

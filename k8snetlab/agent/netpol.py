@@ -1,4 +1,4 @@
-"""kube-router's policy controller of one node: sets before the rules that look into them, and away after those.
+"""NetworkPolicies of one node, by whatever backend: sets before the rules that look into them, and away after those.
 
 A set or a rule that the kernel refuses opens nothing (`agent/closing.py`): what stands of its policy lets in, or out,
 less; where it is a pod's, that pod is closed, and none is plugged in that is new.
@@ -10,13 +10,12 @@ import time
 from collections.abc import Container, Iterator, Mapping
 from typing import ClassVar, Protocol
 
-from k8snetlab.agent import closing
 from k8snetlab.agent.additions import AddedSets
 from k8snetlab.agent.protocol import Manager
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write
 from k8snetlab.api.core import Node
 from k8snetlab.api.snapshot import Snapshot
-from k8snetlab.dataplane.names import KUBE_ROUTER_SETS, is_host
+from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.netns import NodeDataplane
 from k8snetlab.dataplane.rules import Family, RuleDelta, RuleSet
 from k8snetlab.dataplane.sets import IPSet, by_name
@@ -38,7 +37,7 @@ _SIX = ("inet6:", "cali60")
 
 
 class Closes(Protocol):
-    """As `closing` has them."""
+    """As `closing` and `closing_felix` have them."""
 
     def is_pods(self, chain: str) -> bool: ...
     def without(self, rules: RuleSet, refused: Container[str]) -> RuleSet: ...
@@ -46,12 +45,12 @@ class Closes(Protocol):
     def said(self, chain: str) -> str: ...
 
 
-class KubeRouter(Manager):
+class PolicyManager(Manager):
     """NetworkPolicies of a node. `PREFIXES` are how the names of its sets begin, of either family; `closes` says what
     stands in the place of rules that are refused."""
 
-    PREFIXES: ClassVar[tuple[str, ...]] = KUBE_ROUTER_SETS
-    closes: ClassVar[Closes] = closing
+    PREFIXES: ClassVar[tuple[str, ...]]
+    closes: ClassVar[Closes]
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
@@ -122,7 +121,7 @@ class KubeRouter(Manager):
 class PolicyPart(TablePart):
     """The rules and sets of one IP family."""
 
-    def __init__(self, manager: KubeRouter, iptables: Iptables, prefixes: tuple[str, ...]) -> None:
+    def __init__(self, manager: PolicyManager, iptables: Iptables, prefixes: tuple[str, ...]) -> None:
         """`prefixes` are how the names of its sets begin, of either family."""
         super().__init__(manager.name, iptables.family)
         self._manager, self._iptables = manager, iptables

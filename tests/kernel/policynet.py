@@ -16,7 +16,7 @@ from pathlib import Path
 from policypackets import REFUSED, opening_of_sctp
 
 from k8snetlab.agent.calico import Calico
-from k8snetlab.agent.netpol import KubeRouter
+from k8snetlab.agent.kube_router import KubeRouter
 from k8snetlab.agent.protocol import Surroundings
 from k8snetlab.agent.tables import Table
 from k8snetlab.api.snapshot import Snapshot
