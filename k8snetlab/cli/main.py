@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any, NoReturn
 
@@ -84,6 +85,14 @@ _verb: list[str] = []
 """The verb that the command line names, once it has been read so far."""
 
 
+def verb_of(words: Sequence[str]) -> str:
+    """The verb that a command line without its first word names: what follows --lab NAME; "" where there is none."""
+    rest = list(words)
+    while rest and rest[0].partition("=")[0] == "--lab":
+        del rest[: 1 if "=" in rest[0] else 2]
+    return rest[0] if rest else ""
+
+
 def app_of(word: str = "") -> typer.Typer:
     """The command line that begins with `word`: with that verb alone, since to build all of them takes as long as most
     verbs do. Where `word` is none, such as --help and what completion asks, all are there."""
@@ -141,7 +150,7 @@ def main() -> NoReturn:
     """Run one verb. Exit codes: 0 done, 1 the thing asked for is not so, 2 wrong input, 130 interrupted."""
     outlet.install()
     try:
-        done = app_of(*sys.argv[1:2])(prog_name="k8snetlab", standalone_mode=False)
+        done = app_of(verb_of(sys.argv[1:]))(prog_name="k8snetlab", standalone_mode=False)
         code = done if isinstance(done, int) else 0
         if code == 130:
             _interrupted()

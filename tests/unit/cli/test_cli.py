@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from k8snetlab.cli.main import ROOMS, app_of
+from k8snetlab.cli.main import ROOMS, app_of, verb_of
 
 VERBS = ["doctor", "up", "down", "status", "apply", "delete", "get", "scale"]
 VERBS += [
@@ -90,6 +90,24 @@ def test_the_verb_that_is_named_is_the_only_one_that_is_built() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["store", "False", "True"]
+
+
+@pytest.mark.parametrize(
+    ("words", "verb"),
+    [
+        ("get nodes", "get"),
+        ("--lab one get nodes", "get"),
+        ("--lab=one get nodes --lab two", "get"),
+        ("--lab one --lab=two status", "status"),
+        ("--lab up status", "status"),
+        ("--lab", ""),
+        ("--lab one", ""),
+        ("--help", "--help"),
+        ("", ""),
+    ],
+)
+def test_the_verb_is_found_behind_the_labs_name(words: str, verb: str) -> None:
+    assert verb_of(words.split()) == verb
 
 
 def test_each_verb_is_found_in_the_module_that_registers_it() -> None:
