@@ -254,7 +254,9 @@ class NodeAgent:
         held = self._parts.held
         all_known = all(name in held for name in self._team.failing)
         guards = partial(self._guarded, snapshot, whole.node.name, trusting)
-        count, refusals = self._keeper.bring(whole.node, whole.pods, removing=all_known, plugging=guards)
+        count, refusals = self._keeper.bring(
+            whole.node, whole.pods, removing=all_known, plugging=guards, coming=self._coming
+        )
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
         if unmanaged and is_host(whole.node.name):
             raise unmanaged  # a machine that has what would be the lab's is left alone

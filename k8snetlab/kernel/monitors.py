@@ -49,10 +49,9 @@ class Monitors(Mapping[str, Monitor]):
             self._names.pop(monitor.fileno(), None)
             monitor.close()
 
-    @property
-    def crowded(self) -> bool:
+    def crowded(self, coming: int) -> bool:
         """As `watch.crowded`."""
-        return crowded()
+        return crowded(coming)
 
     @property
     def silent(self) -> list[str]:

@@ -92,9 +92,10 @@ class Watch(NamedTuple):
     hears: bool = True
 
 
-def crowded() -> bool:
-    """Whether so many are heard of that others had better begin later."""
-    return _hearing >= CROWD
+def crowded(coming: int = 0) -> bool:
+    """Whether so many are heard of, with so many that are about to come, that others had better begin later: each that
+    comes is paid for by all that hear of it."""
+    return _hearing + coming >= CROWD
 
 
 def watch(netlink: Netlink | None = None, hears: bool = True) -> Watch:

@@ -182,7 +182,7 @@ def test_a_pod_that_was_not_to_be_plugged_in_is_when_its_rules_stand(
 
 
 def test_a_pod_among_many_is_heard_of_once_pods_have_come(calm: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "CROWD", 0)
+    monkeypatch.setattr(watch, "CROWD", watch._hearing + 1)  # there is room for it, but not for those that come
     monkeypatch.setattr(steps, "QUIET", 0.0)
     status = {"podIP": POD1, "podIPs": [{"ip": POD1}]}
     made = msgspec.convert(
