@@ -10,6 +10,7 @@ __all__ = [
     "doors",
     "emptiness",
     "events",
+    "filters",
     "finding",
     "gateways",
     "guests",

@@ -82,11 +82,11 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
         if cidr in node.others:
             yield _overridden(node, netns, cidr, name)
             continue
-        session = _session(node, name, cidr)
-        if session and (told := _refused(node, netns, session, cidr)):
+        found = session(node, name, cidr)
+        if found and (told := _refused(node, netns, found, cidr)):
             yield told
             continue
-        why = _far(node) if session is None and lab.spec.underlay.links else _why(protocol, session)
+        why = _far(node) if found is None and lab.spec.underlay.links else _why(protocol, found)
         hops = " and ".join(node.detours.get(cidr, ()))
         none = f"made a route by way of {hops}, and none straight" if hops else "made no route"
         yield Finding(
@@ -99,11 +99,11 @@ def _of(snapshot: Snapshot, node: Speaking, subnets: Mapping[str, str]) -> Itera
             + ("a longer way" if hops else "to its default route, or nowhere"),
             show=f"k8snetlab routing {node.name}",
             netns=netns,
-            needs=tuple(path.words for path in paths if session and _is_of(path, session, lab.name)),
+            needs=tuple(path.words for path in paths if found and _is_of(path, found, lab.name)),
         )
 
 
-def _session(node: Speaking, name: str, cidr: str) -> Session | None:
+def session(node: Speaking, name: str, cidr: str) -> Session | None:
     """The one by which a route should have come: with RIPng those of IPv6 have no names."""
     named = [one for one in node.neighbours if one.name == name]
     family = family_of(cidr)

@@ -232,6 +232,12 @@ def reasons_of(snapshot: Snapshot, paths: LabPaths, name: str) -> Mapping[str, s
         return {}
 
 
+def said_by_bird(snapshot: Snapshot, paths: LabPaths, name: str, *words: str) -> str:
+    """What the BIRD of a node, or a router, answers. Raises OSError where it does not."""
+    where, command = talking(snapshot.lab, paths.addons / name)
+    return _said(where, [*command, "-r", *words])
+
+
 def _said(where: Path, command: list[str]) -> str:
     seconds = patience(PATIENCE)
     try:

@@ -47,7 +47,7 @@ from k8snetlab.diagnose.sessions import Speaking
 from k8snetlab.diagnose.usual import untried, usual_paths
 from k8snetlab.diagnose.verdict import attributed, failing, hanging, idle, laid_to, notes_on_agents, processes, store
 from k8snetlab.errors import K8sNetLabError
-from k8snetlab.explain import adjacent, balanced, browsing, daemons, drift, listening, matrix
+from k8snetlab.explain import adjacent, balanced, browsing, daemons, drift, filtered, listening, matrix
 from k8snetlab.explain.astray import Connections
 from k8snetlab.explain.both_families import Kernels
 from k8snetlab.explain.desired import Desired
@@ -325,7 +325,8 @@ class _Look:
         spoken = daemons.everybody(snapshot, self.paths)
         lacking = [one for one in spoken if one.missing or one.problem]
         lost = [*routing.missing(snapshot, lacking, spoken)]
-        return adjacent.laid(found, lost, spoken, kernel, self.paths), lacking
+        lost = filtered.laid(lost, spoken, snapshot, partial(daemons.said_by_bird, snapshot, self.paths))
+        return adjacent.laid(found, lost, spoken, kernel, self.paths), filtered.tried(lacking, spoken)
 
     def _load_balancers(self, snapshot: Snapshot, kernel: Kernels) -> Iterator[Finding]:
         if snapshot.lab.spec.machines:

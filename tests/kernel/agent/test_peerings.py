@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,17 @@ class World:
         """Next hops, by destination."""
         lines = (line.split() for line in self.lab.shell(node, "ip", "route", "show", "proto", "bird").splitlines())
         return {words[0]: words[2] for words in lines if words[0] != "blackhole"}
+
+    def configured(self, node: str, old: str, new: str) -> None:
+        """Its BIRD is told of another file, as somebody with a console may; `configure` alone takes it back."""
+        (file,) = self.lab.run_directory.glob(f"{self.lab.name}/addons/{node}/bird/conf/bird.conf")
+        text = file.read_text()
+        assert old in text
+        with tempfile.NamedTemporaryFile("w", suffix=".conf") as other:
+            os.fchmod(other.fileno(), 0o644)
+            other.write(text.replace(old, new))
+            other.flush()
+            assert "Reconfigured" in self.lab.run("birdc", node, f'configure "{other.name}"')
 
     def sessions(self, node: str) -> dict[str, tuple[str, bool]]:
         (shown,) = self.lab.json("routing", node)["nodes"]
@@ -153,4 +166,36 @@ def test_a_peer_that_expects_another_autonomous_system_is_the_first_finding(worl
     assert (first["kind"], first["fault"]) == ("route", "as"), first
     assert first["node"] in ("node2", "node3") and "Bad peer AS" in first["message"]
     world.up("{}", reflecting=False)
+    assert world.lab.json("diagnose")["findings"] == []
+
+
+FILTERS = {
+    "export": ("node2", "calico_export_to_bgp_peers(true); reject;", "reject;", "export filter of Mesh_192_168_0_21"),
+    "import": ("node1", "import all;", "import none;", "import filter of Mesh_192_168_0_22"),
+    "kernel": ("node1", "export filter calico_kernel_programming;", "export none;", "export filter of kernel1 keeps"),
+}
+
+
+def test_what_a_filter_rejects_and_a_session_that_is_disabled_are_the_first_findings(world: World) -> None:
+    world.up("{}", reflecting=False)
+    lost, whole = "10.1.0.64/26", {node: world.learned(node) for node in ("node1", "node2", "node4")}
+    for node, old, new, words in FILTERS.values():
+        world.configured(node, old, new)
+        eventually(lambda: lost not in world.learned("node1"))
+        (first, *more) = world.lab.json("diagnose", code=1)["findings"]
+        assert (first["kind"], first["fault"], first["node"], more) == ("route", "filter", node, []), first
+        assert words in first["message"] and lost in first["message"]
+        world.lab.run("birdc", node, "configure")
+        eventually(lambda: world.learned("node1") == whole["node1"])
+    for name, message in (
+        ("Mesh_192_168_0_22", "no session is established by"),
+        ("kernel1", "nothing into the kernel"),
+    ):
+        world.lab.run("birdc", "node1", "disable", name)
+        eventually(lambda: lost not in world.learned("node1"))
+        (first, *more) = world.lab.json("diagnose", code=1)["findings"]
+        assert (first["fault"], first["node"], more) == ("disabled", "node1", []), first
+        assert message in first["message"] and first["mend"] == f"k8snetlab birdc node1 enable {name}"
+        world.lab.run("birdc", "node1", "enable", name)
+        eventually(lambda: {node: world.learned(node) for node in whole} == whole)
     assert world.lab.json("diagnose")["findings"] == []
