@@ -31,6 +31,8 @@ class Row(msgspec.Struct, frozen=True):
     goals: tuple[Goal, ...] = ()
     more: bool = False
     """Whether more of it is better: then a goal is the least, not the most."""
+    apart: bool = False
+    """Whether ours and floor's runs are no neighbours, though as many: their medians are compared."""
     note: str = ""
     """What floor and peer are, or what is lacking; said below the table."""
 
@@ -89,15 +91,15 @@ def values(row: Row, beside: Beside) -> Sequence[float]:
 
 def value(row: Row, beside: Beside) -> float:
     """How a row stands beside something, or by itself."""
-    return ratio(row.ours, values(row, beside)) if beside else statistics.median(row.ours)
+    return ratio(row.ours, values(row, beside), row.apart) if beside else statistics.median(row.ours)
 
 
-def ratio(ours: Sequence[float], others: Sequence[float]) -> float:
+def ratio(ours: Sequence[float], others: Sequence[float], apart: bool = False) -> float:
     """The median of the ratios of neighbouring runs: a machine's speed changes from minute to minute, and with it both.
 
-    Runs that are not neighbours (as many of one as of the other) are compared by their medians.
+    Runs that are not neighbours (as many of one as of the other, and not `apart`) are compared by their medians.
     """
-    if len(ours) == len(others):
+    if len(ours) == len(others) and not apart:
         return statistics.median(one / other for one, other in zip(ours, others, strict=True))
     return statistics.median(ours) / statistics.median(others)
 

@@ -14,6 +14,8 @@ def test_the_ratio_is_the_median_of_neighbouring_runs() -> None:
 
 def test_runs_that_are_no_neighbours_are_compared_by_their_medians() -> None:
     assert ratio((2.0, 3.0, 9.0), (2.0,)) == 1.5
+    [line] = lines("b", Row("join", (2.0, 6.0, 3.0), (1.0, 3.0, 2.0), apart=True), {})
+    assert line.value == 1.5
 
 
 @pytest.mark.parametrize(("limit", "met"), [(2.0, True), (1.9, False)])
