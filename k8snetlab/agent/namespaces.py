@@ -83,11 +83,11 @@ class NamespaceKeeper:
         inner: tuple[Netns, ...],
         removing: bool = True,
         plugging: Callable[[], bool] = lambda: True,
-        coming: int = 0,
+        pods: int = 0,
     ) -> tuple[int, tuple[K8sNetLabError, ...]]:
         """Brings `outer` and then the namespaces that hang off it, all of them prepared, to the desired state; those of
         its own beside them go, unless not `removing`. `plugging` is asked before new ones are plugged in, when the
-        cables of those that go have gone: they stay unmade where it says no. So many pods are `coming` on all nodes.
+        cables of those that go have gone: they stay unmade where it says no. All nodes have so many `pods`.
 
         Returns the number of operations and what was refused, which stops nothing else; raises where `outer` itself is
         not the lab's.
@@ -101,7 +101,7 @@ class NamespaceKeeper:
         if self.known.recreated & names:
             self.known.dirty.add(outer.name)  # what led to the namespaces before leads nowhere now
         fresh = len(self._fresh & names)
-        unmade = self._make_fresh(outer, inner, failures, plugging, coming)
+        unmade = self._make_fresh(outer, inner, failures, plugging, pods)
         outer, inner = without(outer, unmade), tuple(state for state in inner if state.name not in unmade)
         executed = fresh + self._bring_all(outer, inner, failures)
         if cut := self.known.lacking & names:
@@ -166,7 +166,7 @@ class NamespaceKeeper:
         inner: Iterable[Netns],
         failures: list[K8sNetLabError],
         plugging: Callable[[], bool],
-        coming: int,
+        pods: int,
     ) -> set[str]:
         """Makes the namespaces that are not there, with all that is in them, once `outer` has what they are plugged
         into. One that cannot be made so is made empty and brought about like any other; returns those that cannot be
@@ -176,7 +176,7 @@ class NamespaceKeeper:
         if not fresh:
             return set()
         cables = {link.peer_netns: link for link in outer.links if isinstance(link, Veth)}
-        heard = not self.known.monitors.crowded(coming)
+        heard = not self.known.monitors.crowded(pods)
         unmade, wanted = set(), [Sandbox(state, cables[name], heard) for name, state in fresh.items()]
         made: Iterable[sandboxes.Begun] = [None] * len(wanted)
         with contextlib.suppress(K8sNetLabError):  # a bridge that is not the lab's takes no pod: `bring` says so

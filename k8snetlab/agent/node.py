@@ -19,7 +19,7 @@ from k8snetlab.agent.protocol import Manager, Surroundings
 from k8snetlab.agent.report import Report
 from k8snetlab.agent.tables import NodeTables
 from k8snetlab.agent.team import Team
-from k8snetlab.api.core import Node
+from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.workload import HealthWork
 from k8snetlab.dataplane.holds import NONE, Holds
@@ -255,7 +255,7 @@ class NodeAgent:
         all_known = all(name in held for name in self._team.failing)
         guards = partial(self._guarded, snapshot, whole.node.name, trusting)
         count, refusals = self._keeper.bring(
-            whole.node, whole.pods, removing=all_known, plugging=guards, coming=self._coming
+            whole.node, whole.pods, removing=all_known, plugging=guards, pods=len(snapshot.all(Pod))
         )
         unmanaged = next((refusal for refusal in refusals if isinstance(refusal, AlreadyExistsError)), None)
         if unmanaged and is_host(whole.node.name):

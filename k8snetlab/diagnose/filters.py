@@ -37,15 +37,9 @@ class Kept(msgspec.Struct, frozen=True):
     lost: Finding
 
 
-def holds(text: str, cidr: str, protocol: str = "") -> bool:
-    """Whether `show route` shows that network, by `protocol` where one is named."""
-    found = False
-    for line in text.splitlines():
-        if line[:1].strip():
-            found = line.split()[0] == cidr
-        if found and (not protocol or f"[{protocol} " in line):
-            return True
-    return False
+def holds(text: str, cidr: str) -> bool:
+    """Whether `show route` shows that network."""
+    return any(line[:1].strip() and line.split()[0] == cidr for line in text.splitlines())
 
 
 def refuses(text: str) -> str:

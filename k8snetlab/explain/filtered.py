@@ -31,7 +31,7 @@ Ask = Callable[..., str]
 
 def laid(lost: list[Finding], spoken: Sequence[Speaking], snapshot: Snapshot, ask: Ask) -> list[Finding]:
     """The routes that are `lost`, and instead of those of which BIRD knows why, that."""
-    if snapshot.lab.spec.spoken != "bgp":
+    if snapshot.lab.spec.spoken != "bgp" or snapshot.lab.spec.daemon != "bird":
         return lost
     everybody = {one.name: one for one in spoken}
     subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in pools.led_to(node)}

@@ -49,9 +49,9 @@ class Monitors(Mapping[str, Monitor]):
             self._names.pop(monitor.fileno(), None)
             monitor.close()
 
-    def crowded(self, coming: int) -> bool:
+    def crowded(self, pods: int) -> bool:
         """As `watch.crowded`."""
-        return crowded(coming)
+        return crowded(pods)
 
     @property
     def silent(self) -> list[str]:

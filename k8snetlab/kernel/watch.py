@@ -92,10 +92,10 @@ class Watch(NamedTuple):
     hears: bool = True
 
 
-def crowded(coming: int = 0) -> bool:
-    """Whether so many are heard of, with so many that are about to come, that others had better begin later: each that
+def crowded(pods: int) -> bool:
+    """Whether so many are heard of, or there are to be so many pods, that others had better begin later: each that
     comes is paid for by all that hear of it."""
-    return _hearing + coming >= CROWD
+    return max(_hearing, pods) >= CROWD
 
 
 def watch(netlink: Netlink | None = None, hears: bool = True) -> Watch:

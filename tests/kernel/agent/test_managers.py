@@ -182,13 +182,16 @@ def test_a_pod_that_was_not_to_be_plugged_in_is_when_its_rules_stand(
 
 
 def test_a_pod_among_many_is_heard_of_once_pods_have_come(calm: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch, "CROWD", watch._hearing + 1)  # there is room for it, but not for those that come
+    monkeypatch.setattr(watch, "CROWD", crowd := watch._hearing + 1)
     monkeypatch.setattr(steps, "QUIET", 0.0)
     status = {"podIP": POD1, "podIPs": [{"ip": POD1}]}
     made = msgspec.convert(
         {"metadata": {"name": "p", "uid": "p"}, "spec": {"nodeName": "node1"}, "status": status}, Pod
     )
-    calm.snapshot = calm.snapshot.changed([(Pod, made.key, made)], calm.snapshot.revision + 1)
+    stands = {"conditions": [{"type": "Ready", "status": "True"}]}
+    far = [msgspec.convert({"metadata": {"name": f"p{n}"}, "status": stands}, Pod) for n in range(crowd)]
+    there = [(Pod, one.key, one) for one in (made, *far)]  # there is room for it, but not for all that are to be heard
+    calm.snapshot = calm.snapshot.changed(there, calm.snapshot.revision + 1)
     calm.agent.sync(calm.snapshot, trusting=True)
     pod, known = f"{calm.lab}.default.p", calm.agent._keeper.known
     assert known.monitors.silent == [pod] and pod not in calm.agent.untouched()
