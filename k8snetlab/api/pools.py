@@ -6,7 +6,7 @@ has claimed; its address and that of its tunnel are in the annotations that Cali
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
@@ -70,6 +70,11 @@ def subnets_of(node: Node) -> tuple[str, ...]:
 def led_to(node: Node) -> tuple[str, ...]:
     """What others have a route to the node for: `subnets_of` it, and each borrowed address."""
     return (*subnets_of(node), *map(host, () if node.podCIDRs else borrowed_by(node)))
+
+
+def nodes_led_to(nodes: Iterable[Node]) -> Mapping[str, str]:
+    """The names of the nodes by the networks that lead to them (`led_to`)."""
+    return {network: node.name for node in nodes for network in led_to(node)}
 
 
 def tunnel_address(node: Node, tunnel: Tunnel = "vxlan") -> str:

@@ -22,7 +22,7 @@ CLIENT_PORT = 40179
 def missing(snapshot: Snapshot, nodes: Sequence[Speaking], everybody: Sequence[Speaking]) -> Iterator[Finding]:
     """What is the matter with `nodes`, those of `everybody` that lack routes: one that no neighbour reaches any more is
     named for all routes to and from it, else there is a finding for each route."""
-    subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in pools.led_to(node)}
+    subnets = pools.nodes_led_to(snapshot.all(Node).values())
     deaf = {node.name: node for node in _deaf(nodes, everybody)}
     found = [finding for node in nodes for finding in _of(snapshot, node, subnets)]
     for name, node in deaf.items():

@@ -40,7 +40,7 @@ def laid(
             causes += [*_told(snapshot, paths, own), *_dropped(snapshot, own, one, kernel), *_unequal(found, one)]
     replaced = {(one.netns, one.object) for one in causes if one.fault == "neighbours"}
     found = [one for one in found if one.fault != "mtu" or (one.netns, one.object) not in replaced]
-    subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in pools.led_to(node)}
+    subnets = pools.nodes_led_to(snapshot.all(Node).values())
     return speaking.laid(found, lost, causes, subnets, node_netns(snapshot.lab.name, ROUTER))
 
 

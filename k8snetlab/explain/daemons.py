@@ -52,7 +52,7 @@ def view(snapshot: Snapshot, paths: LabPaths, name: str = "") -> RoutingView:
         )
     if name not in ("", *topology.beside_nodes(snapshot.lab.spec)):
         snapshot.node(name)
-    subnets = {subnet: node.name for node in snapshot.all(Node).values() for subnet in pools.led_to(node)}
+    subnets = pools.nodes_led_to(snapshot.all(Node).values())
     return RoutingView(
         network.backend if network.routed else snapshot.lab.spec.spoken,
         tuple(_shown(*one, subnets) for one in speaking(snapshot, paths, name)),

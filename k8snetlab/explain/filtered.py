@@ -34,7 +34,7 @@ def laid(lost: list[Finding], spoken: Sequence[Speaking], snapshot: Snapshot, as
     if snapshot.lab.spec.spoken != "bgp" or snapshot.lab.spec.daemon != "bird":
         return lost
     everybody = {one.name: one for one in spoken}
-    subnets = {cidr: node.name for node in snapshot.all(Node).values() for cidr in pools.led_to(node)}
+    subnets = pools.nodes_led_to(snapshot.all(Node).values())
     kept: list[Kept] = []
     rest: list[Finding] = []
     asked = 0
