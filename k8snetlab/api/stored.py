@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from k8snetlab.api.addressing import split
+from k8snetlab.api.addressing import canonical, split
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, PodSpec, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -127,8 +127,8 @@ def _endpoint_slice(slice_: EndpointSlice) -> Problems:
         yield from _said("metadata.labels", dns_label(service[1]))
     for endpoint in slice_.endpoints:
         if slice_.addressType != "FQDN":
-            for address in endpoint.addresses:
-                yield from _address("endpoints.addresses", address)
+            for problem in filter(None, map(_no_address, endpoint.addresses)):
+                yield f"endpoints.addresses: {problem}"
         if endpoint.nodeName:
             yield from _said("endpoints.nodeName", dns_subdomain(endpoint.nodeName))
 
@@ -224,7 +224,7 @@ def _address(path: str, text: str) -> Problems:
 def _no_address(text: str) -> str:
     """Why a text is no address, or "". A pod's is read with every change of the pod and of its Services."""
     try:
-        ip_address(text)
+        (ip_address if ":" in text else canonical)(text)
     except ValueError:
         return f"{shorten(text)!r} is no address"
     return f"{shorten(text)!r} names a zone" if "%" in text else ""

@@ -20,6 +20,8 @@ from k8snetlab.api.words import Path, shorten
 
 _LINK_LOCAL_MULTICAST = (ip_network("224.0.0.0/24"), ip_network("ff02::/16"))
 """ff02::/16 is what is looked at, whatever the sentence says (Go's IsLinkLocalMulticast)."""
+_SPECIAL = frozenset((0, 127, 169, 224))
+"""What an IPv4 address begins with that is looked at more closely."""
 
 
 def outside_address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
@@ -38,6 +40,8 @@ def _outside(text: str) -> tuple[Address | None, str]:
     except ValueError as error:
         return None, str(error)
     message = ""
+    if address.version == 4 and int(address) >> 24 not in _SPECIAL:
+        return address, ""
     if address.is_unspecified:
         message = "may not be unspecified (0.0.0.0 or ::)"
     elif address.is_loopback:
