@@ -7,9 +7,9 @@ types are read from `msgspec.inspect`, so that the structs stay the one descript
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from functools import cache
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from functools import cache, partial
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from msgspec import inspect
@@ -125,18 +125,21 @@ def _struct(info: inspect.StructType) -> Check:
     fields = {field.encode_name: _nested(field.type) for field in info.fields}
     required = [field.encode_name for field in info.fields if field.required or _demanded(field.type)]
     kind = issubclass(info.cls, Object)
+    plan = cache(partial(_plan, fields))
 
     def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if not isinstance(value, dict):
             findings.wrong.append((path, f"expected a mapping with {_some(fields)}, got {describe(value)}"))
             return
-        theirs = reference.fields(ref)
+        known = plan(ref)
         for key, item in value.items():
-            nested = fields.get(key)
-            if nested is not None:
-                nested(item, (*path, key), findings, theirs.get(key, ""))
-                _of_reference(item, (*path, key), findings, ref, key)
-            elif key in theirs:
+            if (field := known.get(key)) is not None:
+                place = (*path, key)
+                field.check(item, place, findings, field.ref)
+                if field.has_more:
+                    _of_reference(item, place, findings, ref, key)
+                continue
+            if key in (theirs := reference.fields(ref)):
                 _ignored(item, (*path, key), findings, ref, key)
             elif not (kind and key in ("apiVersion", "kind")):
                 findings.say_unknown((*path, key), did_you_mean(key, [*fields, *theirs]))
@@ -145,6 +148,23 @@ def _struct(info: inspect.StructType) -> Check:
                 findings.wrong.append(((*path, key), "Required value: it is missing and has no default"))
 
     return check
+
+
+class _Field(NamedTuple):
+    """A field of one of our types; `has_more`: whether the reference may say more of it than its own type."""
+
+    check: Check
+    ref: str
+    has_more: bool
+
+
+def _plan(fields: Mapping[str, Check], ref: str) -> Mapping[str, _Field]:
+    """What there is to do with each field of a struct that is `ref` in the reference."""
+    theirs = reference.fields(ref)
+    return {
+        key: _Field(nested, theirs.get(key, ""), ref in BOUNDED or held(ref, key) or plain(ref, key))
+        for key, nested in fields.items()
+    }
 
 
 def _demanded(info: inspect.Type) -> bool:
