@@ -16,7 +16,7 @@ from k8snetlab.api.versions import NONE, Groups, Key, Objects
 from k8snetlab.errors import NotFoundError
 from k8snetlab.wording import nearest
 
-__all__ = ["Change", "Key", "Snapshot"]
+__all__ = ["Change", "Draft", "Key", "Snapshot"]
 
 T = TypeVar("T", bound=Object)
 V = TypeVar("V")
@@ -131,3 +131,22 @@ class Snapshot(msgspec.Struct, frozen=True):
     @property
     def proxy(self) -> KubeProxyConfiguration:
         return next(iter(self.all(KubeProxyConfiguration).values()), KubeProxyConfiguration())
+
+
+class Draft:
+    """What a snapshot becomes while objects are put in one after the other. `snapshot` is what it is now; what it was
+    before is not to be asked again, so that each kind is copied once and not for each object.
+    """
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._own: set[type[Object]] = set()
+        """The kinds that were copied."""
+
+    def put(self, obj: Object) -> None:
+        type_, held = type(obj), self.snapshot.all(type(obj))
+        if type_ in self._own and isinstance(held, Objects):
+            held.grow(obj.key, obj)
+        else:
+            self.snapshot = self.snapshot.changed([(type_, obj.key, obj)], self.snapshot.revision)
+            self._own.add(type_)

@@ -63,7 +63,8 @@ class Version:
 
 
 class Objects(dict[Key, T]):
-    """One kind's objects by (namespace, name), in the order in which they were first stored. Never changed in place."""
+    """One kind's objects by (namespace, name), in the order in which they were first stored. Never changed in place
+    once others have it."""
 
     __slots__ = ("derived", "tables", "version")
 
@@ -87,6 +88,11 @@ class Objects(dict[Key, T]):
             else:
                 child[key] = obj
         return child
+
+    def grow(self, key: Key, obj: T) -> None:
+        """Puts an object in without a copy: for whoever alone has this mapping, and asks nothing of what it was."""
+        self.version, self.derived = Version(self.version, (key,)), {}
+        self[key] = obj
 
 
 class Tables:

@@ -11,7 +11,7 @@ from typing import Literal, TypeVar, cast
 from k8snetlab.api.core import Pod
 from k8snetlab.api.meta import Object
 from k8snetlab.api.scheme import encode, store_key
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Draft, Snapshot
 from k8snetlab.cluster import admitted, nearby, restoring
 from k8snetlab.cluster.controlling import ControllerLoop
 from k8snetlab.cluster.creating import Creations, alone, namesake
@@ -218,15 +218,16 @@ class Cluster:
 
     def _drafted(self, objects: Iterable[Object]) -> tuple[list[Outcome], list[admitted.Planned]]:
         """What becomes of objects that are applied one after the other, and the writes."""
-        draft, outcomes, writes = self.snapshot, list[Outcome](), dict[str, admitted.Planned]()
+        draft, outcomes, writes = Draft(self.snapshot), list[Outcome](), dict[str, admitted.Planned]()
         for obj in objects:
-            old = draft.get(type(obj), obj.name, obj.namespace)
-            new = admitted.admit_create(obj, draft) if old is None else admitted.admit_apply(obj, old, draft)
+            drafted = draft.snapshot
+            old = drafted.get(type(obj), obj.name, obj.namespace)
+            new = admitted.admit_create(obj, drafted) if old is None else admitted.admit_apply(obj, old, drafted)
             outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
             if new is not old:
                 key = store_key(new)
                 writes[key] = admitted.put(key, new, self.snapshot.get(type(new), new.name, new.namespace))
-                draft = draft.changed([(type(new), new.key, new)], draft.revision)
+                draft.put(new)
         return outcomes, list(writes.values())
 
     async def edit(self, obj: T, change: Callable[[T], T]) -> T:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from k8snetlab.api.core import Node, Pod, PodSpec
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.selection import pods_by_label, pods_by_node
-from k8snetlab.api.snapshot import Snapshot
+from k8snetlab.api.snapshot import Draft, Snapshot
 from k8snetlab.api.versions import MEMORY, Objects
 
 
@@ -107,6 +107,25 @@ def test_tables_and_changes_agree_with_a_look_at_everything(
             for other in snapshots:
                 really = {k for k in {*pods, *other.all(Pod)} if pods.get(k) != other.all(Pod).get(k)}
                 assert really <= set(snapshot.changes(Pod, other))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["", "n1", "n2"])), max_size=8))
+def test_a_draft_is_what_changes_come_to_and_leaves_the_snapshot_it_began_with_alone(
+    puts: list[tuple[str, str]],
+) -> None:
+    base = put(Snapshot(), pod("a", "n1"), pod("z", "n2"))
+    before, wanted, draft = dict(base.all(Pod)), base, Draft(base)
+    for name, node in puts:
+        wanted = put(wanted, pod(name, node))
+        draft.put(pod(name, node))
+        assert list(draft.snapshot.all(Pod).items()) == list(wanted.all(Pod).items())
+        for at in ("n1", "n2"):
+            assert names(draft.snapshot, at) == names(wanted, at)
+        assert draft.snapshot.derived(Pod, len) == len(wanted.all(Pod))
+        assert names(base, "n1") == ["a"]
+    assert base.all(Pod) == before
+    assert {key[1] for key in wanted.changes(Pod, base)} == {key[1] for key in draft.snapshot.changes(Pod, base)}
 
 
 def test_structs_of_a_snapshot_stay_values() -> None:
