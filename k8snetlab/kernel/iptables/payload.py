@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 
@@ -13,8 +14,8 @@ _JUMP = re.compile(r"-[jg] (\S+)")
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """What to feed to `iptables-restore --noflush`, piece by piece: a line each, or all rules of a chain. Each
-    `*table … COMMIT` block is one transaction.
+    """What to feed to `iptables-restore --noflush`, piece by piece: a line each, or all chains or all rules of a block.
+    Each `*table … COMMIT` block is one transaction.
 
     `hooks` are the jumps to put in, `unhook` rules to take out of other chains (they refer to chains to delete). With
     a `chunk`, tables with more chains than that are written in blocks of so many: chains that others jump to first, so
@@ -79,23 +80,24 @@ class Transactions:
             elif piece.startswith("*"):
                 table = piece[1:]
             elif not changing:
-                changing = piece.startswith("-") or self._changes(table, piece[1:].partition(" ")[0])
+                changing = any(self._changes(table, line) for line in piece.split("\n"))
             yield piece
         if not certain:
             self.count = None
 
-    def _changes(self, table: str, chain: str) -> bool:
-        return self._held is not None and self._held.get(ChainKey(table, chain)) != ()
+    def _changes(self, table: str, line: str) -> bool:
+        if line.startswith("-"):
+            return True
+        return self._held is not None and self._held.get(ChainKey(table, line[1:].partition(" ")[0])) != ()
 
 
 def _block(table: str, heads: Iterable[str], write: Mapping[str, Rules], others: Iterable[str] = ()) -> Iterator[str]:
     yield f"*{table}"
     # Both variants walk their list of names, from A to Z, to the place of each: from Z to A costs least.
-    for chain in sorted(heads, reverse=True):
-        yield f":{chain} - [0:0]"
-    for chain, rules in write.items():
-        if rules:
-            yield _appended(chain, rules)
+    if names := sorted(heads, reverse=True):
+        yield "\n".join([f":{chain} - [0:0]" for chain in names])
+    if appended := [_appended(chain, rules) for chain, rules in write.items() if rules]:
+        yield "\n".join(appended)
     yield from others
     yield "COMMIT"
 
@@ -105,27 +107,31 @@ def _appended(chain: str, rules: Rules) -> str:
     return first + f"\n{first}".join(rules)
 
 
-def _callees_first(write: Mapping[str, Rules]) -> list[str]:
-    """The chains as given, but each after those it jumps to.
+def _callees_first(write: Mapping[str, Rules]) -> Iterator[str]:
+    """The chains as given, but each after those it jumps to; told as they are found, so that the first block is written
+    meanwhile.
 
     The chains of one Service so stay together, for which iptables-nft-restore needs half the time that it takes when
     all endpoints come before all Services.
     """
-    order: dict[str, None] = {}
     begun: set[str] = set()
+    order: list[str] = []
 
     def visit(chain: str) -> None:
         begun.add(chain)
         for callee in _JUMP.findall("\n".join(write[chain])):
             if callee in write and callee not in begun:
                 visit(callee)
-        order[chain] = None  # after a cycle too: the kernel refuses it and says which
+        order.append(chain)  # after a cycle too: the kernel refuses it and says which
 
     for chain in write:
         if chain not in begun:
             visit(chain)
-    return list(order)
+            yield from order
+            order.clear()
 
 
-def _chunks(chains: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    return (chains[start : start + size] for start in range(0, len(chains), size))
+def _chunks(chains: Iterable[str], size: int) -> Iterator[Sequence[str]]:
+    rest = iter(chains)
+    while part := tuple(islice(rest, size)):
+        yield part

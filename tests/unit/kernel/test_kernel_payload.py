@@ -60,7 +60,7 @@ def test_a_small_delta_is_one_transaction_for_each_table() -> None:
         "-A KUBE-A -j KUBE-B\n-I OUTPUT -j KUBE-A\n-D PREROUTING -j KUBE-OLD\n-X KUBE-OLD\nCOMMIT\n"
         "*filter\n-A FORWARD -j ACCEPT\nCOMMIT\n"
     )
-    assert sorted(Payload(delta)) == sorted(restore_payload(delta.write, delta.delete).splitlines())
+    assert sorted(str(Payload(delta)).splitlines()) == sorted(restore_payload(delta.write, delta.delete).splitlines())
     assert not list(Payload(RuleDelta("ipv4", {})))
 
 
