@@ -2,8 +2,8 @@
 
 The floor of a node's sync is `ipset restore` and `iptables-nft-restore`, fed once each with the same sets and rules. A
 label's change is measured in the ten kernels one after the other, as one process would do it; where there is no policy
-its floor is the same without a controller. Throughput is that of one lab with policies beside another without, in
-turns.
+its floor is the same without a controller. Throughput is that of labs with policies beside others without, in turns
+(`tcp.py`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from benchmarks import machine, throughput
+from benchmarks import machine, tcp, throughput
+from benchmarks.floors import path
 from benchmarks.generate import address
 from benchmarks.rows import Goal, Row
 from benchmarks.run import CannotRunError, Run
@@ -76,7 +77,7 @@ def rows(run: Run) -> Iterator[Row]:
     yield Row(
         f"a pod's label in {NODES} kernels, no policy", tuple(without), tuple(nothing), goals=(Goal(NO_COST, ""),)
     )
-    yield _rates(run)
+    yield from _rates(run)
 
 
 Controller = Literal["kube-router", "none"]
@@ -181,20 +182,22 @@ def restored(plane: NodeDataplane) -> float:
         return time.perf_counter() - began
 
 
-def _rates(run: Run) -> Row:
-    ours, floor = [], []
-    with throughput.the_lab(*_policies()) as (policed, b), throughput.the_lab() as (free, other):
-        for number in range(run.scale.rounds * 5):
-            run.say(f"throughput, round {number + 1}")
-            ours.append(throughput.rate(*policed, b, throughput.PORT))
-            floor.append(throughput.rate(*free, other, throughput.PORT))
-    return Row("an allowed connection", tuple(ours), tuple(floor), unit="Mbit/s", goals=(Goal(RATE),), more=True)
+def _rates(run: Run) -> Iterator[Row]:
+    together, alone = [], []
+    for number in range(run.scale.rounds):
+        run.say(f"throughput, round {number + 1}")
+        with throughput.the_lab(*_policies()) as policed, throughput.the_lab() as free:
+            together.append(tcp.rates([policed, free], throughput.PAIRS))
+            alone.append(tcp.rates_of_a_core([policed, free], throughput.PAIRS))
+    for what, found in (("", together), (", on one core", alone)):
+        ours, floor = tcp.joined(found)
+        yield Row(f"an allowed connection{what}", ours, floor, unit="Mbit/s", goals=(Goal(RATE),), more=True)
 
 
 def _policies() -> Iterator[dict[str, Any]]:
     """What goes from a to b is allowed by the last of some for each end."""
     for number in range(STACKED):
-        port = throughput.PORT if number == STACKED - 1 else 1000 + number
+        port = path.PORT if number == STACKED - 1 else 1000 + number
         ports = [{"protocol": "TCP", "port": port}]
         for name, peer, direction, field in (("b", "a", "ingress", "from"), ("a", "b", "egress", "to")):
             spec = {
