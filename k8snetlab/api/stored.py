@@ -125,12 +125,13 @@ def _endpoint_slice(slice_: EndpointSlice) -> Problems:
     yield from _port_names("ports", (port.name for port in slice_.ports))
     if service := slice_.service_key:
         yield from _said("metadata.labels", dns_label(service[1]))
-    for endpoint in slice_.endpoints:
-        if slice_.addressType != "FQDN":
+    if slice_.addressType != "FQDN":
+        for endpoint in slice_.endpoints:
             for problem in filter(None, map(_no_address, endpoint.addresses)):
                 yield f"endpoints.addresses: {problem}"
-        if endpoint.nodeName:
-            yield from _said("endpoints.nodeName", dns_subdomain(endpoint.nodeName))
+    for node in dict.fromkeys(endpoint.nodeName for endpoint in slice_.endpoints):
+        if node:
+            yield from _said("endpoints.nodeName", dns_subdomain(node))
 
 
 def _lab(lab: Lab) -> Problems:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from k8snetlab.api.core import Endpoints
-from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointSlice
+from k8snetlab.api.discovery import SERVICE_NAME, EndpointHints, EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import (
     Report,
@@ -51,21 +51,22 @@ def slice_(report: Report, slice_: EndpointSlice) -> None:
     if len(slice_.endpoints) > MAX_ENDPOINTS:
         message = f"Too many: {len(slice_.endpoints)}: must have at most {MAX_ENDPOINTS} items"
         report.error(slice_, ("endpoints",), message)
+    version = {"IPv4": 4, "IPv6": 6}.get(slice_.addressType)
     for number, endpoint in enumerate(slice_.endpoints):
         path: Path = ("endpoints", number, "addresses")
         _of_node(report, slice_, ("endpoints", number), endpoint.hostname, endpoint.nodeName)
         if endpoint.zone and (problem := label_value(endpoint.zone)):
             report.error(slice_, ("endpoints", number, "zone"), problem)
-        _hints(report, slice_, number, endpoint)
+        if endpoint.hints is not None:
+            _hints(report, slice_, number, endpoint.hints)
         if not 1 <= len(endpoint.addresses) <= 100:
             report.error(slice_, path, f"takes 1 to 100 addresses, not {len(endpoint.addresses)}")
         for a, text in enumerate(endpoint.addresses):
-            _of_type(report, slice_, (*path, a), text)
+            _of_type(report, slice_, (*path, a), text, version)
 
 
-def _of_type(report: Report, slice_: EndpointSlice, path: Path, text: str) -> None:
+def _of_type(report: Report, slice_: EndpointSlice, path: Path, text: str, version: int | None) -> None:
     """Whether an address is of the slice's addressType; FQDN is a name."""
-    version = {"IPv4": 4, "IPv6": 6}.get(slice_.addressType)
     if version is None:
         if slice_.addressType and (problem := dns_subdomain(text)):
             report.error(slice_, path, problem)
@@ -75,12 +76,11 @@ def _of_type(report: Report, slice_: EndpointSlice, path: Path, text: str) -> No
         report.error(slice_, path, f"{text} is no {slice_.addressType} address, as addressType says")
 
 
-def _hints(report: Report, slice_: EndpointSlice, number: int, endpoint: Endpoint) -> None:
+def _hints(report: Report, slice_: EndpointSlice, number: int, hints: EndpointHints) -> None:
     """At most eight zones, and eight nodes, each once."""
-    hints = endpoint.hints
     for field, names in (
-        ("forZones", tuple(z.name for z in hints.forZones) if hints else ()),
-        ("forNodes", tuple(n.name for n in hints.forNodes) if hints else ()),
+        ("forZones", tuple(z.name for z in hints.forZones)),
+        ("forNodes", tuple(n.name for n in hints.forNodes)),
     ):
         path: Path = ("endpoints", number, "hints", field)
         if len(names) > MAX_HINTS:
