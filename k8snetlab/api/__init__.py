@@ -37,6 +37,7 @@ __all__ = [
     "kinds",
     "kubeproxy",
     "lab",
+    "lab_names",
     "leases",
     "lines",
     "link_settings",

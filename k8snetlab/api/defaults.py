@@ -11,9 +11,7 @@ DefaultTolerationSeconds, Priority and ServiceAccount.
 from __future__ import annotations
 
 import base64
-import re
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import PurePosixPath
 from typing import Any, TypeVar, cast
 
 from msgspec.structs import replace
@@ -40,6 +38,7 @@ from k8snetlab.api.core import (
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab, LabNode, LabSpec
+from k8snetlab.api.lab_names import LAB
 from k8snetlab.api.meta import Object
 from k8snetlab.api.plane import with_plane
 from k8snetlab.api.probes import Probe
@@ -48,7 +47,6 @@ from k8snetlab.api.workloads import Workload
 from k8snetlab.dataplane.names import ROUTER
 
 T = TypeVar("T", bound=Object)
-LAB = "lab"
 VXLAN_OVERHEAD = {4: 50, 6: 70}
 """Bytes of outer IP, UDP, VXLAN and inner Ethernet headers."""
 TOLERATION = 300
@@ -70,12 +68,6 @@ def with_defaults(obj: T, lab_name: str = LAB) -> T:
         return cast(T, _lab(new, lab_name))
     fill = _FILL.get(type(new))
     return cast(T, fill(new) if fill else new)
-
-
-def lab_name(file: str) -> str:
-    """The name of a lab whose file does not give one: that of its directory, as a DNS label."""
-    name = re.sub(r"[^a-z0-9]+", "-", PurePosixPath(file).parent.name.lower()).strip("-")[:63].strip("-")
-    return name or LAB
 
 
 def _in_its_namespace(obj: Object) -> Object:

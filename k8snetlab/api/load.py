@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api import calico_policy, customizing, standin
+from k8snetlab.api import calico_policy, customizing, lab_names, standin
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Pod
 from k8snetlab.api.custom import value_of
-from k8snetlab.api.defaults import lab_name, with_defaults
+from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.fields import check, usable
 from k8snetlab.api.former import FORMER, renewed
 from k8snetlab.api.ignored import Ignored, remembered
@@ -262,7 +262,7 @@ class _Loader:
             where = document.line((*at, "metadata", "namespace"))
             message = f"{show((*at, 'metadata', 'namespace'))}: a {obj.KIND} is in no namespace; ignored"
             self.warnings.append((document.file, where, message))
-        obj = with_defaults(obj, lab_name(document.file))
+        obj = with_defaults(obj, lab_names.of_file(document.file))
         return _annotated(obj, noted(obj, document, at))
 
     def validate(self) -> None:

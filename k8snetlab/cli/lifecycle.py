@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from k8snetlab.api.meta import Object
     from k8snetlab.client.client import Client
+    from k8snetlab.lab.ahead import Ahead
     from k8snetlab.messages.changes import Outcome, Up
 
 
@@ -76,27 +77,31 @@ def up(
     """Build a lab, or bring a running one to what its files say now."""
     import time
 
-    from k8snetlab.cli import manifests, progress
-    from k8snetlab.cli import node as nodes
-    from k8snetlab.messages.changes import Up
+    from k8snetlab.api import lab_names
+    from k8snetlab.lab.ahead import ahead
     from k8snetlab.state import scenarios
-    from k8snetlab.state.paths import LabPaths
 
     began = time.monotonic()
     files = scenarios.find(scenario)
-    loaded = manifests.of(files, machines=bool(node) or nodes.is_here(files, lab))
-    if lab:
-        chosen = manifests.chosen_by(lab)
-        hint = f"the lab's own name, with {chosen} left out; or another name in the file, or none"
-        manifests.refuse_other_name(loaded, lab, f"{chosen} says {lab}", hint)
-    objects = manifests.builtins((*loaded.objects, *loaded.ignored))
-    name = _named(objects, lab)
-    need_root("up")
-    body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
-    place = nodes.plan_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
-    fresh = place.fresh if place else LabPaths(name).fresh
-    with progress.patient("the lab's daemon, which starts", quiet=output is not None):
-        client = nodes.begin(body, place) if place else _begun(name, loaded.objects)
+    with ahead(lab or lab_names.likely(files)) as loading:
+        from k8snetlab.cli import manifests, progress
+        from k8snetlab.cli import node as nodes
+        from k8snetlab.messages.changes import Up
+        from k8snetlab.state.paths import LabPaths
+
+        loaded = manifests.of(files, machines=bool(node) or nodes.is_here(files, lab))
+        if lab:
+            chosen = manifests.chosen_by(lab)
+            hint = f"the lab's own name, with {chosen} left out; or another name in the file, or none"
+            manifests.refuse_other_name(loaded, lab, f"{chosen} says {lab}", hint)
+        objects = manifests.builtins((*loaded.objects, *loaded.ignored))
+        name = _named(objects, lab)
+        need_root("up")
+        body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
+        place = nodes.plan_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
+        fresh = place.fresh if place else LabPaths(name).fresh
+        with progress.patient("the lab's daemon, which starts", quiet=output is not None):
+            client = nodes.begin(body, place) if place else _begun(name, loaded.objects, loading)
     try:
         wanted = Up(objects=objects, timeout=timeout, wait=wait is Wait.TRUE, yes=yes)
         outcome = _brought(client, wanted, quiet=output is not None)
@@ -116,14 +121,15 @@ def up(
     progress.refuse_failed(outcome)
 
 
-def _begun(name: str, objects: Iterable[Object]) -> Client:
+def _begun(name: str, objects: Iterable[Object], loading: Ahead | None) -> Client:
     """The daemon of a lab whose nodes are namespaces."""
     from k8snetlab.api.defaults import with_defaults
     from k8snetlab.api.lab import Lab
     from k8snetlab.lab.up import start
 
     lab = next((with_defaults(obj, name) for obj in objects if isinstance(obj, Lab)), None)
-    return start(name, lab.spec.store if lab else None, plane=lab if lab and lab.spec.controlPlane.etcd else None)
+    plane = lab if lab and lab.spec.controlPlane.etcd else None
+    return start(name, lab.spec.store if lab else None, plane=plane, loading=loading)
 
 
 def _brought(client: Client, asked: Up, *, quiet: bool) -> Outcome:
@@ -151,12 +157,14 @@ def _brought(client: Client, asked: Up, *, quiet: bool) -> Outcome:
 
 def _named(objects: list[dict[str, Any]], lab: str | None) -> str:
     """The lab's name: --lab, else its own, else "lab"; the Lab object is made to agree, or made where there is none."""
+    from k8snetlab.api.lab_names import LAB
+
     existing = next((obj for obj in objects if obj["kind"] == "Lab"), None)
     if existing is None:
         existing = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab"}
         objects.insert(0, existing)
     metadata = existing.get("metadata", {})
-    name: str = lab or metadata.get("name") or "lab"
+    name: str = lab or metadata.get("name") or LAB
     existing["metadata"] = {**metadata, "name": name}
     return name
 

@@ -1,3 +1,3 @@
 """A lab's life on this machine: the daemon, what each verb does, `up`, `down` and `join`."""
 
-__all__ = ["down", "join", "render", "up"]
+__all__ = ["ahead", "down", "join", "render", "up"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.plane import store as own_store
 from k8snetlab.errors import DaemonError, K8sNetLabError
+from k8snetlab.lab.ahead import launched
 from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.state.ledger import Ledger, let_begin
 from k8snetlab.state.machine import Machine
@@ -23,7 +22,10 @@ from k8snetlab.state.store_spec import write_spec
 from k8snetlab.state.turn import turn
 
 if TYPE_CHECKING:
+    import subprocess
+
     from k8snetlab.client.client import Client
+    from k8snetlab.lab.ahead import Ahead
 
 DYING = 2.0
 """Seconds after which a daemon that says nothing is taken for a busy one, not for one that was killed."""
@@ -37,9 +39,15 @@ WORK = 0.05
 """The part of START for which one that is at work has a processor."""
 
 
-def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = None, plane: Lab | None = None) -> Client:
+def start(
+    lab: str,
+    store: StoreSpec | None = None,
+    machine: Machine | None = None,
+    plane: Lab | None = None,
+    loading: Ahead | None = None,
+) -> Client:
     """The lab's daemon, started where it does not run; with `machine`, as that node of the lab; with `plane`, with that
-    Lab's own control plane.
+    Lab's own control plane; where one is `loading`, as that.
 
     Raises DaemonError with its last words when it cannot start; where there was no lab before there is none then.
     """
@@ -48,7 +56,9 @@ def start(lab: str, store: StoreSpec | None = None, machine: Machine | None = No
     with turn(paths, create=True):
         fresh = paths.fresh
         try:
-            return _started(lab, paths, store, machine, plane)
+            paths.create()
+            _write(paths, store, machine, plane)
+            return _started(lab, paths, loading)
         except (RefusedError, KeyboardInterrupt):
             if fresh:
                 from k8snetlab.lab.down import remove  # 35 ms, for what rarely happens
@@ -62,8 +72,8 @@ class RefusedError(DaemonError):
     """The daemon has said itself why it cannot run; its log has no more to tell."""
 
 
-def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machine | None, plane: Lab | None) -> Client:
-    paths.create()
+def _write(paths: LabPaths, store: StoreSpec | None, machine: Machine | None, plane: Lab | None) -> None:
+    """What the daemon is to know before it begins."""
     if plane is not None:
         store = own_store(plane, str(paths.directory))
     if store is not None:
@@ -73,18 +83,14 @@ def _started(lab: str, paths: LabPaths, store: StoreSpec | None, machine: Machin
     if machine is not None:
         write_machine(paths, machine)
         paths.left.unlink(missing_ok=True)
+
+
+def _started(lab: str, paths: LabPaths, loading: Ahead | None) -> Client:
     if _serves(lab, paths):
         return _client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
     with paths.daemon_log.open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "k8snetlab.lab.main", "--lab", lab],
-            stdin=subprocess.PIPE,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-        )
+        process = (loading and loading.taken(lab)) or launched(lab, log)
     let_begin(process, Ledger(paths.ledger), "daemon")
     client = _client(lab)
     if _comes(process, paths, client):

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from k8snetlab.api.core import Pod
-from k8snetlab.api.plane import FILES
 from k8snetlab.errors import InputError
 from k8snetlab.kernel import fault
+
+if TYPE_CHECKING:
+    from k8snetlab.api.core import Pod
 
 DEFAULT = Path("/run/k8snetlab")
 SOCKET_PATH = 107
@@ -63,11 +65,16 @@ class LabPaths:
         self.addons = self.directory / "addons"
         self.ingress = self.directory / "ingress"
         self.faults = self.directory / "faults.json"
-        self.plane = self.directory / FILES
         self.power = self.directory / "power.json"
         self.drill = self.directory / "drill.sealed"
         self.drill_key = self.directory / "drill.key"
         self.xtables_locks = self.directory / "xtables"
+
+    @property
+    def plane(self) -> Path:
+        from k8snetlab.api.plane import FILES  # 30 ms, for what few labs have
+
+        return self.directory / FILES
 
     @property
     def group(self) -> Path:

@@ -1,0 +1,62 @@
+"""A lab's daemon that loads while the lab's files are read: what it is made of takes longer than they do.
+
+It touches nothing until it gets the byte that `state.ledger.let_begin` writes; where its standard input ends before,
+so does it. So nothing has happened where the files are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import IO
+
+from k8snetlab.state.paths import LabPaths, names_lab
+
+
+class Ahead:
+    """The process, until somebody takes it."""
+
+    def __init__(self, lab: str) -> None:
+        self._lab = lab
+        self._process: subprocess.Popen[bytes] | None = launched(lab)
+
+    def taken(self, lab: str) -> subprocess.Popen[bytes] | None:
+        """The process, once, where it is to be that lab's daemon and lives."""
+        process = self._process
+        if process is None or lab != self._lab or process.poll() is not None:
+            return None
+        self._process = None
+        return process
+
+    def drop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+
+
+@contextlib.contextmanager
+def ahead(lab: str) -> Iterator[Ahead | None]:
+    """None where a daemon of that lab may run already, and for who may not start one."""
+    if os.geteuid() or not names_lab(lab) or LabPaths(lab).lock.exists():
+        yield None
+        return
+    loading = Ahead(lab)
+    try:
+        yield loading
+    finally:
+        loading.drop()
+
+
+def launched(lab: str, log: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    """A daemon's process, which waits for its byte; what it says until then goes to `log`."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "k8snetlab.lab.main", "--lab", lab],
+        stdin=subprocess.PIPE,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+        cwd="/",
+    )

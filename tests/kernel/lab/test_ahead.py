@@ -1,0 +1,66 @@
+"""A daemon that loads before anybody knows whether it is needed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from k8snetlab.lab.ahead import Ahead, ahead
+from k8snetlab.state.paths import LabPaths
+from k8snetlab.testing import Lab
+
+WAIT = 60
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path / "run"))
+    return tmp_path / "run"
+
+
+def test_it_touches_nothing_and_ends_with_who_started_it(run: Path) -> None:
+    process = Ahead("some").taken("some")
+    assert process is not None and process.stdin is not None
+    process.stdin.close()
+    assert process.wait(WAIT) == 0
+    assert not run.exists()
+
+
+def test_who_does_not_take_it_has_it_ended(run: Path) -> None:
+    with ahead("some") as loading:
+        assert loading is not None and loading.taken("another") is None
+        process = loading._process
+    assert process is not None and process.returncode is not None
+    assert not run.exists()
+
+
+def test_it_is_taken_once(run: Path) -> None:
+    with ahead("some") as loading:
+        assert loading is not None
+        taken = loading.taken("some")
+        assert taken is not None and loading.taken("some") is None
+    assert taken.poll() is None, "who has taken it has it still"
+    taken.communicate(timeout=WAIT)
+
+
+def test_nothing_is_started_beside_a_daemon(run: Path) -> None:
+    paths = LabPaths("some")
+    paths.create()
+    paths.lock.touch()
+    with ahead("some") as loading:
+        assert loading is None
+
+
+def test_up_gives_the_lab_the_daemon_that_it_began_with(tmp_path: Path) -> None:
+    """Its log holds what it says, though it was started before the log was there."""
+    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text("apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1, dns: {enabled: false}}\n")
+    try:
+        lab.run("up", str(file))
+        daemon = lab.pids()["daemon"]
+        logged = {Path(f"/proc/{daemon}/fd/{fd}").readlink() for fd in (1, 2)}
+        assert logged == {lab.run_directory / lab.name / "daemon.log"}
+    finally:
+        lab.run("down")
