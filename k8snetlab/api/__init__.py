@@ -18,6 +18,7 @@ __all__ = [
     "custom",
     "custom_columns",
     "customizing",
+    "decoding",
     "defaults",
     "defaults_workloads",
     "discovery",

@@ -5,7 +5,6 @@ Source: the tables of `kubectl api-resources` and the key layout of kube-apiserv
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import msgspec
@@ -16,8 +15,7 @@ from k8snetlab.api.cluster_policy import ClusterNetworkPolicy
 from k8snetlab.api.config import ConfigMap, Secret, ServiceAccount
 from k8snetlab.api.coordination import Lease, PriorityClass
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
-from k8snetlab.api.custom import Custom, object_of, stored_type, value_of
-from k8snetlab.api.defaults import with_defaults, with_status
+from k8snetlab.api.custom import Custom, stored_type, value_of
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
 from k8snetlab.api.extensions import CustomResourceDefinition, DefinedVersion
@@ -30,7 +28,6 @@ from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
 from k8snetlab.api.networking import Ingress, IngressClass, IPAddress, NetworkPolicy, ServiceCIDR
-from k8snetlab.api.older import renewed
 from k8snetlab.api.rbac import ClusterRole, ClusterRoleBinding, Role, RoleBinding
 from k8snetlab.api.routes import TCPRoute, TLSRoute
 from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, ReplicationController, StatefulSet
@@ -234,28 +231,6 @@ def encode(obj: Object) -> bytes:
     if isinstance(obj, Custom):
         return _encoder.encode(value_of(obj))
     return _heads[type(obj)] + _encoder.encode(obj)[1:]
-
-
-@cache
-def _decoder(type_: type[Object]) -> msgspec.json.Decoder[Any]:
-    """Made when the first object of its kind is read: all of them take 5 ms, which a command line has no use for."""
-    return msgspec.json.Decoder(type_)
-
-
-def decode(type_: type[Object], data: bytes) -> Object:
-    """The object of `type_` in stored JSON with its defaults, which an older version may have left out; fields unknown
-    to the type are dropped."""
-    if issubclass(type_, Custom):
-        return object_of(type_, msgspec.json.decode(data))
-    try:
-        obj: Object = _decoder(type_).decode(data)
-    except msgspec.ValidationError:
-        value = msgspec.json.decode(data)
-        if not renewed(type_, value):
-            raise
-        obj = msgspec.convert(value, type_)
-    obj = with_defaults(obj)
-    return with_status(obj) if isinstance(obj, Pod) else obj
 
 
 def resource_for_key(key: str, data: bytes = b"") -> Resource | None:

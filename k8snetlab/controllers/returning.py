@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from k8snetlab.api import scheme
+from k8snetlab.api import decoding, scheme
 from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, PodStatus
 from k8snetlab.api.discovery import MANAGED_BY, EndpointSlice
 from k8snetlab.api.lab import Lab
@@ -125,7 +125,7 @@ def _object(entry: Kept) -> Object:
     resource = scheme.resource_for_key(entry.key, data)
     if resource is None:
         raise ValueError("no kind that this k8snetlab knows")
-    obj = scheme.decode(resource.type, data)
+    obj = decoding.decode(resource.type, data)
     if scheme.store_key(obj) != entry.key:
         raise ValueError(f"the object names itself {shorten(scheme.store_key(obj))}")
     if problem := problem_of(obj):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import msgspec
 
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.problems import node_name
-from k8snetlab.api.scheme import BY_TYPE, decode
+from k8snetlab.api.scheme import BY_TYPE
 from k8snetlab.client.client import Client
 from k8snetlab.errors import ConflictError, InputError, NotFoundError
 from k8snetlab.lab.up import start

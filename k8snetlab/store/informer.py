@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from k8snetlab.api import scheme
+from k8snetlab.api import decoding, scheme
 from k8snetlab.api.meta import Object
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.stored import problem_of
@@ -262,7 +262,7 @@ class Informer:
 
     def _object(self, type_: type[Object], entry: Entry, made: Object | None) -> Object | None:
         try:
-            obj = made or scheme.decode(type_, entry.value)
+            obj = made or decoding.decode(type_, entry.value)
             if scheme.store_key(obj) != entry.key:
                 raise msgspec.ValidationError(f"the object names itself {scheme.store_key(obj)!r}")
             if problem := problem_of(obj):

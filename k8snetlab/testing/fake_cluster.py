@@ -13,10 +13,11 @@ from typing import Any
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Condition, Pod
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import FOREGROUND, Object
 from k8snetlab.api.pod_state import stopped
-from k8snetlab.api.scheme import RESOURCES, decode, encode
+from k8snetlab.api.scheme import RESOURCES, encode
 from k8snetlab.api.snapshot import Key, Snapshot
 from k8snetlab.api.workloads import Workload
 from k8snetlab.cluster.admitted import is_over

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from k8snetlab.addons.routing import talking
 from k8snetlab.api.core import Pod
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import BY_NAME, decode, to_dict
+from k8snetlab.api.scheme import BY_NAME, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.holds import Holds, named

@@ -20,9 +20,10 @@ import yaml
 from repository import SCENARIOS
 
 from k8snetlab.api.core import Node
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
-from k8snetlab.api.scheme import RESOURCES, decode, encode
+from k8snetlab.api.scheme import RESOURCES, encode
 from k8snetlab.api.stored import problem_of
 from k8snetlab.errors import K8sNetLabError, ManifestError
 from k8snetlab.iptables import syntax

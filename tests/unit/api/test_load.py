@@ -376,7 +376,8 @@ def test_deep_nesting_does_not_kill_the_interpreter() -> None:
 
 
 def test_what_loads_can_be_stored_and_read_back() -> None:
-    from k8snetlab.api.scheme import decode, encode
+    from k8snetlab.api.decoding import decode
+    from k8snetlab.api.scheme import encode
 
     for obj in one(KUBERNETES_DOCS).objects:
         assert decode(type(obj), encode(obj)) == obj

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from k8snetlab.api.calico_policy import CalicoNetworkPolicy, GlobalNetworkPolicy
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.defaults import with_defaults
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
 from k8snetlab.api.networking import NetworkPolicy
-from k8snetlab.api.scheme import BY_KIND, BY_NAME, decode, encode, resource_for_key, store_key
+from k8snetlab.api.scheme import BY_KIND, BY_NAME, encode, resource_for_key, store_key
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
 from k8snetlab.errors import ManifestError

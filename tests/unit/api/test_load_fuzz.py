@@ -11,8 +11,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.load import load
-from k8snetlab.api.scheme import RESOURCES, decode, encode
+from k8snetlab.api.scheme import RESOURCES, encode
 from k8snetlab.api.source import parse
 from k8snetlab.errors import ManifestError
 

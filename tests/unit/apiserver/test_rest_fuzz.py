@@ -19,7 +19,8 @@ import pytest
 from face import LAB, Face, face_of, pod, service
 from verbs import DECLARED
 
-from k8snetlab.api.scheme import RESOURCES, Resource, decode, encode
+from k8snetlab.api.decoding import decode
+from k8snetlab.api.scheme import RESOURCES, Resource, encode
 from k8snetlab.apiserver import query as words
 from k8snetlab.apiserver.access import ANONYMOUS, AUTHENTICATED, MASTERS, VIEWERS, User
 from k8snetlab.apiserver.authentication import groups_of

@@ -17,8 +17,9 @@ from scripted import ScriptedClient
 from typer.testing import CliRunner
 
 from k8snetlab.api.core import Pod
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.load import load
-from k8snetlab.api.scheme import decode, encode, to_dict
+from k8snetlab.api.scheme import encode, to_dict
 from k8snetlab.cli.main import app_of
 
 NORMAL = {"uid": "U", "creationTimestamp": "T", "resourceVersion": "R"}

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from k8snetlab.api.core import Container, Pod, PodSpec
+from k8snetlab.api.decoding import decode
 from k8snetlab.api.events import Event, by_object
 from k8snetlab.api.meta import ObjectMeta
-from k8snetlab.api.scheme import BY_KIND, decode, encode, to_dict
+from k8snetlab.api.scheme import BY_KIND, encode, to_dict
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.versions import Objects
 from k8snetlab.cli import views

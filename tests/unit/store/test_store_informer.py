@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from stores import Connect, StartEtcd
 
-from k8snetlab.api import scheme
+from k8snetlab.api import decoding, scheme
 from k8snetlab.api.core import Node, Pod
 from k8snetlab.api.events import Event as Happened
 from k8snetlab.api.lab import Lab
@@ -59,7 +59,7 @@ async def agree(informer: Informer, store: Store) -> None:
     for entry in sorted(listing.entries, key=lambda e: (e.create_revision, e.key)):
         resource = scheme.resource_for_key(entry.key)
         if resource and entry.key not in informer.problems:
-            obj = scheme.decode(resource.type, entry.value)
+            obj = decoding.decode(resource.type, entry.value)
             expected.setdefault(resource.type, []).append((obj.name, str(entry.mod_revision)))
     shown = {
         type_: [(o.name, o.metadata.resourceVersion) for o in objects.values()]
