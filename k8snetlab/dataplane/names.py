@@ -161,8 +161,11 @@ _PAIRS = [first + second for first in _BASE32 for second in _BASE32]
 
 def _hash16(text: str) -> str:
     """Base32 of 80 bits, ten at a time: 50,000 endpoints have a name each."""
-    n = int.from_bytes(_sha256(text)[:10], "big")
-    return "".join([_PAIRS[n >> shift & 1023] for shift in (70, 60, 50, 40, 30, 20, 10, 0)])
+    n, two = int.from_bytes(_sha256(text)[:10], "big"), _PAIRS
+    return (
+        f"{two[n >> 70]}{two[n >> 60 & 1023]}{two[n >> 50 & 1023]}{two[n >> 40 & 1023]}"
+        f"{two[n >> 30 & 1023]}{two[n >> 20 & 1023]}{two[n >> 10 & 1023]}{two[n & 1023]}"
+    )
 
 
 def _hex(text: str, length: int) -> str:

@@ -227,13 +227,12 @@ class _PortRules:
             self.draft.chain(self.local_chain, (*first, *self._balance(self.choice.local)))
 
     def _balance(self, endpoints: tuple[Endpoint, ...]) -> Iterable[str]:
-        jumps = [
-            ("" if self.brief else f"{self._comment(f'-> {e.text}')} ", self.endpoint_chains[e.text]) for e in endpoints
-        ]
+        chains = [self.endpoint_chains[e.text] for e in endpoints]
+        comments = [""] * len(chains) if self.brief else [f"{self._comment(f'-> {e.text}')} " for e in endpoints]
         if self.port.affinity:
-            for comment, chain in jumps:
+            for comment, chain in zip(comments, chains, strict=True):
                 yield f"{comment}-m recent --name {chain} --rcheck --seconds {self.port.affinity} --reap -j {chain}"
-        for remaining, (comment, chain) in zip(range(len(jumps), 0, -1), jumps, strict=True):
+        for remaining, comment, chain in zip(range(len(chains), 0, -1), comments, chains, strict=True):
             yield f"{comment}{_one_in(remaining)}-j {chain}"
 
     def _external_chain(self) -> None:
