@@ -113,12 +113,19 @@ def same(text: str) -> str:
         return text
 
 
+def ipv4(text: str) -> bytes | None:
+    """The four octets of an IPv4 address. The same texts are taken as by IPv4Address, in a sixth of the time."""
+    if ":" in text:
+        return None
+    try:
+        return socket.inet_pton(socket.AF_INET, text)
+    except (OSError, ValueError):
+        return None
+
+
 def canonical(text: str) -> Address:
-    if ":" not in text:
-        try:
-            return IPv4Address(socket.inet_pton(socket.AF_INET, text))  # takes the same texts in a sixth of the time
-        except (OSError, ValueError):
-            pass  # what is wrong is said below
+    if (packed := ipv4(text)) is not None:
+        return IPv4Address(packed)
     try:
         if "%" in text or "/" in text:
             raise ValueError(text)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
 from typing import Any
 
-from k8snetlab.api.addressing import canonical, split
+from k8snetlab.api.addressing import ipv4, split
 from k8snetlab.api.apps import Deployment, ReplicaSet
 from k8snetlab.api.core import Endpoints, Node, Pod, PodSpec, Service
 from k8snetlab.api.discovery import EndpointSlice
@@ -225,7 +225,8 @@ def _address(path: str, text: str) -> Problems:
 def _no_address(text: str) -> str:
     """Why a text is no address, or "". A pod's is read with every change of the pod and of its Services."""
     try:
-        (ip_address if ":" in text else canonical)(text)
+        if ipv4(text) is None:
+            ip_address(text)
     except ValueError:
         return f"{shorten(text)!r} is no address"
     return f"{shorten(text)!r} names a zone" if "%" in text else ""
