@@ -56,17 +56,17 @@ class Iptables(ABC):
         `held` is what `save` has just told, where the caller has asked already.
         A jump that is there already is not put in again; of several that are prepended to one chain the last comes
         first, as with kube-proxy. A chain that others still jump to loses those jumps before it is deleted.
-        Raises KernelError with the offending line; the rules of that table (nft, of more than 1000 chains: of that
-        block and those after it) are then the old ones.
+        Raises KernelError with the offending line; the rules of that table (nft, of more chains than a block
+        has: of that block and those after it) are then the old ones.
         """
-        hooks = self._missing(delta.hooks, held)
+        hooks, chunk = self._missing(delta.hooks, held), self._chunk(held)
         try:
-            return self._restore(Payload(delta, hooks, self.chunk), held)
+            return self._restore(Payload(delta, hooks, chunk), held)
         except command.RestoreRefused:
             unhook = self._references(delta) if delta.delete else {}
             if not unhook:
                 raise
-            self._restore(Payload(delta, hooks, self.chunk, unhook))
+            self._restore(Payload(delta, hooks, chunk, unhook))
             return None
 
     def remove(self, prefixes: Iterable[str], spare: tuple[str, ...] = ()) -> None:
@@ -99,6 +99,10 @@ class Iptables(ABC):
 
         `transactions` are those that the caller himself has made meanwhile.
         """
+
+    def _chunk(self, held: Mapping[ChainKey, Rules] | None) -> int:
+        """The chains of one transaction at most, where these are held."""
+        return self.chunk
 
     def _restore(self, payload: Payload, held: Mapping[ChainKey, Rules] | None = None) -> int | None:
         transactions = Transactions(payload, held)
