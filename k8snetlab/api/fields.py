@@ -1,18 +1,20 @@
 """A value set against its type: every wrong field, and every field the type does not have.
 
 msgspec stops at the first wrong field and ignores unknown ones; a person wants to hear of all of them at once. The
-types are read from `msgspec.inspect`, so that the structs stay the one description of what is right.
+structs stay the one description of what is right: their annotations are read, each struct's when a value of it comes
+(`msgspec.inspect` reads all that a kind may hold, 30 ms for a Lab and a Pod).
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from functools import cache, partial
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import cache, cached_property
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 import msgspec
-from msgspec import inspect
+from msgspec.structs import fields as fields_of
 
 from k8snetlab.api import reference
 from k8snetlab.api.bounds import BOUNDED, out_of_bounds
@@ -53,11 +55,11 @@ Check = Callable[[Any, Path, Findings, str], None]
 """Looks at a value at a path; the last argument is its type in `reference`, "" where that has none."""
 
 
-def check(value: Any, type_: type[Any]) -> Findings:
+def check(value: Any, type_: type) -> Findings:
     """What would keep `value` (plain YAML values) from being a `type_`, which is a kind or a part of one."""
     findings = Findings()
     ref = getattr(type_, "REFERENCE", "") or getattr(type_, "KIND", "")
-    _check_for(cast(Any, type_))(value, (), findings, ref)
+    _check_for(type_)(value, (), findings, ref)
     return findings
 
 
@@ -83,55 +85,62 @@ def _parent(value: Any, path: Path) -> Any:
 
 
 @cache
-def _check_for(type_: Any) -> Check:
-    return _nested(inspect.type_info(type_))
-
-
-_structs: dict[type[Any], Check] = {}
-"""Those made so far: `inspect` takes each time 2 ms for a struct and all that is in it."""
-
-
-def _compile(info: inspect.Type) -> Check:
-    match info:
-        case inspect.VarTupleType() | inspect.ListType():
-            return _list(_nested(info.item_type))
-        case inspect.DictType():
-            return _mapping(_nested(info.value_type))
-        case inspect.IntType():
-            return _int(info)
-        case inspect.StrType():
+def _check_for(hint: Hashable) -> Check:
+    """Of what an annotation allows."""
+    arguments = get_args(hint)
+    match get_origin(hint) or hint:
+        case of if of is Annotated:
+            return _annotated(*arguments)
+        case of if of in (Union, UnionType):
+            return _union(arguments)
+        case of if of is Literal:
+            return _literal(arguments)
+        case of if of in (tuple, list):
+            return _list(_check_for(arguments[0]))
+        case of if of in (dict, Mapping):
+            return _mapping(_check_for(arguments[1]))
+        case of if of is int:
+            return _int(None, None)
+        case of if of is str:
             return _string
-        case inspect.BoolType():
+        case of if of is bool:
             return _bool
-        case inspect.LiteralType():
-            return _literal(info)
-        case inspect.UnionType():
-            return _union(info)
-        case inspect.Metadata():
-            inner = _nested(info.type)
-            return _blank(inner) if "blank" in (info.extra or {}) else inner
+        case of if isinstance(of, type) and issubclass(of, msgspec.Struct):
+            return _Struct(of)
     return lambda value, path, findings, ref: None
 
 
-def _nested(info: inspect.Type) -> Check:
-    if not isinstance(info, inspect.StructType):
-        return _compile(info)
-    if info.cls not in _structs:
-        _structs[info.cls] = _struct(info)
-    return _structs[info.cls]
+def _annotated(hint: Any, *notes: Any) -> Check:
+    meta: Any = next(note for note in notes if isinstance(note, msgspec.Meta))
+    inner = _int(meta.ge, meta.le) if hint is int else _check_for(hint)
+    return _blank(inner) if "blank" in (meta.extra or {}) else inner
 
 
-def _struct(info: inspect.StructType) -> Check:
-    fields = {field.encode_name: _nested(field.type) for field in info.fields}
-    required = [field.encode_name for field in info.fields if field.required or _demanded(field.type)]
-    kind = issubclass(info.cls, Object)
-    plan = cache(partial(_plan, fields))
+class _Struct:
+    """A struct's check; its fields are read when the first value comes."""
 
-    def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
+    def __init__(self, type_: type[msgspec.Struct]) -> None:
+        self._type, self._kind = type_, issubclass(type_, Object)
+        self._plans: dict[str, Mapping[str, _Field]] = {}
+
+    @cached_property
+    def _fields(self) -> Mapping[str, Check]:
+        return {field.encode_name: _check_for(field.type) for field in fields_of(self._type)}
+
+    @cached_property
+    def _required(self) -> Sequence[str]:
+        return [field.encode_name for field in fields_of(self._type) if field.required or _demanded(field.type)]
+
+    def _plan(self, ref: str) -> Mapping[str, _Field]:
+        if ref not in self._plans:
+            self._plans[ref] = _plan(self._fields, ref)
+        return self._plans[ref]
+
+    def __call__(self, value: Any, path: Path, findings: Findings, ref: str) -> None:
         if not isinstance(value, dict):
-            findings.wrong.append((path, f"expected a mapping with {_some(fields)}, got {describe(value)}"))
+            findings.wrong.append((path, f"expected a mapping with {_some(self._fields)}, got {describe(value)}"))
             return
-        known = plan(ref)
+        known = self._plan(ref)
         for key, item in value.items():
             if (field := known.get(key)) is not None:
                 place = (*path, key)
@@ -141,13 +150,11 @@ def _struct(info: inspect.StructType) -> Check:
                 continue
             if key in (theirs := reference.fields(ref)):
                 _ignored(item, (*path, key), findings, ref, key)
-            elif not (kind and key in ("apiVersion", "kind")):
-                findings.say_unknown((*path, key), did_you_mean(key, [*fields, *theirs]))
-        for key in required:
+            elif not (self._kind and key in ("apiVersion", "kind")):
+                findings.say_unknown((*path, key), did_you_mean(key, [*self._fields, *theirs]))
+        for key in self._required:
             if key not in value:
                 findings.wrong.append(((*path, key), "Required value: it is missing and has no default"))
-
-    return check
 
 
 class _Field(NamedTuple):
@@ -167,8 +174,14 @@ def _plan(fields: Mapping[str, Check], ref: str) -> Mapping[str, _Field]:
     }
 
 
-def _demanded(info: inspect.Type) -> bool:
-    return isinstance(info, inspect.Metadata) and "required" in (info.extra or {})
+def _plainly(hint: Any) -> Any:
+    """int of Annotated[int, …], tuple of tuple[str, …]."""
+    return _plainly(get_args(hint)[0]) if get_origin(hint) is Annotated else get_origin(hint) or hint
+
+
+def _demanded(hint: Any) -> bool:
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    return any(isinstance(note, msgspec.Meta) and "required" in (note.extra or {}) for note in notes)
 
 
 def _of_reference(value: Any, path: Path, findings: Findings, type_: str, field: str) -> None:
@@ -210,7 +223,7 @@ def _blank(inner: Check) -> Check:
     return check
 
 
-def _some(fields: dict[str, Check]) -> str:
+def _some(fields: Mapping[str, Check]) -> str:
     names = list(fields)
     return ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
 
@@ -237,8 +250,7 @@ def _mapping(item: Check) -> Check:
     return check
 
 
-def _int(info: inspect.IntType) -> Check:
-    low, high = info.ge, info.le
+def _int(low: int | None, high: int | None) -> Check:
     bounds = f" from {low} to {high}" if low is not None and high is not None else ""
 
     def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
@@ -287,8 +299,8 @@ def _bool(value: Any, path: Path, findings: Findings, ref: str) -> None:
         findings.wrong.append((path, f"expected true or false, got {describe(value)}"))
 
 
-def _literal(info: inspect.LiteralType) -> Check:
-    values = [str(v) for v in info.values]
+def _literal(allowed: Sequence[Any]) -> Check:
+    values = [str(v) for v in allowed]
 
     def check(value: Any, path: Path, findings: Findings, ref: str) -> None:
         if not isinstance(value, str) or value not in values:
@@ -305,28 +317,28 @@ def _literal(info: inspect.LiteralType) -> Check:
     return check
 
 
-def _union(info: inspect.UnionType) -> Check:
+def _union(types: Sequence[Any]) -> Check:
     """The member of the value's own YAML type decides; where only one is left beside None, that one."""
-    members = [t for t in info.types if not isinstance(t, inspect.NoneType)]
+    members = [one for one in types if one is not NoneType]
     if len(members) == 1:
-        only = _nested(members[0])
+        only = _check_for(members[0])
         return lambda value, path, findings, ref: None if value is None else only(value, path, findings, ref)
-    nullable = len(members) < len(info.types)
+    nullable = len(members) < len(types)
     kinds: dict[type[Any], Check] = {}
     names = []
     for member in members:
-        match member:
-            case inspect.VarTupleType():
-                kinds[list] = _nested(member)
+        match _plainly(member):
+            case of if of is tuple:
+                kinds[list] = _check_for(member)
                 names.append("a list")
-            case inspect.IntType():
-                kinds[int] = kinds[float] = _nested(member)
+            case of if of is int:
+                kinds[int] = kinds[float] = _check_for(member)
                 names.append("a whole number")
-            case inspect.FloatType():
-                kinds[int] = kinds[float] = _nested(member)
+            case of if of is float:
+                kinds[int] = kinds[float] = _check_for(member)
                 names = [*(name for name in names if name != "a whole number"), "a number"]
-            case inspect.StrType():
-                kinds[str] = _nested(member)
+            case of if of is str:
+                kinds[str] = _check_for(member)
                 names.append("a string")
             case _:
                 raise NotImplementedError(member)
