@@ -11,7 +11,6 @@ from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.explain.places import all_places
-from k8snetlab.explain.probe import untried
 from k8snetlab.explain.targets import all_targets
 from k8snetlab.lab.table import merges
 from k8snetlab.messages.controlplane import CONTROL_PLANE, ControlPlane, MachineState
@@ -157,6 +156,8 @@ def _unseen(state: NodeStatus, answer: LabStatus | K8sNetLabError | None) -> Nod
 
 
 def _untried(snapshot: Snapshot, node: str, question: ProbeQuestion, error: K8sNetLabError) -> list[ProbeResult]:
+    from k8snetlab.explain.probe import untried  # 7 ms, for which no lab that comes shall wait
+
     targets = all_targets(snapshot, question.asked)
     places = [place for place in all_places(snapshot) if place.node == node]
     return [untried(place, target, error.message) for place in places for target in targets]

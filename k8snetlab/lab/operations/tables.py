@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
 from k8snetlab.api.core import Node
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.dataplane.families import family_named
-from k8snetlab.explain import inspect
 from k8snetlab.lab.table import answers
 from k8snetlab.lab.where import place_of, remote_nodes
 from k8snetlab.machines.leases import Leases
@@ -34,6 +34,13 @@ from k8snetlab.running.agents import Agents
 from k8snetlab.state.paths import LabPaths
 
 
+def _looking() -> Any:
+    """`explain.inspect`, which is loaded for who asks first: 9 ms, for which no lab that comes shall wait."""
+    from k8snetlab.explain import inspect
+
+    return inspect
+
+
 class Tables:
     """Reads them, those of the kernel in a thread."""
 
@@ -47,14 +54,14 @@ class Tables:
         """A node's chains as a tree."""
         node = asked.node or self._agents.here
         snapshot, family = self._cluster.snapshot, family_named(asked.family)
-        read = partial(inspect.rules, snapshot, self._paths, node, asked.service, family, here=self._agents.here)
+        read = partial(_looking().rules, snapshot, self._paths, node, asked.service, family, here=self._agents.here)
         return await asyncio.to_thread(read)
 
     @answers(CHAINS)
     async def chains(self, asked: ChainsQuestion) -> Chains:
         """A node's chains."""
         family = family_named(asked.family)
-        read = partial(inspect.held, self._cluster.snapshot, self._paths, asked.node, family, self._agents.here)
+        read = partial(_looking().held, self._cluster.snapshot, self._paths, asked.node, family, self._agents.here)
         return await asyncio.to_thread(read)
 
     @answers(DIFFERENCE)
@@ -62,14 +69,14 @@ class Tables:
         """How the rules of two nodes differ, whichever machines they are on."""
         sides = await self._held(asked.node, asked.family), await self._held(asked.other, asked.family)
         snapshot, family = self._cluster.snapshot, family_named(asked.family)
-        return await asyncio.to_thread(inspect.difference, snapshot, sides, asked.service, family)
+        return await asyncio.to_thread(_looking().difference, snapshot, sides, asked.service, family)
 
     @answers(TABLES)
     async def tables(self, asked: TablesQuestion) -> TableList:
         """What ip and bridge print inside a place: one kind of table, or ("") all."""
         snapshot = self._cluster.snapshot
         place = place_of(snapshot, asked.name, asked.namespace, self._agents.power.off)
-        return await asyncio.to_thread(inspect.tables, snapshot, place, asked.table, self._paths)
+        return await asyncio.to_thread(_looking().tables, snapshot, place, asked.table, self._paths)
 
     @answers(ROUTING)
     async def routing(self, asked: RoutingQuestion) -> RoutingView:
