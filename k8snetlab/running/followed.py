@@ -45,6 +45,8 @@ class Followed:
         """Gateways and routes, by kind and key."""
         """Those of the request that are to come."""
         self._seen: dict[Key, Pod] = {}
+        self._found: tuple[object, object, Mapping[Key, Pod]] | None = None
+        """The pods and ReplicaSets of the last look, and what was found among them."""
         self._selected = _Selected()
         self._everywhere = False
         for obj in objects:
@@ -52,6 +54,7 @@ class Followed:
 
     def comes(self, obj: Object) -> None:
         """Takes in an object that is created or changed."""
+        self._found = None
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
         if isinstance(obj, Guest):
             self._guests.append(obj)
@@ -68,6 +71,7 @@ class Followed:
 
     def goes(self, obj: Object, snapshot: Snapshot) -> None:
         """Takes in an object of the snapshot that is deleted."""
+        self._found = None
         self._everywhere = self._everywhere or not isinstance(obj, _OF_ONE_NODE)
         if isinstance(obj, Guest):
             self._guests.append(obj)
@@ -80,10 +84,13 @@ class Followed:
         self.look(snapshot)
 
     def look(self, snapshot: Snapshot) -> Mapping[Key, Pod]:
-        """The pods that are there and are the request's own."""
+        """The pods that are there and are the request's own: the same mapping for as long as none is another one."""
+        pods, sets = snapshot.all(Pod), snapshot.all(ReplicaSet)
+        if self._found is not None and self._found[0] is pods and self._found[1] is sets:
+            return self._found[2]
         found: dict[Key, Pod] = {}
         for key, uid in self._pods.items():
-            pod = snapshot.all(Pod).get(key)
+            pod = pods.get(key)
             if pod is not None and uid in ("", pod.metadata.uid):
                 found[key] = pod
         owners = list(self._owners)
@@ -97,9 +104,9 @@ class Followed:
                     uids.add(set_.metadata.uid)
             found.update(self._owned(snapshot, Pod, owner))
         if self._namespaces:
-            pods = snapshot.all(Pod).values()
-            found.update((pod.key, pod) for pod in pods if pod.namespace in self._namespaces)
+            found.update((pod.key, pod) for pod in pods.values() if pod.namespace in self._namespaces)
         self._seen.update(found)
+        self._found = pods, sets, found
         return found
 
     def short(self, snapshot: Snapshot) -> list[str]:

@@ -154,18 +154,15 @@ class PodLifecycle:
             before, *known = seen.get(node, ({}, None, None))
             if recreated or known[0] != addresses or known[1] is not states:
                 before = {}
-            pods = [p for key, p in mine.items() if before.get(key) is not p and (p.ips or p.ended)]
+            other = {} if mine is before else {key: p for key, p in mine.items() if before.get(key) is not p}
+            pods = [p for p in other.values() if p.ips or p.ended]
             for pod in pods:
                 if pod.metadata.deletionTimestamp:
                     self._begin_end(pod)
             self._deadlines.follow(pods)
             lab = snapshot.lab
             again = [p.run_uid for p in pods if sandbox_name(lab, p) in recreated and not p.spec.hostNetwork]
-            again += [
-                p.run_uid
-                for key, p in mine.items()
-                if before.get(key) is not p and p.run_uid in states and _homeless(p)
-            ]
+            again += [p.run_uid for p in other.values() if p.run_uid in states and _homeless(p)]
             if again:
                 self._tell_changed(p for p in pods if p.run_uid in again)
                 await self._kubelet.request("stop", uids=again, keep=True, most=LEAST)

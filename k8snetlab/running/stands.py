@@ -25,6 +25,7 @@ class Stands:
         self._known: dict[Key, tuple[Pod, Stand]] = {}
         self._of: dict[Stand, dict[Key, Pod]] = {stand: {} for stand in get_args(Stand)}
         self._around: tuple[object, ...] = ()
+        self._followed: Mapping[Key, Pod] = {}
         self.judged = 0
         """How many times a pod was looked at."""
 
@@ -41,12 +42,16 @@ class Stands:
                 yield from pods.values()
 
     def follow(self, pods: Mapping[Key, Pod], snapshot: Snapshot, silent: Iterable[str], broken: Iterable[str]) -> None:
-        """These pods and no others, now. `silent` are nodes that do not answer, `broken` those whose agents fail."""
+        """These pods and no others, now; none is another one where they are the mapping of the last time. `silent` are
+        nodes that do not answer, `broken` those whose agents fail."""
         silent, broken = frozenset(silent), frozenset(broken)
         around = (silent, broken, frozenset((name, is_paused(node)) for (_, name), node in snapshot.all(Node).items()))
         if around != self._around:
             self._around = around
             self._forget(list(self._known))
+        elif pods is self._followed:
+            return
+        self._followed = pods
         self._forget(self._known.keys() - pods.keys())
         for key, pod in pods.items():
             known = self._known.get(key)

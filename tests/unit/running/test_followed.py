@@ -125,3 +125,16 @@ def test_pods_that_are_not_made_are_missed() -> None:
 
 def test_a_node_concerns_all() -> None:
     assert Followed([Node()]).nodes(WORLD) is None
+
+
+def test_its_pods_are_looked_for_again_when_a_pod_a_set_or_the_request_is_another() -> None:
+    followed = Followed([WEB])
+    found = followed.look(WORLD)
+    other = WORLD.changed([(Node, ("", "node9"), made(Node, "node9"))], 2)
+    assert followed.look(other) is found, "a node is neither"
+    third = made(Pod, "web-1-c", SET, spec={"nodeName": "node1"})
+    assert names(followed.look(other.changed([(Pod, third.key, third)], 3))) == ["web-1-a", "web-1-b", "web-1-c"]
+    followed.comes(STRANGER)
+    assert names(followed.look(WORLD)) == ["stranger", "web-1-a", "web-1-b"]
+    followed.goes(PODS[0], WORLD)
+    assert names(followed.look(WORLD.changed([(Pod, PODS[0].key, None)], 4))) == ["stranger", "web-1-b"]
