@@ -53,7 +53,7 @@ def documents(text: str, plain: Plain) -> list[tuple[int, Any]] | None:
         if line == "---":
             separated = True
         elif line:
-            if not (separated and line[0] == "{" and line[-1] == "}") or _OTHER.search(line) or _is_deep(line):
+            if not (separated and line[0] == "{" and line[-1] == "}") or _is_other(line) or _is_deep(line):
                 return None
             separated = False
             try:
@@ -73,6 +73,12 @@ def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refused(word: str) -> Any:
     raise ValueError(f"{word} is no JSON")
+
+
+def _is_other(line: str) -> bool:
+    """Whether YAML reads it otherwise. Most lines are known not to be such without a look at each character in turn."""
+    plain = line.isascii() and line.isprintable() and '"<<"' not in line and "\\u" not in line
+    return not plain and _OTHER.search(line) is not None
 
 
 def _is_deep(line: str) -> bool:
