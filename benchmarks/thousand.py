@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 from benchmarks import machine
 from benchmarks.answering import all_answer
+from benchmarks.floors.endpoints import one_more
 from benchmarks.labs import Lab, lab
 from benchmarks.pods import A_NODE, made
 from benchmarks.rows import Goal, Row
 from benchmarks.run import FailedError, Run
+from k8snetlab.kernel import iptables
 
 LATE = 30.0
 """Seconds after which a verb is no longer waited for."""
@@ -35,7 +37,18 @@ def _asked(run: Run, one: Lab, pods: int) -> Iterator[Row]:
     for number in range(run.scale.rounds):
         run.say(f"scale by one pod, round {number + 1}")
         scaled.append(_scale(one, pods + number + 1))
-    yield Row(f"{pods} pods: scale by one, until it answers", tuple(scaled), goals=(Goal(0.25, ""),))
+    nodes = -(-pods // A_NODE)
+    run.say(f"one endpoint more in {nodes} nodes by iptables-nft-restore")
+    floor = tuple(one_more(nodes, pods + 1, run.scale.rounds)) if iptables.variant() == "nft" else ()
+    note = "scale's floor is the new rules alone, by iptables-nft-restore in each node, two at a time"
+    yield Row(
+        f"{pods} pods: scale by one, until it answers",
+        tuple(scaled),
+        floor,
+        goals=(Goal(0.25, ""),),
+        apart=True,
+        note=note,
+    )
     for words in (("status",), ("get", "pods"), ("diagnose",)):
         yield _late(run, one, f"{pods} pods", words, 1.0)
 
