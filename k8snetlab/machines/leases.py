@@ -15,6 +15,7 @@ from k8snetlab.api import leases
 from k8snetlab.api.core import Node
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.machines import is_machine
+from k8snetlab.api.reading import LAST_RESERVED
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.cluster.admitted import now
 from k8snetlab.cluster.cluster import Cluster
@@ -314,8 +315,9 @@ def _same_leases(mirrored: Snapshot, wanted: Snapshot) -> bool:
 
 
 def _told(node: Node) -> tuple[object, ...]:
-    """All of a node that is in its lease."""
-    return node.podCIDRs, node.addresses, node.metadata.annotations
+    """All of a node that is in its lease: each new pod changes LAST_RESERVED, which is not."""
+    annotations = {key: value for key, value in node.metadata.annotations.items() if key != LAST_RESERVED}
+    return node.podCIDRs, node.addresses, annotations
 
 
 def _judged(node: Node, silent: set[str], unleased: set[str], moment: str) -> Node:

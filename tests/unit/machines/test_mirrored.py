@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from k8snetlab.api.core import Node
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object
+from k8snetlab.api.reading import LAST_RESERVED
 from k8snetlab.cluster.cluster import Cluster
 from k8snetlab.machines.leases import Leases
 from k8snetlab.state.ledger import Ledger
@@ -34,6 +37,13 @@ def node(number: int) -> Object:
     return made
 
 
+def noted(annotation: str) -> Callable[[Node], Node]:
+    def change(old: Node) -> Node:
+        return replace(old, metadata=replace(old.metadata, annotations={**old.metadata.annotations, annotation: "x"}))
+
+    return change
+
+
 async def test_a_lease_is_there_once_it_was_waited_for(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,6 +66,11 @@ async def test_a_lease_is_there_once_it_was_waited_for(
             waiting = [leases.mirrored(30.0) for _ in range(2)]
             assert await asyncio.gather(*waiting) == [True, True]
             assert await store.get(KEY % number) is not None
+        await cluster.edit(made, noted(LAST_RESERVED))
+        assert await leases.mirrored(0.0), "which address a pod had last is in no lease"
+        await cluster.edit(made, noted("another"))
+        assert not await leases.mirrored(0.0)
+        assert await leases.mirrored(30.0)
     finally:
         await supervisor.close()
         await informer.close()
