@@ -62,12 +62,12 @@ def diagnose(
 
 
 def _answer(lab: str, question: DiagnosisQuestion) -> Diagnosis:
-    from k8snetlab.state.ledger import Ledger
+    from k8snetlab.state.ledger import living
     from k8snetlab.state.paths import LabPaths
 
     began = time.monotonic()
     try:
-        process = Ledger(LabPaths(lab).ledger).alive("daemon")
+        process = living(LabPaths(lab).ledger, "daemon")
     except PermissionError:  # of the group that may look: the daemon alone can tell
         return _told(lab, question, began)
     if process is None or process.halted:

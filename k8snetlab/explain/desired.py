@@ -20,7 +20,7 @@ from k8snetlab.diagnose.components import Plane
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.render.ingress.model import NOTHING_REFUSED, Refused
 from k8snetlab.running.agents import PAUSED
-from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.ledger import living
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.state.plane import opener
 from k8snetlab.state.store_spec import read_spec
@@ -79,7 +79,7 @@ class Desired(msgspec.Struct, frozen=True):
 
 def state_of(paths: LabPaths, role: str) -> tuple[State, int]:
     """Of the daemon or the kubelet, with its pid, 0 when it is dead."""
-    process = Ledger(paths.ledger).alive(role)
+    process = living(paths.ledger, role)
     if process is None:
         return "dead", 0
     return "halted" if process.halted else "runs", process.pid

@@ -205,6 +205,21 @@ def _encoded(lines: Iterable[_Line]) -> bytes:
     return b"".join(b"\n" + msgspec.json.encode(line) + b"\n" for line in lines)
 
 
+def living(path: Path, role: str) -> ProcessId | None:
+    """As `Ledger.alive`, for who asks a ledger nothing else: that of 1,000 pods takes 10 ms to read whole."""
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return None
+    for line in reversed(lines):
+        if b'"process"' in line:
+            with contextlib.suppress(msgspec.MsgspecError):
+                owned = msgspec.json.decode(line, type=_Line)
+                if isinstance(owned, OwnedProcess) and owned.role == role and owned.process.alive:
+                    return owned.process
+    return None
+
+
 def let_begin(process: subprocess.Popen[bytes], ledger: Ledger, role: str) -> None:
     """Writes the process into the ledger, and only then gives it the byte it waits for: `down` can always find it."""
     identity = ProcessId.of(process.pid)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from k8snetlab.agent.additions import AddedFile, OwnedNetns
 from k8snetlab.state import ledger as ledgers
-from k8snetlab.state.ledger import Ledger
+from k8snetlab.state.ledger import Ledger, living
 from k8snetlab.state.processes import ProcessId
 
 
@@ -78,3 +78,14 @@ def test_nothing_is_lost_that_another_process_writes_meanwhile(tmp_path: Path) -
     for writer in writers:
         writer.join(60)
     assert sorted(Ledger(path).namespaces) == sorted(f"{one}{n}" for one in "abc" for n in range(0, 150, 50))
+
+
+def test_a_process_is_found_without_reading_all_else(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    assert living(path, "daemon") is None
+    ledger = filled(path)
+    ledger.own_namespaces([OwnedNetns('x"process"y')])
+    with path.open("ab") as file:
+        file.write(b'{"type":"process","role":"dae')  # a crash cut it short
+    assert living(path, "daemon") == ledger.alive("daemon") == ProcessId.of(os.getpid())
+    assert living(path, "kubelet") is None
