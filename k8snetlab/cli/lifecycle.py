@@ -83,7 +83,7 @@ def up(
 
     began = time.monotonic()
     files = scenarios.find(scenario)
-    with ahead(lab or lab_names.likely(files)) as loading:
+    with ahead("" if node else lab or lab_names.likely(files)) as loading:
         from k8snetlab.cli import manifests, progress
         from k8snetlab.cli import node as nodes
         from k8snetlab.messages.changes import Up

@@ -39,7 +39,7 @@ class Ahead:
 
 @contextlib.contextmanager
 def ahead(lab: str) -> Iterator[Ahead | None]:
-    """None where a daemon of that lab may run already, and for who may not start one."""
+    """None where a daemon of that lab may run already, where no lab is called so, and for who may not start one."""
     if os.geteuid() or not names_lab(lab) or LabPaths(lab).lock.exists():
         yield None
         return

@@ -42,6 +42,9 @@ def main() -> None:
     if not sys.stdin.buffer.read(1):
         return  # whoever started this process died before the ledger knew of it
     os.umask(0o077)
+    paths = LabPaths(arguments.lab)
+    paths.create()
+    _log_to(paths.daemon_log)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
     )
@@ -51,9 +54,6 @@ def main() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     groups = cgroups.hierarchy()
     capabilities.keep_only(capabilities.BITS)
-    paths = LabPaths(arguments.lab)
-    paths.create()
-    _log_to(paths.daemon_log)
     with _only_daemon(paths):
         try:
             _run(arguments.lab, paths, groups)
