@@ -250,6 +250,12 @@ def killed_in_turn(lab: Lab, api: Api, writer: Writer) -> Iterator[float]:
         eventually(lambda: is_whole(lab))
 
 
+def told_of(api: Api, name: str) -> list[str]:
+    """What Events tell of a component's elections; they are written after the Lease."""
+    asked = f"/api/v1/namespaces/kube-system/events?fieldSelector=involvedObject.name={name}"
+    return [one["message"] for one in read(api, asked)["items"] if one["reason"] == "LeaderElection"]
+
+
 def leaders_killed(lab: Lab, api: Api) -> Iterator[float]:
     """Of the components that stand by for each other: yields the seconds without a leader."""
     for name in LEASES:
@@ -262,9 +268,7 @@ def leaders_killed(lab: Lab, api: Api) -> Iterator[float]:
         yield time.monotonic() - killed
         becomes_ready(api, f"without-{name}", made=True)
         eventually(lambda: is_whole(lab))
-        asked = f"/api/v1/namespaces/kube-system/events?fieldSelector=involvedObject.name={name}"
-        told = [one["message"] for one in read(api, asked)["items"] if one["reason"] == "LeaderElection"]
-        assert f"{holder(api, name)} became leader" in told
+        eventually(lambda name=name: f"{holder(api, name)} became leader" in told_of(api, name))
 
 
 def lose_the_leaders_node(lab: Lab, api: Api) -> tuple[float, dict[str, float]]:
