@@ -78,7 +78,7 @@ def bend(points: Sequence[Point]) -> tuple[Point, float] | None:
     for number, point in enumerate(points[:-2]):
         powers = [power for _, power in _powers(points[number:])]
         if min(powers) >= BEND:
-            return point, _power(point, points[-1])
+            return point, power_of(point, points[-1])
     return None
 
 
@@ -95,8 +95,9 @@ def faster(begin: Point, end: Point) -> Literal["programs", "kernel", "waiting"]
 
 def _powers(points: Sequence[Point]) -> Iterator[tuple[Point, float]]:
     for one, other in itertools.pairwise(points):
-        yield other, _power(one, other)
+        yield other, power_of(one, other)
 
 
-def _power(one: Point, other: Point) -> float:
+def power_of(one: Point, other: Point) -> float:
+    """As which power of size time grows from one point to another."""
     return math.log(other.up / one.up) / math.log(other.size / one.size)

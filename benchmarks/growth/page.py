@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 
-from benchmarks.growth.measured import Growth, Point, Series, StoreCost, bend, faster
+from benchmarks.growth.measured import BEND, Growth, Point, Series, StoreCost, bend, faster, power_of
 from benchmarks.growth.plot import Curve, Panel, picture
 from benchmarks.report import figure
 
@@ -112,13 +112,23 @@ def said_of(what: str, series: Series) -> str:
     """Whether a curve bends, where, and what grows there."""
     found, last = bend(series.points), series.points[-1]
     if found is None:
-        return f"**{series.who}**: no bend up to {last.size:,} {what}: time never grows faster than they do."
+        return _straight(what, series)
     begin, power = found
     said = f"**{series.who}** bends at {begin.size:,} {what}: from there on time grows with their power {power:.1f}"
-    if not last.programs:
-        return f"{said}."
-    parts = f"{last.programs:.0f} s of the cores are programs', {last.kernel:.0f} s the kernel's"
-    return f"{said}. At {last.size:,} {parts}; {LIMITS[faster(begin, last)]}."
+    return f"{said}. {_parts(last)}; {LIMITS[faster(begin, last)]}." if last.programs else f"{said}."
+
+
+def _straight(what: str, series: Series) -> str:
+    last = series.points[-1]
+    said = f"**{series.who}**: no bend up to {last.size:,} {what}"
+    if len(series.points) > 1:
+        steps = f"from {series.points[-2].size:,} to {last.size:,} with their power {power_of(*series.points[-2:]):.1f}"
+        said = f"{said}: from no size on does time grow with their power {BEND} or more at each step, {steps}"
+    return f"{said}. {_parts(last)}." if last.programs else f"{said}."
+
+
+def _parts(point: Point) -> str:
+    return f"At {point.size:,} {point.programs:.0f} s of the cores are programs', {point.kernel:.0f} s the kernel's"
 
 
 def _store(growth: Growth) -> Iterable[str]:
