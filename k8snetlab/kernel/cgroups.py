@@ -50,8 +50,9 @@ def _mounted() -> Iterator[tuple[str, Path, Sequence[str]]]:
 
 
 def _writable(mount: Path) -> bool:
-    """Asked by making one: a read-only mount and one that hides the files of another look writable by their bits."""
-    trial = mount / f"{PARENT}.trial.{os.getpid()}"
+    """Asked by making one: a read-only mount and one that hides the files of another look writable by their bits. Each
+    asks with a name of its own: threads ask at the same time, and who found the other's would say that it cannot."""
+    trial = mount / f"{PARENT}.trial.{os.urandom(8).hex()}"
     try:
         trial.mkdir()
         return (trial / "cgroup.procs").exists()
