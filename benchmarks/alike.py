@@ -39,6 +39,16 @@ def rows(run: Run) -> Iterator[Row]:
     yield Row(f"a chain of {ENDPOINTS} rules on {NODES} nodes", tuple(ours), tuple(floor))
 
 
+def restores(nodes: int, endpoints: int, rounds: int) -> Iterator[float]:
+    """The floor alone, of a Service with so many endpoints: seconds of each round."""
+    with ExitStack() as stack, ThreadPoolExecutor(THREADS) as pool:
+        names = [stack.enter_context(machine.namespace()) for _ in range(nodes)]
+        tables = [iptables.open(name, "ipv4", "nft", Path("/dev/null")) for name in names]
+        list(pool.map(lambda table: table.apply(_service(endpoints)), tables))
+        for number in range(rounds):
+            yield _timed(pool, tables, _service(endpoints + number + 1, new=True), by_itself=True)
+
+
 def _timed(pool: ThreadPoolExecutor, tables: list[Iptables], delta: RuleDelta, by_itself: bool) -> float:
     def write(table: Iptables) -> None:
         if by_itself:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
-from benchmarks import machine
+from benchmarks import alike, machine
 from benchmarks.answering import all_answer
-from benchmarks.floors.endpoints import one_more
 from benchmarks.labs import Lab, lab
 from benchmarks.pods import A_NODE, made
 from benchmarks.rows import Goal, Row
@@ -39,8 +38,8 @@ def _asked(run: Run, one: Lab, pods: int) -> Iterator[Row]:
         scaled.append(_scale(one, pods + number + 1))
     nodes = -(-pods // A_NODE)
     run.say(f"one endpoint more in {nodes} nodes by iptables-nft-restore")
-    floor = tuple(one_more(nodes, pods + 1, run.scale.rounds)) if iptables.variant() == "nft" else ()
-    note = "scale's floor is the new rules alone, by iptables-nft-restore in each node, two at a time"
+    floor = tuple(alike.restores(nodes, pods, run.scale.rounds)) if iptables.variant() == "nft" else ()
+    note = "scale's floor is the new rules alone, by iptables-nft-restore in each node"
     yield Row(
         f"{pods} pods: scale by one, until it answers",
         tuple(scaled),

@@ -11,7 +11,7 @@ from k8snetlab.api.plane import store as own_store
 from k8snetlab.errors import DaemonError, K8sNetLabError
 from k8snetlab.lab.ahead import launched
 from k8snetlab.messages.timeouts import ANSWER
-from k8snetlab.state.ledger import Ledger, let_begin
+from k8snetlab.state.ledger import Ledger, let_begin, living
 from k8snetlab.state.machine import Machine
 from k8snetlab.state.machine import write as write_machine
 from k8snetlab.state.paths import LabPaths
@@ -147,7 +147,7 @@ def _client(lab: str) -> Client:
 
 def _end(paths: LabPaths) -> None:
     """Ends the lab's daemon; the kubelet, the pods and all that is in the kernel stay for the one that comes next."""
-    if process := Ledger(paths.ledger).alive("daemon"):
+    if process := living(paths.ledger, "daemon"):
         process.stop(GRACE)
 
 
