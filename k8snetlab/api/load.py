@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -84,14 +84,22 @@ Brought = Callable[[], Iterable[Resource]]
 """The kinds that a lab's CustomResourceDefinitions bring."""
 
 
+Read = Callable[[Sequence[Object]], None]
+"""Is told all objects, those that are ignored too, once each of them is right by itself."""
+
+
 def load(
-    files: Iterable[tuple[str, str]], whole: bool = True, machines: bool = False, brought: Brought = tuple
+    files: Iterable[tuple[str, str]],
+    whole: bool = True,
+    machines: bool = False,
+    brought: Brought = tuple,
+    read: Read = lambda _: None,
 ) -> Loaded:
     """The objects of (name, text) pairs; raises ManifestError with every wrong place of all of them.
 
     Not `whole`: other objects may stand beside these, so nothing is said of what is missing among them.
     `machines`: the nodes are to be machines, whatever the Lab says. `brought` is asked only where a kind is none of a
-    lab's own.
+    lab's own. `read` hears of the objects before it is known whether they go together.
     """
     loader = _Loader(whole, machines, brought)
     for name, text in files:
@@ -100,6 +108,8 @@ def load(
             loader.problem(flaw.file, flaw.line, flaw.message)
         for document in documents:
             loader.add(document, document.value, ())
+    if not loader.errors:
+        read((*loader.objects, *loader.ignored.values()))
     loader.validate()
     if loader.errors:
         count = len(loader.errors)

@@ -32,8 +32,9 @@ from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
+    from k8snetlab.api.load import Loaded
     from k8snetlab.api.meta import Object
     from k8snetlab.client.client import Client
     from k8snetlab.lab.ahead import Ahead
@@ -84,26 +85,23 @@ def up(
     began = time.monotonic()
     files = scenarios.find(scenario)
     with ahead("" if node else lab or lab_names.likely(files)) as loading:
-        from k8snetlab.cli import manifests, progress
         from k8snetlab.cli import node as nodes
+        from k8snetlab.cli import progress
         from k8snetlab.messages.changes import Up
         from k8snetlab.state.paths import LabPaths
 
-        loaded = manifests.of(files, machines=bool(node) or nodes.is_here(files, lab))
-        if lab:
-            chosen = manifests.chosen_by(lab)
-            hint = f"the lab's own name, with {chosen} left out; or another name in the file, or none"
-            manifests.refuse_other_name(loaded, lab, f"{chosen} says {lab}", hint)
-        objects = manifests.builtins((*loaded.objects, *loaded.ignored))
-        name = _named(objects, lab)
+        loaded = _loaded(files, lab, bool(node) or nodes.is_here(files, lab), loading)
+        body = _named(loaded.objects, lab)
+        name = body["metadata"]["name"]
         need_root("up")
-        body = objects[0] if objects[0]["kind"] == "Lab" else next(obj for obj in objects if obj["kind"] == "Lab")
         place = nodes.plan_of(body, node, iface, nodes.Shared(store, ca, cert, key, insecure))
         fresh = place.fresh if place else LabPaths(name).fresh
         with progress.patient("the lab's daemon, which starts", quiet=output is not None):
             client = nodes.begin(body, place) if place else _begun(name, loaded.objects, loading)
+        handed = loading.handed if loading and loading.is_taken else ()
+        objects = [body, *_others(loaded, handed)]
     try:
-        wanted = Up(objects=objects, timeout=timeout, wait=wait is Wait.TRUE, yes=yes)
+        wanted = Up(objects=objects, timeout=timeout, wait=wait is Wait.TRUE, yes=yes, handed=bool(handed))
         outcome = _brought(client, wanted, quiet=output is not None)
         if place and wait is Wait.TRUE:
             nodes.joined(client, quiet=output is not None)
@@ -119,6 +117,18 @@ def up(
 
         screen.say(summary.of(name, client, outcome, time.monotonic() - began))
     progress.refuse_failed(outcome)
+
+
+def _loaded(files: list[tuple[str, str]], lab: str | None, machines: bool, loading: Ahead | None) -> Loaded:
+    """What is in the files, which are not another lab's than `lab`; a daemon that is `loading` is handed it."""
+    from k8snetlab.cli import manifests
+
+    loaded = manifests.of(files, machines=machines, read=loading.hand if loading else lambda _: None)
+    if lab:
+        chosen = manifests.chosen_by(lab)
+        hint = f"the lab's own name, with {chosen} left out; or another name in the file, or none"
+        manifests.refuse_other_name(loaded, lab, f"{chosen} says {lab}", hint)
+    return loaded
 
 
 def _begun(name: str, objects: Iterable[Object], loading: Ahead | None) -> Client:
@@ -155,18 +165,25 @@ def _brought(client: Client, asked: Up, *, quiet: bool) -> Outcome:
     return progress.follow(client.stream(UP, replace(asked, yes=True)), quiet=quiet)
 
 
-def _named(objects: list[dict[str, Any]], lab: str | None) -> str:
-    """The lab's name: --lab, else its own, else "lab"; the Lab object is made to agree, or made where there is none."""
+def _named(objects: Iterable[Object], lab: str | None) -> dict[str, Any]:
+    """The Lab, or one that is made where there is none, as it is sent; its name is --lab, else its own, else "lab"."""
     from k8snetlab.api.lab_names import LAB
+    from k8snetlab.cli import manifests
 
-    existing = next((obj for obj in objects if obj["kind"] == "Lab"), None)
-    if existing is None:
-        existing = {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab"}
-        objects.insert(0, existing)
-    metadata = existing.get("metadata", {})
-    name: str = lab or metadata.get("name") or LAB
-    existing["metadata"] = {**metadata, "name": name}
-    return name
+    written = manifests.builtins(obj for obj in objects if obj.KIND == "Lab")
+    body: dict[str, Any] = next(iter(written), {"apiVersion": "k8snetlab/v1alpha1", "kind": "Lab"})
+    metadata = body.get("metadata", {})
+    body["metadata"] = {**metadata, "name": lab or metadata.get("name") or LAB}
+    return body
+
+
+def _others(loaded: Loaded, handed: Sequence[Object]) -> list[dict[str, Any]]:
+    """What is to be sent beside the Lab and what the daemon was handed."""
+    from k8snetlab.cli import manifests
+
+    there = set(map(id, handed))
+    objects = (*loaded.objects, *loaded.ignored)
+    return manifests.builtins(obj for obj in objects if obj.KIND != "Lab" and id(obj) not in there)
 
 
 def down(

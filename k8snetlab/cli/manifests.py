@@ -6,14 +6,14 @@ import contextlib
 import gc
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from k8snetlab.cli import screen
 from k8snetlab.errors import InputError
 
 if TYPE_CHECKING:
-    from k8snetlab.api.load import Brought, Loaded
+    from k8snetlab.api.load import Brought, Loaded, Read
     from k8snetlab.api.meta import Object
 
 LONG = 100_000
@@ -57,14 +57,15 @@ def of(
     machines: bool = False,
     others: bool = False,
     brought: Brought = tuple,
+    read: Read = lambda _: None,
 ) -> Loaded:
     """The objects in (name, text) pairs; `whole` where they are all there will be, and not an addition to a lab;
     `machines` where the nodes are to be machines whatever the Lab says; `others` where objects of kinds that no lab
-    has are reason enough for a manifest."""
+    has are reason enough for a manifest; `read` as in `api.load`."""
     from k8snetlab.api.load import load
 
     with _kept(sum(len(text) for _, text in files)):
-        loaded = load(files, whole, machines, brought)
+        loaded = load(files, whole, machines, brought, read)
     if not loaded.objects and not (others and loaded.others):
         raise InputError(f"{', '.join(name for name, _ in files)}: no object in it", "a manifest has a kind")
     for warning in loaded.warnings:
@@ -104,7 +105,7 @@ def chosen_by(lab: str) -> str:
     return "K8SNETLAB_LAB" if not by_option and os.environ.get("K8SNETLAB_LAB") == lab else "--lab"
 
 
-def builtins(objects: Sequence[Object]) -> list[dict[str, Any]]:
+def builtins(objects: Iterable[Object]) -> list[dict[str, Any]]:
     """The objects as the JSON-like values that the lab's API takes."""
     from k8snetlab.api.scheme import to_dict
 

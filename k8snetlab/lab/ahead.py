@@ -1,7 +1,7 @@
 """A lab's daemon that loads while the lab's files are read: what it is made of takes longer than they do.
 
 It touches nothing until it gets the byte that `state.ledger.let_begin` writes; where its standard input ends before,
-so does it. So nothing has happened where the files are refused.
+so does it. So nothing has happened where the files are refused. Before that byte it may be handed objects (`handing`).
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterator, Sequence
+from typing import IO, TYPE_CHECKING
 
 from k8snetlab.state.paths import LabPaths, names_lab
+
+if TYPE_CHECKING:
+    from k8snetlab.api.meta import Object
+
+HANDED = b"o"
+"""Says on its standard input that it has objects."""
 
 
 class Ahead:
@@ -21,7 +27,26 @@ class Ahead:
 
     def __init__(self, lab: str) -> None:
         self._lab = lab
-        self._process: subprocess.Popen[bytes] | None = launched(lab)
+        self._objects = os.memfd_create("objects")
+        self._process: subprocess.Popen[bytes] | None = launched(lab, objects=self._objects)
+        self.handed: Sequence[Object] = ()
+        """What it was handed."""
+
+    def hand(self, objects: Sequence[Object]) -> None:
+        """Has it decode those of the objects that can be handed on, once."""
+        from k8snetlab.lab import handing
+
+        if not (handed := handing.handable(objects)) or self._process is None or self._process.stdin is None:
+            return
+        handing.write(self._objects, handed)
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(HANDED)
+            self._process.stdin.flush()
+        self.handed = handed
+
+    @property
+    def is_taken(self) -> bool:
+        return self._process is None
 
     def taken(self, lab: str) -> subprocess.Popen[bytes] | None:
         """The process, once, where it is to be that lab's daemon and lives."""
@@ -32,6 +57,7 @@ class Ahead:
         return process
 
     def drop(self) -> None:
+        os.close(self._objects)
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -50,10 +76,14 @@ def ahead(lab: str) -> Iterator[Ahead | None]:
         loading.drop()
 
 
-def launched(lab: str, log: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-    """A daemon's process, which waits for its byte; what it says until then goes to `log`."""
+def launched(
+    lab: str, log: IO[bytes] | int = subprocess.DEVNULL, objects: int | None = None
+) -> subprocess.Popen[bytes]:
+    """A daemon's process, which waits for its byte; what it says until then goes to `log`, and what it is handed comes
+    in the open file `objects`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "k8snetlab.lab.main", "--lab", lab],
+        [sys.executable, "-m", "k8snetlab.lab.main", "--lab", lab, *(["--objects", str(objects)] if objects else [])],
+        pass_fds=[objects] if objects else [],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from k8snetlab.agent.report import Report
 from k8snetlab.api.lab import StoreSpec
+from k8snetlab.api.meta import Object
 from k8snetlab.api.workload import PodState
 from k8snetlab.apiserver.authentication import Authentication
 from k8snetlab.apiserver.connections import Connections
@@ -82,8 +83,17 @@ GRACE = 1.0
 class Daemon:
     """Everything of one lab that lives in this process, and the order in which it starts and stops."""
 
-    def __init__(self, lab: str, paths: LabPaths, groups: Path | None, started: subprocess.Popen[bytes] | None) -> None:
-        """`groups`: where control groups are made; `started` is the kubelet, where it has been started already."""
+    def __init__(
+        self,
+        lab: str,
+        paths: LabPaths,
+        groups: Path | None,
+        started: subprocess.Popen[bytes] | None,
+        handed: list[Object],
+    ) -> None:
+        """`groups`: where control groups are made; `started` is the kubelet, where it has been started already;
+        `handed` are the objects of the `up` that began it."""
+        self._handed = handed
         self._lab, self._paths, self._groups, self._started = lab, paths, groups, started
         self._ledger = Ledger(paths.ledger)
         self._stop, self._overflows = asyncio.Event(), Overflows()
@@ -112,7 +122,7 @@ class Daemon:
         leases = Leases(store, cluster, machine, self._paths, self._ledger)
         table = Table(
             reaching := Reaching(cluster, Listener(keys), self._paths),
-            changing := Changing(cluster, agents, leases, remote, doors),
+            changing := Changing(cluster, agents, leases, remote, doors, handed=self._handed),
             Snapshotting(cluster, agents, self._paths, changing.writing),
             Pausing(cluster, agents),
             Powering(cluster, agents, switching := Switching(cluster, agents, self._lifecycle, self._paths)),

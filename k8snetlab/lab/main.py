@@ -21,8 +21,10 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
+from k8snetlab.api.meta import Object
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups
+from k8snetlab.lab.ahead import HANDED
 from k8snetlab.running import kubelet_link, turning
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
@@ -36,11 +38,18 @@ def main() -> None:
     """Begins when a byte comes on standard input: by then the ledger knows of this process."""
     parser = argparse.ArgumentParser(prog="k8snetlab-daemon")
     parser.add_argument("--lab", required=True)
+    parser.add_argument("--objects", type=int)
     arguments = parser.parse_args()
     gc.disable()  # of what is loaded nothing goes: looks for garbage would take a seventh of the time
-    _load()
-    if not sys.stdin.buffer.read(1):
+    said, handed = _load(), list[Object]()
+    if said == HANDED:
+        from k8snetlab.lab import handing
+
+        handed, said = handing.read(arguments.objects), _load()
+    if not said:
         return  # whoever started this process died before the ledger knew of it
+    if arguments.objects is not None:
+        os.close(arguments.objects)
     os.umask(0o077)
     paths = LabPaths(arguments.lab)
     paths.create()
@@ -56,20 +65,22 @@ def main() -> None:
     capabilities.keep_only(capabilities.BITS)
     with _only_daemon(paths):
         try:
-            _run(arguments.lab, paths, groups)
+            _run(arguments.lab, paths, groups, handed)
         except K8sNetLabError as error:
             sys.exit(f"{error.message}\t{error.hint}")
 
 
-def _load() -> None:
-    """Loads what the daemon is made of, part after part, until it may begin."""
+def _load() -> bytes:
+    """Loads what the daemon is made of, part after part, until something is said on standard input, and that; b"" where
+    it ends."""
     for part in ("api.scheme", "cluster.cluster", "running.lifecycle", "apiserver.application", "lab.daemon"):
         if select.select([sys.stdin], [], [], 0)[0]:
             break
         import_module(f"k8snetlab.{part}")
+    return os.read(sys.stdin.fileno(), 1)
 
 
-def _run(lab: str, paths: LabPaths, groups: Path | None) -> None:
+def _run(lab: str, paths: LabPaths, groups: Path | None, handed: list[Object]) -> None:
     kubelet = kubelet_link.started(paths, Ledger(paths.ledger))
     from k8snetlab.lab.daemon import Daemon
 
@@ -77,7 +88,7 @@ def _run(lab: str, paths: LabPaths, groups: Path | None) -> None:
     gc.enable()
     gc.set_threshold(GARBAGE)
     with asyncio.Runner(loop_factory=turning.loop) as runner:
-        runner.run(Daemon(lab, paths, groups, kubelet).run())
+        runner.run(Daemon(lab, paths, groups, kubelet, handed).run())
 
 
 def _log_to(file: Path) -> None:

@@ -39,6 +39,8 @@ class Up(Change, frozen=True, kw_only=True):
 
     yes: bool = False
     """Go on even where more would be deleted than stays."""
+    handed: bool = False
+    """Whether there are more `objects`: those that the daemon was handed before it began."""
 
 
 class Named(msgspec.Struct, frozen=True):

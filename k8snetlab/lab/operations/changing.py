@@ -62,8 +62,18 @@ class Changing:
     """Each yields events and ends when the kernel has caught up. What is checked and written is so by one request after
     the other; nobody waits for another one's kernel."""
 
-    def __init__(self, cluster: Cluster, agents: Agents, leases: Leases, remote: Remote | None, doors: Doors) -> None:
-        self._doors = doors
+    def __init__(
+        self,
+        cluster: Cluster,
+        agents: Agents,
+        leases: Leases,
+        remote: Remote | None,
+        doors: Doors,
+        *,
+        handed: list[Object] | None = None,
+    ) -> None:
+        """`handed` are objects of an `up` that is to come."""
+        self._doors, self._handed = doors, handed or []
         self._cluster, self._agents, self._leases, self._remote = cluster, agents, leases, remote
         self.writing = Writing(cluster)
 
@@ -71,8 +81,7 @@ class Changing:
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
         began, followed, changes = time.monotonic(), Followed(), no_changes()
-        objects = [_marked(obj) for obj in dns_last.with_addons(self._read(asked))]
-
+        objects = [_marked(obj) for obj in dns_last.with_addons([*self._read(asked), *self._had(asked)])]
         last: list[Object] = []
 
         async def write(tell: Tell) -> None:
@@ -102,6 +111,7 @@ class Changing:
             await self.writing.remove(anew, changes, followed, tell, force=True)
             last[:] = dns_last.held_back(objects, self._cluster.snapshot)
             await self.writing.store(objects, changes, followed, tell)
+            self._handed.clear()
 
         async for event in self.writing.written(write, asked.timeout):
             yield event
@@ -114,6 +124,12 @@ class Changing:
 
     def _read(self, asked: Change | Up) -> list[Object]:
         return _decoded(asked.objects, kinds_of(self._cluster.snapshot))
+
+    def _had(self, asked: Up) -> list[Object]:
+        """What was handed to the daemon beforehand, where the request means that, too. Raises DaemonError."""
+        if asked.handed and not self._handed:
+            raise DaemonError("this daemon has none of the objects that it was handed", "run the same `up` once more")
+        return self._handed if asked.handed else []
 
     async def _dns(
         self, held_back: list[Object], changes: Changes, followed: Followed, timeout: float

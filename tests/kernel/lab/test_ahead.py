@@ -6,11 +6,19 @@ from pathlib import Path
 
 import pytest
 
+from k8snetlab.errors import DaemonError
 from k8snetlab.lab.ahead import Ahead, ahead
+from k8snetlab.messages.changes import UP, Up
 from k8snetlab.state.paths import LabPaths
 from k8snetlab.testing import Lab
 
 WAIT = 60
+LAB = "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1, dns: {enabled: false}}\n---\n"
+SERVICE = """apiVersion: v1
+kind: Service
+metadata: {{name: {name}}}
+spec: {{clusterIP: "{ip}", ports: [{{port: 80}}]}}
+"""
 
 
 @pytest.fixture
@@ -56,11 +64,45 @@ def test_up_gives_the_lab_the_daemon_that_it_began_with(tmp_path: Path) -> None:
     """Its log holds what it says, though it was started before the log was there."""
     lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
     file.parent.mkdir()
-    file.write_text("apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1, dns: {enabled: false}}\n")
+    file.write_text(LAB)
     try:
         lab.run("up", str(file))
         daemon = lab.pids()["daemon"]
         logged = {Path(f"/proc/{daemon}/fd/{fd}").readlink() for fd in (1, 2)}
         assert logged == {lab.run_directory / lab.name / "daemon.log"}
+    finally:
+        lab.run("down")
+
+
+def test_what_was_handed_to_it_is_up_with_what_was_sent(tmp_path: Path) -> None:
+    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(LAB + "---\n".join(SERVICE.format(name=name, ip="") for name in "abc"))
+    try:
+        lab.run("up", str(file))
+        assert {f"service/{name}" for name in "abc"} <= set(lab.run("get", "svc", "-o", "name").split())
+        again = lab.run("up", str(file))
+        assert "nothing to change" in again, "to a daemon that runs all of it is sent"
+    finally:
+        lab.run("down")
+
+
+def test_nothing_is_left_of_a_lab_whose_objects_were_handed_and_do_not_go_together(tmp_path: Path) -> None:
+    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(LAB + "---\n".join(SERVICE.format(name=name, ip="10.96.0.9") for name in "ab"))
+    refused = lab.run("up", str(file), code=2)
+    assert "already allocated" in refused
+    assert not lab.run_directory.exists() or not list(lab.run_directory.iterdir())
+
+
+def test_a_daemon_refuses_what_it_has_not_been_handed(tmp_path: Path) -> None:
+    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(LAB)
+    try:
+        lab.run("up", str(file))
+        with pytest.raises(DaemonError, match="none of the objects"):
+            list(lab.client.stream(UP, Up(objects=[], handed=True)))
     finally:
         lab.run("down")
