@@ -64,7 +64,7 @@ def configuration(number: int, nodes: int, shape: Shape) -> str:
     hold, keepalive = timers.hold(nodes - 1)
     lines = [
         f"router id {_address(number)};",
-        "protocol device { scan time 10; }",
+        timers.DEVICES,
         'protocol direct { ipv4; interface "pods"; }',
         "protocol kernel { ipv4 { import none; export where source != RTS_DEVICE; }; }",
         "template bgp nodes {",

@@ -14,7 +14,7 @@ from k8snetlab.api.lab import Lab
 from k8snetlab.dataplane.families import pick
 from k8snetlab.render.routing.bird import BGP_TIMERS, protocol_of
 from k8snetlab.render.routing.speakers import Neighbour, Speaker
-from k8snetlab.render.routing.timers import hold
+from k8snetlab.render.routing.timers import DEVICES, hold
 
 
 def configuration(lab: Lab, own: Speaker) -> str:
@@ -27,7 +27,7 @@ def configuration(lab: Lab, own: Speaker) -> str:
         "log stderr all;",
         f"router id {own.address};",
         "",
-        "protocol device { scan time 10; }",
+        DEVICES,
         f"protocol direct {{ ipv4; interface {devices}; }}",
         "protocol kernel {",
         f"  merge paths on; ipv4 {{ import none; export where source = RTS_BGP && {known if links else pods}; }};",

@@ -17,7 +17,7 @@ from k8snetlab.dataplane.families import family_of, pick
 from k8snetlab.dataplane.names import BRIDGE, OUTSIDE, ROUTER
 from k8snetlab.dataplane.rules import Family
 from k8snetlab.render.routing.speakers import Speaker, bfd
-from k8snetlab.render.routing.timers import hold
+from k8snetlab.render.routing.timers import DEVICES, hold
 
 BGP_TIMERS = "connect delay time 1; connect retry time 1; error wait time 1, 5; hold time {}; keepalive time {};"
 OSPF_SECONDS = (1.0, 3.0)
@@ -46,7 +46,7 @@ def configuration(lab: Lab, speakers: Sequence[Speaker], services: Services = NO
         "log stderr all;",
         f"router id {identity([one.address for one in speakers])};",
         "",
-        "protocol device { scan time 10; }",
+        DEVICES,
         _direct(speakers[0], channels),
         *(_bfd(speakers) if lab.spec.network.routing.bfd else ()),
         *(_kernel(lab, one, channel, services) for one, channel in zip(speakers, channels, strict=True)),

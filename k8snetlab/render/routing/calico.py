@@ -120,7 +120,7 @@ def _devices(lab: Lab) -> Iterator[str]:
     kernel = f"learn; metric 0; scan time 2; merge paths on; ipv4 {{ {channel} }};"
     textbook = lab.spec.network.routing.timers == "textbook"
     yield f"protocol kernel {{ {'persist; graceful restart; ' if textbook else ''}{kernel} }}"
-    yield "protocol device { scan time 2; }"
+    yield timers.DEVICES
     yield f'protocol direct {{ ipv4; interface -"{CALI}*", -"kube-ipvs*", "*"; }}'
 
 
