@@ -60,8 +60,8 @@ class PodsApi:
 
     async def publish(self) -> None:
         """Says in a ConfigMap which CA is the lab's, once there are nodes; every namespace gets it from that one."""
-        await self._synced.wait()  # to make it takes as long as to make a small lab
-        pem = (await asyncio.to_thread(lambda: self._keys.authority.pem)).decode()
+        await self._synced.wait()  # where `up` has not made it, to do that takes as long as to make a small lab
+        pem = (await asyncio.to_thread(lambda: self._keys.pem)).decode()
         async for snapshot in self._cluster.changes(kinds=(Node, Namespace, ConfigMap)):
             namespace, name = CLIENT_CA
             if not snapshot.all(Node) or snapshot.get(Namespace, namespace) is None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import time
 from typing import TYPE_CHECKING
 
 from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.plane import store as own_store
-from k8snetlab.errors import DaemonError, K8sNetLabError
+from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
 from k8snetlab.lab.ahead import launched
 from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.state.ledger import Ledger, let_begin, living
@@ -20,6 +21,7 @@ from k8snetlab.state.processes import processor_seconds
 from k8snetlab.state.rights import need_capabilities
 from k8snetlab.state.store_spec import write_spec
 from k8snetlab.state.turn import turn
+from k8snetlab.store.keys import Keys
 
 if TYPE_CHECKING:
     import subprocess
@@ -58,7 +60,7 @@ def start(
         try:
             paths.create()
             _write(paths, store, machine, plane)
-            return _started(lab, paths, loading)
+            return _started(lab, paths, machine, loading)
         except (RefusedError, KeyboardInterrupt):
             if fresh:
                 from k8snetlab.lab.down import remove  # 35 ms, for what rarely happens
@@ -85,12 +87,14 @@ def _write(paths: LabPaths, store: StoreSpec | None, machine: Machine | None, pl
         paths.left.unlink(missing_ok=True)
 
 
-def _started(lab: str, paths: LabPaths, loading: Ahead | None) -> Client:
+def _started(lab: str, paths: LabPaths, machine: Machine | None, loading: Ahead | None) -> Client:
     if _serves(lab, paths):
         return _client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
     with paths.daemon_log.open("ab") as log:
         process = (loading and loading.taken(lab)) or launched(lab, log)
+    if machine is None:
+        _make_ca(paths)
     let_begin(process, Ledger(paths.ledger), "daemon")
     client = _client(lab)
     if _comes(process, paths, client):
@@ -101,6 +105,13 @@ def _started(lab: str, paths: LabPaths, loading: Ahead | None) -> Client:
     reason, refused, hint = (said[-1] if said else "").partition("\t")
     message = f"the daemon of lab {lab} did not start" + (f": {reason}" if reason else "")
     raise RefusedError(message, hint) if refused else DaemonError(message, f"its log is {paths.daemon_log}")
+
+
+def _make_ca(paths: LabPaths) -> None:
+    """The API's CA, while the daemon loads: to load OpenSSL takes a tenth of the time of a small lab, and there is
+    nothing else to do here. Where it cannot be made the daemon says why."""
+    with contextlib.suppress(StoreError):
+        Keys(paths.api_pki).make()
 
 
 def _comes(process: subprocess.Popen[bytes], paths: LabPaths, client: Client) -> bool:

@@ -100,7 +100,7 @@ class Accounts:
         fault.point()
         directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         directory.chmod(0o755)
-        _put(directory / CA, self._keys.authority.pem)
+        _put(directory / CA, self._keys.pem)
         _put(directory / NAMESPACE, pod.namespace.encode())
         whom = Account(pod.namespace, account.name, account.metadata.uid, _bound(pod, snapshot))
         token = self._keys.signer.token(whom, (ISSUER,), EXTENDED, self._keys.now(), warn_after=LIFE)

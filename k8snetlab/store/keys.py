@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 PREFIX = "/k8snetlab/api/"
 """Where a shared store has them: whoever may read it is root on every machine of the lab anyway."""
-FILES = ("ca.key", "ca.crt", "sa.key")
+CERTIFICATE = "ca.crt"
+FILES = ("ca.key", CERTIFICATE, "sa.key")
 
 
 class Keys:
@@ -46,6 +47,16 @@ class Keys:
 
                 self._authority = Authority(self.directory, "k8snetlab API")
             return self._authority
+
+    @property
+    def pem(self) -> bytes:
+        """The CA's certificate: where it has been made it is read, without OpenSSL. Raises StoreError."""
+        return self._read(CERTIFICATE) or self.authority.pem
+
+    def make(self) -> None:
+        """Has the CA made where there is none. Raises StoreError."""
+        if not self._read(CERTIFICATE):
+            _ = self.authority
 
     async def share(self, store: Store) -> None:
         """Takes those of the store, or gives it this machine's: the first one's are everybody's. Raises StoreError."""
