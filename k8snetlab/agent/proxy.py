@@ -83,10 +83,7 @@ def _matches_counters(iptables: Iptables) -> bool:
     with _trial:
         if (iptables.variant, iptables.family) in _matching:
             return True
-        try:
-            iptables.apply(RuleDelta(iptables.family, {chain: (f"-m nfacct --nfacct-name {COUNTERS[0]}",)}))
-            iptables.apply(RuleDelta(iptables.family, {}, (chain,)))
-        except KernelError:
+        if not iptables.knows(RuleDelta(iptables.family, {chain: (f"-m nfacct --nfacct-name {COUNTERS[0]}",)})):
             return False
         _matching.add((iptables.variant, iptables.family))
     return True

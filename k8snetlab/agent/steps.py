@@ -19,10 +19,11 @@ from k8snetlab.api.snapshot import Snapshot
 
 KINDS: tuple[type[Object], ...] = (Service, EndpointSlice)
 SOME = 200
-"""Rules of one write that counts."""
-TIMES, LONGEST = 10, 120.0
-"""While pods come, a step is so many times as long as all nodes have written in it, and so many seconds at most: with
-the last of them it ends."""
+"""Rules of one write that are many."""
+TIMES, FEW, LONGEST = 10, 2, 120.0
+"""While pods come, a step is so many times as long as all nodes have written in it, many rules or few, and so many
+seconds at most: with the last of them it ends. Few are worth a wait too: what changes chains takes nf_tables 25 ms, for
+which the program that does it waits, and of pods that come together one is ready a moment before the other."""
 STANDSTILL = 2.0
 """Seconds after which pods that are not ready are no longer waited for, when not one of them has become so."""
 QUIET, SPARE = 5.0, 200
@@ -49,6 +50,7 @@ class Steps:
         self._coming, self._moved = 0, float("-inf")
         """Pods that are to become ready, and when some last did."""
         self._spent, self._until = 0.0, float("-inf")
+        """Seconds that the step is to be long, and until when it is."""
         self._left, self._second = 0, float("-inf")
         """Things that can wait and may be done in the second that began then."""
 
@@ -63,7 +65,7 @@ class Steps:
             return Step(own, True)
         with self._lock:
             if begins := self._held is None or not self._rest(coming):
-                self._held, self._until = self._newest(), self._clock() + min(TIMES * self._spent, LONGEST)
+                self._held, self._until = self._newest(), self._clock() + min(self._spent, LONGEST)
                 self._spent = 0.0  # until it is known what this one takes, it is as long as the last one
             assert self._held is not None
             alike = all(self._held.objects.get(kind) is own.objects.get(kind) for kind in KINDS)
@@ -71,10 +73,9 @@ class Steps:
 
     def wrote(self, rules: int, seconds: float) -> None:
         """A node wrote that many just now, which took so long."""
-        if rules >= SOME:
-            with self._lock:
-                self._spent += seconds
-                self._until = max(self._until, self._clock() + min(TIMES * self._spent, LONGEST))
+        with self._lock:
+            self._spent += seconds * (TIMES if rules >= SOME else FEW)
+            self._until = max(self._until, self._clock() + min(self._spent, LONGEST))
 
     def spare(self, coming: int, most: int) -> int:
         """How many things that can wait a node may do now."""

@@ -47,6 +47,11 @@ class Nfnetlink:
         self._send(kind, attributes, family, flags | _ACK)
         return next(self._answers(), (0, b""))[0]
 
+    def told(self, kind: int) -> bytes:
+        """The attributes of the one message that answers; none where the kernel refuses."""
+        self._send(kind, b"", socket.AF_UNSPEC, 0)
+        return next(self._answers(), (0, b""))[1]
+
     def many(self, messages: Sequence[tuple[int, bytes, int, int]]) -> list[int]:
         """Has one after the other done: each is kind, attributes, family and flags. Returns, for each, 0 or the errno
         with which the kernel refuses; a refusal stops none of the others."""

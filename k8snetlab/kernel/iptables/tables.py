@@ -69,6 +69,16 @@ class Iptables(ABC):
             self._restore(Payload(delta, hooks, chunk, unhook))
             return None
 
+    def knows(self, delta: RuleDelta) -> bool:
+        """Whether iptables and the kernel have all that its rules match by. Changes nothing, and does not look for
+        what they name."""
+        argv = [f"{self._tool}-restore", "-w", "5", "--noflush", "--test"]
+        try:
+            command.restore(self.namespace, argv, self.lockfile, Payload(delta))
+        except command.RestoreRefused:
+            return False
+        return True
+
     def remove(self, prefixes: Iterable[str], spare: tuple[str, ...] = ()) -> None:
         """Delete the chains whose names begin so, but not those that begin as `spare` has it, and all jumps there."""
         beginnings = tuple(prefixes)

@@ -55,6 +55,13 @@ def table(request: pytest.FixtureRequest, namespace: Make, tmp_path: Path) -> Ip
     return iptables.open(namespace(), "ipv4", request.param, tmp_path / "xtables.lock")
 
 
+def test_it_knows_what_program_and_kernel_can_match_and_changes_nothing(table: Iptables) -> None:
+    chain = ChainKey("filter", "KUBE-TRIAL")
+    assert table.knows(RuleDelta("ipv4", {chain: ("-m comment --comment x -j ACCEPT",)}))
+    assert not table.knows(RuleDelta("ipv4", {chain: ("-m nosuch -j ACCEPT",)}))
+    assert chain not in table.save()
+
+
 def by_hand(table: Iptables, *words: str) -> None:
     argv = ["ip", "netns", "exec", table.namespace, f"iptables-{table.variant}", "-w", *words]
     subprocess.run(argv, check=True, env=os.environ | {"XTABLES_LOCKFILE": str(table.lockfile)})
