@@ -37,6 +37,11 @@ class Dns(Value):
     hosts: Mapping[str, tuple[str, ...]] = {}
     nodeLocal: bool = False
 
+    @property
+    def served(self) -> bool:
+        """Whether the lab has DNS pods."""
+        return self.enabled and self.replicas > 0
+
 
 def server(text: str) -> tuple[str, int]:
     """A name server's address and port, of ADDRESS, ADDRESS:PORT or [ADDRESS]:PORT. Raises ValueError."""

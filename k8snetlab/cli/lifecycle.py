@@ -134,12 +134,14 @@ def _loaded(files: list[tuple[str, str]], lab: str | None, machines: bool, loadi
 def _begun(name: str, objects: Iterable[Object], loading: Ahead | None) -> Client:
     """The daemon of a lab whose nodes are namespaces."""
     from k8snetlab.api.defaults import with_defaults
+    from k8snetlab.api.dns import Dns
     from k8snetlab.api.lab import Lab
     from k8snetlab.lab.up import start
 
     lab = next((with_defaults(obj, name) for obj in objects if isinstance(obj, Lab)), None)
     plane = lab if lab and lab.spec.controlPlane.etcd else None
-    return start(name, lab.spec.store if lab else None, plane=plane, loading=loading)
+    names = (lab.spec.dns if lab else Dns()).served
+    return start(name, lab.spec.store if lab else None, plane=plane, loading=loading, names=names)
 
 
 def _brought(client: Client, asked: Up, *, quiet: bool) -> Outcome:

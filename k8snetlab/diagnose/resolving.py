@@ -69,7 +69,7 @@ def _dots(held: int, wanted: int) -> str:
 def unanswered(snapshot: Snapshot) -> Iterator[Finding]:
     """A Service kube-dns without an endpoint, though the lab is to have servers of names."""
     lab, service = snapshot.lab, snapshot.get(Service, addon.SERVICE, addon.NAMESPACE)
-    if not lab.spec.dns.enabled or not lab.spec.dns.replicas or service is None:
+    if not lab.spec.dns.served or service is None:
         return
     slices = snapshot.select(EndpointSlice, slices_by_service, service.key).values()
     if not any(endpoint.conditions.ready is not False for slice_ in slices for endpoint in slice_.endpoints):

@@ -54,7 +54,11 @@ class Kubelet:
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(KubeletRequest).decode
 
-    async def serve(self, path: Path, stop: asyncio.Event) -> None:
+    async def serve(self, path: Path, stop: asyncio.Event, names: str = "") -> None:
+        """Until `stop`, or until the socket is gone. The name server of the lab `names` begins at once."""
+        if names:
+            with contextlib.suppress(OSError):  # who needs it is told why it cannot begin
+                self._nameserver.prepare(names)
         path.unlink(missing_ok=True)
         server = await asyncio.start_unix_server(self._connection, path, limit=1 << 26)
         path.chmod(0o600)
@@ -186,19 +190,20 @@ class Kubelet:
             writer.write(self._encode(response) + b"\n")
 
 
-async def _main(path: Path) -> None:
+async def _main(path: Path, names: str) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for sig in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(sig, stop.set)
     loop.set_exception_handler(Supervisor().unseen)
-    await Kubelet().serve(path, stop)
+    await Kubelet().serve(path, stop, names)
 
 
 def main() -> None:
     """Starts once a byte arrives on standard input: the ledger then has this process."""
     parser = argparse.ArgumentParser(prog="k8snetlab-kubelet")
     parser.add_argument("--socket", type=Path, required=True)
+    parser.add_argument("--names", default="", metavar="LAB")
     arguments = parser.parse_args()
     if not sys.stdin.buffer.read(1):
         return  # the daemon died before it could write this process into the ledger
@@ -210,7 +215,7 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
     )
-    asyncio.run(_main(arguments.socket))
+    asyncio.run(_main(arguments.socket, arguments.names))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HANDED = b"o"
 """Says on its standard input that it has objects."""
+WITH_NAMES = b"n"
+"""The byte for the daemon of a lab with DNS pods: its name server begins with it, which takes as long to load."""
 
 
 class Ahead:

@@ -24,7 +24,7 @@ from pathlib import Path
 from k8snetlab.api.meta import Object
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import capabilities, cgroups
-from k8snetlab.lab.ahead import HANDED
+from k8snetlab.lab.ahead import HANDED, WITH_NAMES
 from k8snetlab.running import kubelet_link, turning
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
@@ -65,7 +65,7 @@ def main() -> None:
     capabilities.keep_only(capabilities.BITS)
     with _only_daemon(paths):
         try:
-            _run(arguments.lab, paths, groups, handed)
+            _run(arguments.lab, paths, groups, handed, arguments.lab if said == WITH_NAMES else "")
         except K8sNetLabError as error:
             sys.exit(f"{error.message}\t{error.hint}")
 
@@ -80,8 +80,8 @@ def _load() -> bytes:
     return os.read(sys.stdin.fileno(), 1)
 
 
-def _run(lab: str, paths: LabPaths, groups: Path | None, handed: list[Object]) -> None:
-    kubelet = kubelet_link.started(paths, Ledger(paths.ledger))
+def _run(lab: str, paths: LabPaths, groups: Path | None, handed: list[Object], names: str) -> None:
+    kubelet = kubelet_link.started(paths, Ledger(paths.ledger), names)
     from k8snetlab.lab.daemon import Daemon
 
     gc.freeze()  # and stays: each later look would go through all of it, for 9 ms

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from k8snetlab.api.lab import Lab, StoreSpec
 from k8snetlab.api.plane import store as own_store
 from k8snetlab.errors import DaemonError, K8sNetLabError, StoreError
-from k8snetlab.lab.ahead import launched
+from k8snetlab.lab.ahead import WITH_NAMES, launched
 from k8snetlab.messages.timeouts import ANSWER
 from k8snetlab.state.ledger import Ledger, let_begin, living
 from k8snetlab.state.machine import Machine
@@ -46,10 +46,12 @@ def start(
     store: StoreSpec | None = None,
     machine: Machine | None = None,
     plane: Lab | None = None,
+    *,
     loading: Ahead | None = None,
+    names: bool = False,
 ) -> Client:
     """The lab's daemon, started where it does not run; with `machine`, as that node of the lab; with `plane`, with that
-    Lab's own control plane; where one is `loading`, as that.
+    Lab's own control plane; where one is `loading`, as that; with its name server where there are to be DNS pods.
 
     Raises DaemonError with its last words when it cannot start; where there was no lab before there is none then.
     """
@@ -60,7 +62,7 @@ def start(
         try:
             paths.create()
             _write(paths, store, machine, plane)
-            return _started(lab, paths, machine, loading)
+            return _started(lab, paths, machine, loading, names)
         except (RefusedError, KeyboardInterrupt):
             if fresh:
                 from k8snetlab.lab.down import remove  # 35 ms, for what rarely happens
@@ -87,7 +89,7 @@ def _write(paths: LabPaths, store: StoreSpec | None, machine: Machine | None, pl
         paths.left.unlink(missing_ok=True)
 
 
-def _started(lab: str, paths: LabPaths, machine: Machine | None, loading: Ahead | None) -> Client:
+def _started(lab: str, paths: LabPaths, machine: Machine | None, loading: Ahead | None, names: bool) -> Client:
     if _serves(lab, paths):
         return _client(lab)
     log_begin = paths.daemon_log.stat().st_size if paths.daemon_log.exists() else 0
@@ -95,7 +97,7 @@ def _started(lab: str, paths: LabPaths, machine: Machine | None, loading: Ahead 
         process = (loading and loading.taken(lab)) or launched(lab, log)
     if machine is None:
         _make_ca(paths)
-    let_begin(process, Ledger(paths.ledger), "daemon")
+    let_begin(process, Ledger(paths.ledger), "daemon", WITH_NAMES if names else b"\n")
     client = _client(lab)
     if _comes(process, paths, client):
         return client

@@ -27,14 +27,15 @@ START = 60.0
 """Seconds that a kubelet may take to answer; `up.START` is a daemon's."""
 
 
-def started(paths: LabPaths, ledger: Ledger) -> subprocess.Popen[bytes] | None:
-    """The kubelet's process, which begins; None where one is alive."""
+def started(paths: LabPaths, ledger: Ledger, names: str = "") -> subprocess.Popen[bytes] | None:
+    """The kubelet's process, which begins, with the name server of the lab `names`; None where one is alive."""
     if ledger.alive("kubelet") is not None:
         return None
     paths.kubelet_socket.unlink(missing_ok=True)
     with paths.kubelet_log.open("ab") as log:
+        command = [sys.executable, "-m", "k8snetlab.kubelet.main", "--socket", str(paths.kubelet_socket)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "k8snetlab.kubelet.main", "--socket", str(paths.kubelet_socket)],
+            [*command, "--names", names] if names else command,
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,

@@ -98,7 +98,7 @@ async def begin(cluster: Cluster, kubelet: KubeletLink) -> None:
     """Has the name server begin while an `up` that wants one makes the pods that come before its own; then waits."""
     async for snapshot in cluster.changes():
         if snapshot.all(Lab):
-            if snapshot.lab.spec.dns.enabled and snapshot.lab.spec.dns.replicas and not _answered(snapshot):
+            if snapshot.lab.spec.dns.served and not _answered(snapshot):
                 await kubelet.request("run", lab=snapshot.lab.name)
             break
     await asyncio.Event().wait()

@@ -220,11 +220,11 @@ def living(path: Path, role: str) -> ProcessId | None:
     return None
 
 
-def let_begin(process: subprocess.Popen[bytes], ledger: Ledger, role: str) -> None:
+def let_begin(process: subprocess.Popen[bytes], ledger: Ledger, role: str, byte: bytes = b"\n") -> None:
     """Writes the process into the ledger, and only then gives it the byte it waits for: `down` can always find it."""
     identity = ProcessId.of(process.pid)
     if identity is not None:
         ledger.own_process(role, identity)
     assert process.stdin is not None
     with contextlib.suppress(BrokenPipeError), process.stdin as permission:
-        permission.write(b"\n")
+        permission.write(byte)
