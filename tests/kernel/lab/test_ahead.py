@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_up_gives_the_lab_the_daemon_that_it_began_with(tmp_path: Path) -> None:
         daemon = lab.pids()["daemon"]
         logged = {Path(f"/proc/{daemon}/fd/{fd}").readlink() for fd in (1, 2)}
         assert logged == {lab.run_directory / lab.name / "daemon.log"}
+        kubelet = Path(f"/proc/{lab.pids()['kubelet']}/cmdline").read_bytes().split(b"\0")
+        assert b"--names" not in kubelet, "nobody answers names there"
+    finally:
+        lab.run("down")
+
+
+def test_the_name_server_begins_with_the_kubelet_and_the_ca_is_there_before_the_daemon(tmp_path: Path) -> None:
+    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text("apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1}\n")
+    try:
+        lab.run("up", str(file))
+        kubelet = Path(f"/proc/{lab.pids()['kubelet']}/cmdline").read_bytes().split(b"\0")
+        assert kubelet[kubelet.index(b"--names") + 1] == lab.name.encode()
+        made = (lab.run_directory / lab.name / "api" / "ca.crt").stat().st_mtime_ns
+        assert made < (lab.run_directory / lab.name / "kubelet.log").stat().st_mtime_ns
+        assert json.loads(lab.run("get", "cm", "kube-root-ca.crt", "-o", "json"))["data"]["ca.crt"].startswith("-----")
     finally:
         lab.run("down")
 
