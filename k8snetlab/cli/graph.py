@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
@@ -82,9 +81,8 @@ def _begun(client: Client) -> Iterable[DiagnosisEvent]:
     from k8snetlab.errors import K8sNetLabError
     from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisQuestion
 
-    events = iter(client.stream(DIAGNOSE, DiagnosisQuestion(predictOnly=True)))
     try:
-        return itertools.chain((next(events),), events)
+        return client.begin(DIAGNOSE, DiagnosisQuestion(predictOnly=True))
     except K8sNetLabError as error:
         _undrawn(error)
         return ()
@@ -145,5 +143,6 @@ def _running(client: Client) -> Snapshot:
     from k8snetlab.api.scheme import BY_NAME
     from k8snetlab.api.snapshot import Snapshot
 
-    kinds = [BY_NAME[kind].type for kind in ("lab", "node", "pod", "service", "endpointslice")]
-    return Snapshot.of(msgspec.convert(obj, type_) for type_ in kinds for obj in client.list(type_.KIND))
+    kinds = [BY_NAME[kind] for kind in ("lab", "node", "pod", "service", "endpointslice")]
+    held = zip(kinds, client.lists(kinds), strict=True)
+    return Snapshot.of(msgspec.convert(obj, kind.type) for kind, objects in held for obj in objects)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,6 +58,14 @@ class Client:
         items: Sequence[Json] = self._json("GET", self._path(kind, namespace) + (f"?{query}" if query else ""))["items"]
         return items
 
+    def lists(self, kinds: Iterable[str | Resource]) -> tuple[Sequence[Json], ...]:
+        """All objects of each kind, which are asked for at once."""
+        with contextlib.ExitStack() as stack:
+            sent = (self._sent("GET", self._path(kind), b"", ANSWER) for kind in kinds)
+            asked = [stack.enter_context(contextlib.closing(exchange)) for exchange in sent]
+            answers = [self._read(self._whole(self._answering(exchange)), decoder(Json)) for exchange in asked]
+        return tuple(answer["items"] for answer in answers)
+
     def get(self, kind: str | Resource, name: str, namespace: str = "default") -> Json:
         return self._json("GET", self._path(kind, namespace, name))
 
@@ -86,14 +95,22 @@ class Client:
 
     def call(self, verb: Call[Q, A], question: Q, silence: float | None = None) -> A:
         """What the daemon answers; it may take `silence` seconds for it, by default the verb's own."""
-        answer: A = self._read(self._whole(self._ask(verb, question, silence)), decoder(verb.answer))
+        exchange = self._answering(self._ask(verb, question, silence))
+        answer: A = self._read(self._whole(exchange), decoder(verb.answer))
         return answer
 
     def stream(self, verb: Stream[Q, A], question: Q, silence: float | None = None) -> Iterator[A]:
         """The values as they come, the last of them `verb.last`, where there is such a one; nothing may come for
         `silence` seconds, by default the verb's own."""
+        yield from self.begin(verb, question, silence)
+
+    def begin(self, verb: Stream[Q, A], question: Q, silence: float | None = None) -> Iterator[A]:
+        """As `stream`, asked at once: for who has something else to do until the first value comes."""
+        return self._streamed(verb, self._ask(verb, question, silence))
+
+    def _streamed(self, verb: Stream[Q, A], exchange: Exchange) -> Iterator[A]:
         event: Any = None
-        for event in self._values(verb.answer, self._ask(verb, question, silence)):
+        for event in self._values(verb.answer, self._answering(exchange)):
             yield event
         if verb.last and not isinstance(event, verb.last):
             raise self._broken_off()
@@ -139,7 +156,7 @@ class Client:
             target, body = verb.target(question), verb.body(question)
         except UnicodeEncodeError as error:
             raise _no_text(error) from None
-        return self._request(verb.method, target, body, silence)
+        return self._sent(verb.method, target, body, silence)
 
     def _read(self, data: bytes, read: msgspec.json.Decoder[Any]) -> Any:
         try:
@@ -181,10 +198,20 @@ class Client:
             exchange.close()
 
     def _request(self, method: str, path: str, body: bytes = b"", silence: float | None = None) -> Exchange:
-        """One whose answer has begun, and is no error."""
+        return self._answering(self._sent(method, path, body, silence))
+
+    def _sent(self, method: str, path: str, body: bytes, silence: float | None) -> Exchange:
         exchange = self._connected(silence)
         try:
             exchange.ask(method, path, body)
+        except (OSError, WireError) as error:
+            exchange.close()
+            raise self._lost(error) from error
+        return exchange
+
+    def _answering(self, exchange: Exchange) -> Exchange:
+        """The same, whose answer has begun, and is no error."""
+        try:
             self._accepted(exchange)
         except (OSError, WireError) as error:
             exchange.close()

@@ -110,6 +110,23 @@ def test_the_events_of_a_stream_are_values(monkeypatch: pytest.MonkeyPatch, tmp_
     assert isinstance(last, DiagnosisDone) and last.paths.walked == 1
 
 
+def test_what_is_begun_is_asked_before_anybody_waits_for_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = threading.Event()
+    monkeypatch.setattr(Handler, "log_request", lambda *_: asked.set())
+    with daemon(monkeypatch, tmp_path, PROGRESS + DONE) as client:
+        begun = client.begin(DIAGNOSE, DiagnosisQuestion())
+        assert asked.wait(60)
+        assert list(begun) == list(client.stream(DIAGNOSE, DiagnosisQuestion()))
+
+
+def test_several_kinds_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nobody is answered here until all have asked."""
+    all_asked = threading.Barrier(3)
+    monkeypatch.setattr(Handler, "log_request", lambda *_: all_asked.wait(60))
+    with daemon(monkeypatch, tmp_path, b'{"items":[{"kind":"Pod"}]}') as client:
+        assert client.lists(("pod", "node", "service")) == ([{"kind": "Pod"}],) * 3
+
+
 def test_a_stream_without_its_last_event_broke_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with daemon(monkeypatch, tmp_path, PROGRESS) as client, pytest.raises(DaemonError) as caught:
         list(client.stream(DIAGNOSE, DiagnosisQuestion()))
