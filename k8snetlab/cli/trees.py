@@ -18,6 +18,8 @@ Place = tuple[str, str, int]
 """Table, chain and number of a rule."""
 LONGEST = 140
 """Columns beyond which a sentence is not easier to read."""
+_COLOURS = {"nobody": "red"}
+"""Of owners that are not like the others."""
 TOOL = {"ipv4": "iptables", "ipv6": "ip6tables"}
 
 
@@ -80,18 +82,18 @@ def difference(answer: RulesDifference) -> Iterator[str]:
 
 def tables(answer: TableList) -> Iterator[str]:
     """Each table under the command that shows it: its lines, and below each who put it there and what it does."""
+    width = _width()
     for index, table in enumerate(answer.tables):
         if index:
             yield ""
-        yield from map(_bold, screen.command(table.command, _width(), "# ", "# "))
+        yield from map(_bold, screen.command(table.command, width, "# ", "# "))
         if not table.rows:
             yield _dim("  nothing")
         owners = max((len(row.owner) for row in table.rows), default=0)
+        marks = {one: _coloured(one.ljust(owners), _COLOURS.get(one, "cyan")) for one in {r.owner for r in table.rows}}
         for row in table.rows:
-            yield from screen.fold(row.line, _width(), 4)
-            owner = row.owner.ljust(owners)
-            marked = _coloured(owner, "red" if row.owner == "nobody" else "cyan")
-            yield from screen.fold(f"  {marked}  {row.meaning}", _width(), owners + 4)
+            yield from screen.fold(row.line, width, 4)
+            yield from screen.fold(f"  {marks[row.owner]}  {row.meaning}", width, owners + 4)
     if not answer.tables:
         yield f"{answer.place} has no such table"
 

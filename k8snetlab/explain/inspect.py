@@ -160,9 +160,9 @@ class _Tables:
 
     def _forwarding(self) -> Iterator[Table]:
         """Those of tunnels, then those of bridges less the multicast groups that every device listens to ("self")."""
-        links = listing.objects(self._netns, ["ip", "-d", "-j", "link", "show"])
+        kinds = listing.kinds(self._netns)
         for kind, which, but in (("vxlan", "dev", ""), ("bridge", "br", "self")):
-            for dev in (link["ifname"] for link in links if link.get("linkinfo", {}).get("info_kind") == kind):
+            for dev in (name for name, held in kinds.items() if held == kind):
                 words = ["fdb", "show", which, dev]
                 found = listing.lines(self._netns, ["bridge", *words])
                 rows = [self._reader.forwarding(line, dev) for line in found if not but or but not in line.split()]

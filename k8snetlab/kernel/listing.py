@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from k8snetlab.errors import KernelError, UnsupportedError
-from k8snetlab.kernel import netns
+from k8snetlab.kernel import decoded, netns
+from k8snetlab.kernel.netlink import Netlink
 
 
 def lines(namespace: str, argv: Sequence[str]) -> list[str]:
@@ -21,6 +22,12 @@ def objects(namespace: str, argv: Sequence[str]) -> list[dict[str, Any]]:
     """What `ip` prints with -j, which must be among `argv`."""
     found: list[dict[str, Any]] = json.loads(_output(namespace, argv) or "[]")
     return found
+
+
+def kinds(namespace: str) -> dict[str, str]:
+    """What each device is in words of `ip -d link`, "" where it is a plain one. Raises KernelError, NotFoundError."""
+    with Netlink(namespace) as netlink:
+        return {link.name: decoded.kind_of(link.info) for link in decoded.devices(netlink).values()}
 
 
 def _output(namespace: str, argv: Sequence[str]) -> str:
