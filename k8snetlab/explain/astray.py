@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Barrier
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -21,6 +22,8 @@ from k8snetlab.trace.owners import Owners
 
 READERS = 2
 """Namespaces that are asked at once."""
+TOGETHER = 1.0
+"""Seconds for which a thread waits for the others to begin."""
 
 
 class _Asked(NamedTuple):
@@ -37,7 +40,12 @@ class Connections:
     is looked at: `ask` of all nodes first."""
 
     def __init__(self) -> None:
+        """All threads begin before the first of them is in the kernel: who starts one waits until it runs, which it
+        may have to behind that one."""
         self._readers = ThreadPoolExecutor(READERS, "conntrack")
+        begun = Barrier(READERS)
+        for _ in range(READERS):
+            self._readers.submit(begun.wait, TOGETHER)
         self._asked: list[_Asked] = []
 
     def __enter__(self) -> Connections:

@@ -186,7 +186,8 @@ class _Look:
         if snapshot is not None and self._nodes_here(snapshot):
             kernel = Kernels(snapshot, self.paths, None)
             asked = Names(snapshot, kernel, ask=self._asks_names)
-            found += self._held(snapshot, kernel, whole=True)
+            with Connections() as asking:
+                found += [*self._held(snapshot, kernel, asking, whole=True), *asking.astray()]
             found += self._without_listener(snapshot, kernel)
             found += connections.full(self._connections(kernel))
             found += [*asked.here(), *asked.beyond()[0]]
@@ -279,25 +280,11 @@ class _Look:
         kernel = Kernels(snapshot, self.paths, self.remote)
         self.machines = kernel.machines
         asked = Names(snapshot, kernel, ask=self._asks_names)
-        held = [*shaped.named(self._held(snapshot, kernel), snapshot)]
-        found = [*beside, *held]
-        found += [*shaped.shaped(snapshot), *clocks.jumped(self.desired.ahead)]
-        found += self._without_listener(snapshot, kernel)
-        found += connections.full(self._connections(kernel))
-        found += [*asked.here(), *asked.of_lab()]
-        strange, notes = drift.plugged(snapshot, kernel)
-        found += strange
-        self.notes += notes
-        self.notes += guests.notes(snapshot)
-        found += self._elsewhere(kernel)
-        found += self._load_balancers(snapshot, kernel)
-        found += leaving.kept(snapshot, time.time())
-        found += [*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot), *self._doors(snapshot)]
-        found += [*unmeant.unmeant(snapshot), *pools.leaked(snapshot), *pools.unleased(snapshot)]
-        self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
-        self.notes += filter(None, [without_effect(snapshot)])
-        self.notes += objects.lonely(snapshot)
-        broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
+        with Connections() as asking:
+            held = [*shaped.named(self._held(snapshot, kernel, asking), snapshot)]
+            told = [*self._told(snapshot, kernel, asked)]
+            broken = self._walk(snapshot, kernel, early=drift.tidy(kernel, held))
+            found = [*beside, *held, *shaped.named(asking.astray(), snapshot), *told]
         found, lacking = self._learned(snapshot, kernel, found)
         found += [*blocks.twice(snapshot), *drift.leaked(snapshot, kernel)]
         for path in (*routing.all_needed(snapshot, lacking), *balanced.sought(snapshot)):
@@ -317,6 +304,25 @@ class _Look:
             self.tried += tried
             self.passed_by += passed_by
         return power.laid(found, {name: names.node_netns(snapshot.lab.name, name) for name in kernel.nodes}, self.off)
+
+    def _told(self, snapshot: Snapshot, kernel: Kernels, asked: Names) -> Iterator[Finding]:
+        """What objects, kernels and other machines tell besides, before any path is walked."""
+        yield from (*shaped.shaped(snapshot), *clocks.jumped(self.desired.ahead))
+        yield from self._without_listener(snapshot, kernel)
+        yield from connections.full(self._connections(kernel))
+        yield from (*asked.here(), *asked.of_lab())
+        strange, notes = drift.plugged(snapshot, kernel)
+        yield from strange
+        self.notes += (*notes, *guests.notes(snapshot))
+        yield from self._elsewhere(kernel)
+        yield from self._load_balancers(snapshot, kernel)
+        yield from leaving.kept(snapshot, time.time())
+        yield from (*objects.services(snapshot), *pods.pods(snapshot), *guests.nowhere(snapshot))
+        yield from self._doors(snapshot)
+        yield from (*unmeant.unmeant(snapshot), *pools.leaked(snapshot), *pools.unleased(snapshot))
+        self.closed += [*objects.closed(snapshot), *policed.closed(snapshot)]
+        self.notes += filter(None, [without_effect(snapshot)])
+        self.notes += objects.lonely(snapshot)
 
     def _learned(
         self, snapshot: Snapshot, kernel: Kernels, found: list[Finding]
@@ -344,16 +350,18 @@ class _Look:
         if not self.question.predictOnly:
             yield from doors.tried(snapshot, site, browsing.Browsing(snapshot).ask)
 
-    def _held(self, snapshot: Snapshot, kernel: Kernels, whole: bool = False) -> Iterator[Finding]:
-        """What namespaces and rules hold; `whole`: no namespace is passed by."""
+    def _held(
+        self, snapshot: Snapshot, kernel: Kernels, asking: Connections, *, whole: bool = False
+    ) -> Iterator[Finding]:
+        """What namespaces and rules hold; `whole`: no namespace is passed by. Of connections they are asked only: the
+        kernel takes its time, and what it tells is there to be taken when all else has been looked at."""
         kernel.ahead(names.node_netns(snapshot.lab.name, node) for node in kernel.nodes)
         states = drift.wanted(snapshot, kernel)
         unread = drift.vouched(states, kernel, {} if whole else self.desired.untouched, self.turn)
         self.passed_by += sampling.of_namespaces(len(unread), sum(kernel.wheres[name].kind == "pod" for name in states))
-        with Connections() as connections:
-            ruled = [*drift.of_rules(snapshot, kernel, self.tell, connections)]
-            yield from drift.of_namespaces(states, kernel, self.tell, unread)
-            yield from (*ruled, *connections.astray())
+        ruled = [*drift.of_rules(snapshot, kernel, self.tell, asking)]
+        yield from drift.of_namespaces(states, kernel, self.tell, unread)
+        yield from ruled
 
     def _connections(self, kernel: Kernels) -> Iterator[connections.Table]:
         """conntrack's tables of this machine's nodes and of the router."""

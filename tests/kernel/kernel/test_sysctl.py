@@ -82,3 +82,14 @@ def test_a_key_that_cannot_be_read_leaves_no_file_open(namespace: str) -> None:
         sysctl.read(namespace, ["net.ipv4.conf"])
     left = [each.readlink() for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
     assert not [each for each in left if each.name == "conf"]
+
+
+def test_many_reads_leave_no_file_open(namespace: str) -> None:
+    def held() -> int:
+        return len([*Path("/proc/self/fd").iterdir()])
+
+    sysctl.read(namespace, [FORWARD])
+    before = held()
+    for _ in range(300):
+        assert sysctl.read(namespace, [FORWARD])
+    eventually(lambda: held() == before)
