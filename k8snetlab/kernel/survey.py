@@ -132,7 +132,7 @@ def _surveyed(
         beside=other if more else "",
         listening=listeners.read(namespace).union(associations or ()),
         sctp=associations is not None,
-        recent=_recent(namespace),
+        recent=_recent(namespace) if held.chains or strange.chains else {},
         sets=ipsets.held(namespace, ("",)) if _looks_into_sets(held.chains) else {},
     )
 

@@ -172,6 +172,8 @@ def _names_file(family: Family, whose: str = "thread-self") -> Path:
 def holds_legacy_rules(namespace: str, family: Family) -> bool:
     """Whether there is more than the policies of built-in chains."""
     names = tables(namespace, family)
+    if not names:
+        return False
     with netns.inside(namespace):
         asker = socket.socket(_FAMILY[family], socket.SOCK_RAW, socket.IPPROTO_RAW)
     with asker:
