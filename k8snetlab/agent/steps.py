@@ -68,8 +68,7 @@ class Steps:
                 self._held, self._until = self._newest(), self._clock() + min(self._spent, LONGEST)
                 self._spent = 0.0  # until it is known what this one takes, it is as long as the last one
             assert self._held is not None
-            alike = all(self._held.objects.get(kind) is own.objects.get(kind) for kind in KINDS)
-            return Step(self._held, begins or alike)
+            return Step(self._held, begins or not differ(self._held, own))
 
     def wrote(self, rules: int, seconds: float) -> None:
         """A node wrote that many just now, which took so long."""
@@ -98,6 +97,11 @@ class Steps:
         if coming != self._coming:
             self._coming, self._moved = coming, now
         return max(0.0, self._moved + STANDSTILL - now) if coming else 0.0
+
+
+def differ(one: Snapshot, other: Snapshot) -> bool:
+    """Whether they have other Services or endpoints."""
+    return any(one.objects.get(kind) is not other.objects.get(kind) for kind in KINDS)
 
 
 def seen(own: Snapshot, step: Step) -> Reading:

@@ -12,7 +12,7 @@ from k8snetlab.agent.additions import AddedAddresses, AddedRules, Owner
 from k8snetlab.agent.failure import failure_of
 from k8snetlab.agent.pace import Pace
 from k8snetlab.agent.rules import RulesKeeper
-from k8snetlab.agent.steps import Steps, note, seen
+from k8snetlab.agent.steps import Steps, differ, note, seen
 from k8snetlab.agent.table_part import RuleSets, TablePart, Write, merged, of_family
 from k8snetlab.agent.variants import OtherVariant
 from k8snetlab.api.addressing import split
@@ -227,6 +227,10 @@ class NodeTables:
             self._complete(self._tables[family])
         step = self._steps.take(snapshot, self.coming)
         self._want(families, rules, objects := seen(snapshot, step))
+        if self._had is None and differ((newer := self._steps.take(snapshot, self.coming)).objects, step.objects):
+            # All rules take a while to be worked out: what has come meanwhile is written with them, not right after.
+            step = newer
+            self._want(families, rules, objects := seen(snapshot, step))
         note(snapshot, step, objects)
         count = sum(self._tables[family].sync(trusting) for family in families)
         self._had = step.objects

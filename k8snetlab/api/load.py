@@ -272,7 +272,7 @@ class _Loader:
             where = document.line((*at, "metadata", "namespace"))
             message = f"{show((*at, 'metadata', 'namespace'))}: a {obj.KIND} is in no namespace; ignored"
             self.warnings.append((document.file, where, message))
-        obj = with_defaults(obj, lab_names.of_file(document.file))
+        obj = with_defaults(obj, lab_names.of_file(document.file)) if isinstance(obj, Lab) else with_defaults(obj)
         return _annotated(obj, noted(obj, document, at))
 
     def validate(self) -> None:

@@ -192,6 +192,7 @@ def store_key(obj: Object) -> str:
     return resource_of(obj).key(obj.namespace, obj.name)
 
 
+_BY_PREFIX = {r.prefix: r for r in RESOURCES}
 _encoder = msgspec.json.Encoder()
 _heads: dict[type[Object], bytes] = {
     r.type: _encoder.encode({"apiVersion": r.type.API_VERSION, "kind": r.kind})[:-1] + b"," for r in RESOURCES
@@ -236,6 +237,9 @@ def encode(obj: Object) -> bytes:
 def resource_for_key(key: str, data: bytes = b"") -> Resource | None:
     """The kind a store key belongs to; `data`, what is stored there, says of a kind that users bring how it is
     called."""
+    head = key[: key.rfind("/") + 1]
+    if (likely := _BY_PREFIX.get(head[: head.rfind("/", 0, -1) + 1]) or _BY_PREFIX.get(head)) is not None:
+        return likely
     for resource in RESOURCES:
         if key.startswith(resource.prefix):
             return resource

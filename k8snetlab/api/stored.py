@@ -10,6 +10,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
+from itertools import chain
+from operator import attrgetter
 from typing import Any
 
 from k8snetlab.api.addressing import ipv4, split
@@ -126,10 +128,10 @@ def _endpoint_slice(slice_: EndpointSlice) -> Problems:
     if service := slice_.service_key:
         yield from _said("metadata.labels", dns_label(service[1]))
     if slice_.addressType != "FQDN":
-        for endpoint in slice_.endpoints:
-            for problem in filter(None, map(_no_address, endpoint.addresses)):
-                yield f"endpoints.addresses: {problem}"
-    for node in dict.fromkeys(endpoint.nodeName for endpoint in slice_.endpoints):
+        addresses = chain.from_iterable(map(attrgetter("addresses"), slice_.endpoints))
+        for problem in filter(None, map(_no_address, addresses)):
+            yield f"endpoints.addresses: {problem}"
+    for node in dict.fromkeys(map(attrgetter("nodeName"), slice_.endpoints)):
         if node:
             yield from _said("endpoints.nodeName", dns_subdomain(node))
 

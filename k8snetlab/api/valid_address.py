@@ -26,14 +26,14 @@ _SPECIAL = frozenset((0, 127, 169, 224))
 
 def outside_address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
     """An address that packets can be sent on to. Source: ValidateNonSpecialIP, whose words these are."""
-    address, problem = _outside(text)
+    address, problem = outside(text)
     if problem:
         report.error(obj, path, problem)
     return address
 
 
 @functools.lru_cache(maxsize=65536)
-def _outside(text: str) -> tuple[Address | None, str]:
+def outside(text: str) -> tuple[Address | None, str]:
     """The address, if it is one, and what is wrong with it. Endpoints have a thousand, the same again and again."""
     try:
         address = addressing.api_address(text)

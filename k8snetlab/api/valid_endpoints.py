@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 
 from k8snetlab.api.core import Endpoints
-from k8snetlab.api.discovery import SERVICE_NAME, EndpointHints, EndpointSlice
+from k8snetlab.api.discovery import SERVICE_NAME, Endpoint, EndpointHints, EndpointSlice
 from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import (
     Report,
@@ -16,7 +16,7 @@ from k8snetlab.api.problems import (
     dns_subdomain,
     label_value,
 )
-from k8snetlab.api.valid_address import app_protocol, name_in_list, outside_address
+from k8snetlab.api.valid_address import app_protocol, name_in_list, outside, outside_address
 from k8snetlab.api.words import Path, shorten
 
 MAX_ENDPOINTS = 1000
@@ -53,16 +53,39 @@ def slice_(report: Report, slice_: EndpointSlice) -> None:
         report.error(slice_, ("endpoints",), message)
     version = {"IPv4": 4, "IPv6": 6}.get(slice_.addressType)
     for number, endpoint in enumerate(slice_.endpoints):
-        path: Path = ("endpoints", number, "addresses")
-        _of_node(report, slice_, ("endpoints", number), endpoint.hostname, endpoint.nodeName)
-        if endpoint.zone and (problem := label_value(endpoint.zone)):
-            report.error(slice_, ("endpoints", number, "zone"), problem)
-        if endpoint.hints is not None:
-            _hints(report, slice_, number, endpoint.hints)
-        if not 1 <= len(endpoint.addresses) <= 100:
-            report.error(slice_, path, f"takes 1 to 100 addresses, not {len(endpoint.addresses)}")
-        for a, text in enumerate(endpoint.addresses):
-            _of_type(report, slice_, (*path, a), text, version)
+        if not _is_plain(endpoint, version):
+            _endpoint(report, slice_, number, version)
+
+
+def _is_plain(endpoint: Endpoint, version: int | None) -> bool:
+    """Whether there is nothing to say of an endpoint, known with few steps: so are most."""
+    addresses, node = endpoint.addresses, endpoint.nodeName
+    return (
+        len(addresses) == 1
+        and _fits(addresses[0], version)
+        and (node is None or not _node_name(node))
+        and not (endpoint.hostname or endpoint.zone or endpoint.hints)
+    )
+
+
+def _endpoint(report: Report, slice_: EndpointSlice, number: int, version: int | None) -> None:
+    endpoint, path = slice_.endpoints[number], ("endpoints", number, "addresses")
+    _of_node(report, slice_, ("endpoints", number), endpoint.hostname, endpoint.nodeName)
+    if endpoint.zone and (problem := label_value(endpoint.zone)):
+        report.error(slice_, ("endpoints", number, "zone"), problem)
+    if endpoint.hints is not None:
+        _hints(report, slice_, number, endpoint.hints)
+    if not 1 <= len(endpoint.addresses) <= 100:
+        report.error(slice_, path, f"takes 1 to 100 addresses, not {len(endpoint.addresses)}")
+    for a, text in enumerate(endpoint.addresses):
+        _of_type(report, slice_, (*path, a), text, version)
+
+
+@functools.lru_cache(maxsize=65536)
+def _fits(text: str, version: int | None) -> bool:
+    """Whether there is nothing to say of an address."""
+    address, problem = outside(text)
+    return not problem and address is not None and address.version == version
 
 
 def _of_type(report: Report, slice_: EndpointSlice, path: Path, text: str, version: int | None) -> None:

@@ -6,9 +6,10 @@ Source: Kubernetes pkg/apis/core/validation (ValidateService).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from k8snetlab.api import addressing, valid_selection
-from k8snetlab.api.addressing import Address
+from k8snetlab.api.addressing import Address, IPNetwork
 from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Service, ServicePort
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.networking import IPAddress
@@ -173,16 +174,26 @@ def _in_range(report: Report, service: Service, path: Path, address: Address, wo
     if lab is None:
         return
     try:
-        networks = addressing.parse_networks(lab.spec.serviceCIDR)
+        ranges = _ranges(lab.spec.serviceCIDR)
     except ValueError:
         return
-    network = next((n for n in networks if address in n), None)
-    if network is None:
-        report.error(service, path, f"{address} is not in the lab's serviceCIDR {shorten(lab.spec.serviceCIDR)}")
-    elif address == network.network_address or (address.version == 4 and address == network.broadcast_address):
-        report.error(service, path, f"{address} is the network or broadcast address of {network}")
-    elif address == network[1] and service.key != KUBERNETES:
-        report.error(service, path, f"{address} is reserved for the Service default/kubernetes; choose another")
+    number = int(address)
+    for network, first, last in ranges:
+        if network.version != address.version or not first <= number <= last:
+            continue
+        if number == first or (address.version == 4 and number == last):
+            report.error(service, path, f"{address} is the network or broadcast address of {network}")
+        elif number == first + 1 and service.key != KUBERNETES:
+            report.error(service, path, f"{address} is reserved for the Service default/kubernetes; choose another")
+        return
+    report.error(service, path, f"{address} is not in the lab's serviceCIDR {shorten(lab.spec.serviceCIDR)}")
+
+
+@lru_cache(maxsize=16)
+def _ranges(cidrs: str) -> list[tuple[IPNetwork, int, int]]:
+    """Networks, each with its first and last address as numbers. Raises ValueError."""
+    networks = addressing.parse_networks(cidrs)
+    return [(one, int(one.network_address), int(one.broadcast_address)) for one in networks]
 
 
 def _policies(report: Report, service: Service) -> None:

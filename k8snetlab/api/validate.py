@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 from k8snetlab.api import (
@@ -48,11 +48,14 @@ from k8snetlab.api.workloads import ControllerRevision, DaemonSet, Job, Replicat
 __all__ = ["Problem", "validate"]
 
 
-def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> list[Problem]:
+def validate(
+    objects: Iterable[Object], existing: Snapshot | None = None, right: Container[int] = frozenset()
+) -> list[Problem]:
     """The problems of `objects` (with their defaults), as they would be together with those that exist already.
 
     An object with the name of an existing one takes its place. Without `existing` the objects stand alone: what only a
-    lab can tell (its nodes, its serviceCIDR) is checked where a Lab is among them.
+    lab can tell (its nodes, its serviceCIDR) is checked where a Lab is among them. `right` has the ids of objects that
+    were found to be right by themselves: only how they go with others is looked at.
     """
     objects = list(objects)
     report = Report(objects)
@@ -63,7 +66,8 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
     applied = {obj.key for obj in objects if isinstance(obj, Node)}
     seen: dict[tuple[type[Object], Key], Object] = {}
     for obj in objects:
-        _metadata(report, obj)
+        if unknown := id(obj) not in right:
+            _metadata(report, obj)
         first = seen.setdefault((type(obj), obj.key), obj)
         if first is not obj:
             report.error(obj, ("metadata", "name"), f"{place(first)} has the same name; give each its own")
@@ -73,7 +77,9 @@ def validate(objects: Iterable[Object], existing: Snapshot | None = None) -> lis
             _single(report, obj, world)
             valid_calico_policy.kept(report, obj, world)
         else:
-            _CHECKS.get(type(obj), _nothing)(report, obj, world)
+            if unknown:
+                _ALONE.get(type(obj), _nothing)(report, obj)
+            _AMONG.get(type(obj), _nothing)(report, obj, world)
             valid_definition.check(report, obj, world)
             if isinstance(obj, KubeProxyConfiguration):
                 _single(report, obj, world)
@@ -84,27 +90,38 @@ def _nothing(*_: object) -> None:
     """A kind whose fields have no wrong values besides those that their types tell."""
 
 
-Check = Callable[[Report, Any, Snapshot], None]
-_CHECKS: Mapping[type[Object], Check] = {
+_ALONE: Mapping[type[Object], Callable[[Report, Any], None]] = {
+    Namespace: lambda report, obj: finalizers(report, obj, ("spec", "finalizers"), obj.spec.finalizers),
+    KubeProxyConfiguration: valid_proxy.proxy,
+    Endpoints: valid_endpoints.endpoints,
+    EndpointSlice: valid_endpoints.slice_,
+    ConfigMap: valid_config.config_map,
+    Secret: valid_config.secret,
+    ControllerRevision: valid_workloads.controller_revision,
+    Ingress: valid_ingress.ingress,
+    IngressClass: valid_ingress.ingress_class,
+    ServiceCIDR: valid_ranges.service_cidr,
+    IPAddress: valid_ranges.ip_address,
+    Event: valid_ranges.event,
+    Lease: valid_ranges.lease,
+    PriorityClass: valid_ranges.priority_class,
+    Role: valid_rbac.role,
+    ClusterRole: valid_rbac.role,
+    RoleBinding: valid_rbac.binding,
+    ClusterRoleBinding: valid_rbac.binding,
+}
+"""What looks at an object of a kind, whatever else there is."""
+_AMONG: Mapping[type[Object], Callable[[Report, Any, Snapshot], None]] = {
     Node: valid_lab.node,
-    Namespace: lambda report, obj, _: finalizers(report, obj, ("spec", "finalizers"), obj.spec.finalizers),
-    KubeProxyConfiguration: lambda report, obj, _: valid_proxy.proxy(report, obj),
     Guest: valid_guest.guest,
     Pod: valid_pod.pod,
     Deployment: valid_pod.workload,
     ReplicaSet: valid_pod.workload,
     Service: valid_service.service,
-    Endpoints: lambda report, obj, _: valid_endpoints.endpoints(report, obj),
-    EndpointSlice: lambda report, obj, _: valid_endpoints.slice_(report, obj),
-    ConfigMap: lambda report, obj, _: valid_config.config_map(report, obj),
-    Secret: lambda report, obj, _: valid_config.secret(report, obj),
     DaemonSet: valid_workloads.daemon_set,
     StatefulSet: valid_workloads.stateful_set,
     ReplicationController: valid_workloads.replication_controller,
     Job: valid_workloads.job,
-    ControllerRevision: lambda report, obj, _: valid_workloads.controller_revision(report, obj),
-    Ingress: lambda report, obj, _: valid_ingress.ingress(report, obj),
-    IngressClass: lambda report, obj, _: valid_ingress.ingress_class(report, obj),
     GatewayClass: valid_gateway.gateway_class,
     Gateway: valid_gateway.gateway,
     HTTPRoute: valid_gateway.http_route,
@@ -117,15 +134,6 @@ _CHECKS: Mapping[type[Object], Check] = {
     GlobalNetworkPolicy: valid_calico_policy.calico_policy,
     NetworkSet: valid_calico_policy.network_set,
     GlobalNetworkSet: valid_calico_policy.network_set,
-    ServiceCIDR: lambda report, obj, _: valid_ranges.service_cidr(report, obj),
-    IPAddress: lambda report, obj, _: valid_ranges.ip_address(report, obj),
-    Event: lambda report, obj, _: valid_ranges.event(report, obj),
-    Lease: lambda report, obj, _: valid_ranges.lease(report, obj),
-    PriorityClass: lambda report, obj, _: valid_ranges.priority_class(report, obj),
-    Role: lambda report, obj, _: valid_rbac.role(report, obj),
-    ClusterRole: lambda report, obj, _: valid_rbac.role(report, obj),
-    RoleBinding: lambda report, obj, _: valid_rbac.binding(report, obj),
-    ClusterRoleBinding: lambda report, obj, _: valid_rbac.binding(report, obj),
 }
 """What looks at an object of a kind, as it stands in a world."""
 _NAMES: Mapping[type[Object], Callable[[str], str]] = {

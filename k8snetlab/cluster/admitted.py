@@ -123,14 +123,14 @@ def is_over(obj: Object) -> bool:
     return ended and not metadata.finalizers and not _kept(obj)
 
 
-def admit_create(obj: T, snapshot: Snapshot, *, ours: bool = False) -> T:
-    """The admitted object, to be stored for the first time; `ours`: by a controller."""
+def admit_create(obj: T, snapshot: Snapshot, *, ours: bool = False, right: bool = False) -> T:
+    """The admitted object, to be stored for the first time; `ours`: by a controller; `right` as in `admit`."""
     refuse_ending(obj, snapshot)
     obj = stamped(obj, None, now())
     metadata = msgspec.structs.replace(
         obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
     )
-    return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot, ours=ours)
+    return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot, ours=ours, right=right)
 
 
 def admit_update(obj: T, old: T, snapshot: Snapshot, *, ours: bool = False) -> T:

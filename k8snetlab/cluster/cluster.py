@@ -198,15 +198,15 @@ class Cluster:
         outcome = (await self.apply_many([obj]))[0]
         return outcome, self.current(type(obj), obj.name, obj.namespace)
 
-    async def apply_many(self, objects: Iterable[Object]) -> list[Outcome]:
+    async def apply_many(self, objects: Iterable[Object], *, right: bool = False) -> list[Outcome]:
         """`apply` of each object, in order, in one go: others see the snapshot before it or after it.
 
-        Nothing is stored when one of them is refused.
+        `right`: each was found to be so by itself. Nothing is stored when one of them is refused.
         """
         wanted, first = list(objects), list[Outcome]()
 
         async def applied() -> None:
-            outcomes, writes = self._drafted(wanted)
+            outcomes, writes = self._drafted(wanted, right)
             first[:] = first or outcomes
             for result in await self._write_many(writes):
                 if not isinstance(result, Event):
@@ -216,13 +216,16 @@ class Cluster:
             await self._fence.chosen(applied)
         return first
 
-    def _drafted(self, objects: Iterable[Object]) -> tuple[list[Outcome], list[admitted.Planned]]:
+    def _drafted(self, objects: Iterable[Object], right: bool) -> tuple[list[Outcome], list[admitted.Planned]]:
         """What becomes of objects that are applied one after the other, and the writes."""
         draft, outcomes, writes = Draft(self.snapshot), list[Outcome](), dict[str, admitted.Planned]()
         for obj in objects:
             drafted = draft.snapshot
             old = drafted.get(type(obj), obj.name, obj.namespace)
-            new = admitted.admit_create(obj, drafted) if old is None else admitted.admit_apply(obj, old, drafted)
+            if old is None:
+                new = admitted.admit_create(obj, drafted, right=right)
+            else:
+                new = admitted.admit_apply(obj, old, drafted)
             outcomes.append("created" if old is None else "unchanged" if new is old else "configured")
             if new is not old:
                 key = store_key(new)

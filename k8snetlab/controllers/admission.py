@@ -37,10 +37,11 @@ from k8snetlab.errors import ManifestError
 T = TypeVar("T", bound=Object)
 
 
-def admit(new: T, old: T | None, snapshot: Snapshot, *, ours: bool = False) -> T:
+def admit(new: T, old: T | None, snapshot: Snapshot, *, ours: bool = False, right: bool = False) -> T:
     """`new` as it is to be stored in place of `old`: with defaults, uid, cluster IPs and node ports.
 
-    `ours`: a controller writes it, whose own annotations are its to give. Raises ManifestError with every field that is
+    `ours`: a controller writes it, whose own annotations are its to give. `right`: that was found of it by itself, as
+    it is here. Raises ManifestError with every field that is
     wrong, immutable, or taken by another object of the snapshot.
     """
     obj: Object = with_defaults(new)
@@ -57,7 +58,8 @@ def admit(new: T, old: T | None, snapshot: Snapshot, *, ours: bool = False) -> T
     if old is None:
         obj = _chosen(obj, snapshot)
     problems = _of_new(obj, snapshot, ours) if old is None else _immutable(obj, old, ours)
-    problems += [f"{show(p.path)}: {p.message}" for p in validate([obj], snapshot) if p.severity == "error"]
+    found = validate([obj], snapshot, {id(obj)} if right else ())
+    problems += [f"{show(p.path)}: {p.message}" for p in found if p.severity == "error"]
     if not problems and isinstance(obj, Service):
         obj, problems = _allocated(obj, snapshot)
     if isinstance(obj, Custom) and (resource := kinds_of(snapshot).of(type(obj))) is not None:

@@ -81,7 +81,9 @@ class Changing:
     async def up(self, asked: Up) -> AsyncIterator[ChangeEvent]:
         """Makes the store hold these objects and none that an earlier `up` brought, and waits for the kernel."""
         began, followed, changes = time.monotonic(), Followed(), no_changes()
-        objects = [_marked(obj) for obj in dns_last.with_addons([*self._read(asked), *self._had(asked)])]
+        had = self._had(asked)
+        objects = [_marked(obj) for obj in dns_last.with_addons([*had, *self._read(asked)])]
+        right = set(map(id, objects[: len(had)]))  # who has handed them has looked at each
         last: list[Object] = []
 
         async def write(tell: Tell) -> None:
@@ -92,7 +94,7 @@ class Changing:
             brought = [obj for obj in stored if BROUGHT in obj.metadata.annotations]
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             anew = to_make_anew(objects, self._cluster.snapshot)
-            check(objects, self._cluster.snapshot, without=[*gone, *anew])
+            check(objects, self._cluster.snapshot, [*gone, *anew], right)
             await asyncio.to_thread(refuse_unread, objects, self._cluster.snapshot)
             limits = room.warnings(objects, there=self._cluster.snapshot.all(Pod).values())
             for warning in (*limits, *_new_sandboxes(objects, self._cluster.snapshot)):

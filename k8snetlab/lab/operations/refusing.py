@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from operator import attrgetter
 
 from k8snetlab.addons import routing, trial
@@ -29,14 +29,17 @@ SHOWN = 10
 """So many objects are named before "and more"."""
 
 
-def check(objects: list[Object], snapshot: Snapshot, without: Iterable[Object] = ()) -> list[str]:
-    """Refuses all of them when one does not go with the others or with what is stored; returns warnings.
+def check(
+    objects: list[Object], snapshot: Snapshot, without: Iterable[Object] = (), right: Container[int] = frozenset()
+) -> list[str]:
+    """Refuses all of them when one does not go with the others or with what is stored; returns warnings. `right` as in
+    `validate`.
 
     Notices concern a manifest by itself: who has read it has said them."""
     gone = ((type(o), o.key, None) for o in without)
     existing = snapshot.changed(gone, snapshot.revision)
     said: dict[str, list[str]] = {"error": [], "warning": [], "notice": []}
-    for problem in validate(objects, existing):
+    for problem in validate(objects, existing, right):
         source = problem.object.source
         said[problem.severity].append(f"{source}: {problem}" if source else str(problem))
     if said["error"]:

@@ -66,8 +66,11 @@ class Writing:
         try:
             while True:
                 try:
-                    async with asyncio.timeout(BEAT):
-                        event = await events.get()
+                    if events.empty():
+                        async with asyncio.timeout(BEAT):
+                            event = await events.get()
+                    else:
+                        event = events.get_nowait()
                 except TimeoutError:
                     seconds = time.monotonic() - began
                     if seconds > timeout:
@@ -81,6 +84,7 @@ class Writing:
             work.cancel()
 
     async def store(self, objects: list[Object], changes: Changes, followed: Followed, tell: Tell) -> None:
+        """Stores objects that were checked."""
         for namespace in self._undeclared(objects):
             tell(Warning(f"namespace {namespace.name!r} is not declared; it is created"))
             await self.whole(self._cluster.apply(namespace))
@@ -88,7 +92,8 @@ class Writing:
         objects.clear()  # the store has them now, and its snapshot
         with self._cluster.bulk(), _set_apart(len(ordered)):
             for batch in (ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)):
-                for obj, outcome in zip(batch, await self.whole(self._cluster.apply_many(batch)), strict=True):
+                outcomes = await self.whole(self._cluster.apply_many(batch, right=True))
+                for obj, outcome in zip(batch, outcomes, strict=True):
                     if isinstance(obj, Ignored):
                         continue  # no kernel has anything of it
                     followed.comes(obj)

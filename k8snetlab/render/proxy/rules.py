@@ -160,7 +160,8 @@ def _build(snapshot: Snapshot, settings: Settings, shared: Shared) -> ProxyRules
             groups.setdefault(piece.service_key, []).append(piece)
     slices = {key: _sorted(pieces) for key, pieces in groups.items()}
     objects = snapshot.all(Service)
-    services = _render_all(objects, slices, settings, shared)
+    with shared.turn:
+        services = _render_all(objects, slices, settings, shared)
     last = layout.last_rows(settings)
     dispatch = {chain: _gather(chain, services, objects, last) for chain in layout.shared_chains}
     endpoints = sum(rules.endpoints for rules in services.values())

@@ -27,7 +27,9 @@ class Shared:
     def __init__(self) -> None:
         self.brief = False
         """Whether the endpoints of the node that was rendered last had no comments: the next one's are as many."""
-        self._turn = threading.Lock()
+        self.turn = threading.RLock()
+        """Of who renders: nodes that come to the same at once would each render it. Who renders all keeps it meanwhile:
+        to take turns at each Service takes half as long again."""
         self._held: WeakValueDictionary[tuple[Key, Settings, bool], ServiceRules] = WeakValueDictionary()
 
     def render(
@@ -42,7 +44,7 @@ class Shared:
     ) -> ServiceRules:
         """`anywhere` is `settings.anywhere`, given so that it is made once for many Services; `known` are the node's
         own rules until now. Where endpoints come or go that no rule leads to, the same chains are answered."""
-        with self._turn:  # nodes that come to the same at once would each render it
+        with self.turn:
             return self._rendered(service, slices, settings, (service.key, anywhere, brief), known)
 
     def _rendered(

@@ -14,6 +14,7 @@ from k8snetlab.api.core import (
     PodSpec,
     Service,
 )
+from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object, ObjectMeta
@@ -208,3 +209,17 @@ def test_of_machines_a_lab_may_know_less_than_the_address() -> None:
     assert isinstance(machines.spec.nodes, tuple) and [node.address for node in machines.spec.nodes] == ["", ""]
     with pytest.raises(ManifestError, match="no address is left"):
         objects(lab % "underlay: {cidr: 192.168.0.0/30}, ")
+
+
+def test_of_what_is_right_by_itself_only_what_others_tell_is_looked_at() -> None:
+    """So it is when a daemon has what the command line has looked at: what it is not to go with may have come since."""
+    had = objects(service("a", "clusterIP: 10.96.0.9"))
+    slice_ = EndpointSlice(metadata=ObjectMeta(name="A b", namespace="default"), addressType="IPv4")
+    two = [*objects(service("b", "clusterIP: 10.96.0.9")), slice_]
+    right = set(map(id, two))
+    (problem,) = validate(two, Snapshot.of(had), right)
+    assert "already allocated" in problem.message and problem.object is two[0]
+    (again,) = validate([*had, two[0]], Snapshot(), set(map(id, (*had, *two))))
+    assert "already allocated" in again.message
+    found = validate(two, Snapshot.of(had), right - {id(slice_)})
+    assert {problem.object.name for problem in found} == {"b", "A b"}
