@@ -11,12 +11,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
-from benchmarks.ingress import THERE
+from benchmarks.floors.nginx import THERE
 from benchmarks.labs import Lab, lab, lab_object
 from benchmarks.rows import Goal, Row
 from benchmarks.run import CannotRunError, FailedError, Run
+from benchmarks.tcp import in_turns
 from k8snetlab.dataplane.names import ROUTER
 from k8snetlab.kernel import netns
 from k8snetlab.render.lb.candidates import order
@@ -95,9 +97,9 @@ def _side_by_side(one: Lab, run: Run) -> tuple[tuple[float, ...], tuple[float, .
     ours, floor = [], []
     for number in range(run.scale.rounds):
         run.say(f"round {number + 1}")
-        took = [[_asked(one, port) for port in (HAND_PORT, 80)] for _ in range(PARTS)]
-        floor.append(sum(hand for hand, _ in took))
-        ours.append(sum(mine for _, mine in took))
+        mine, hand = in_turns([partial(_asked, one, port) for port in (80, HAND_PORT)], PARTS)
+        ours.append(sum(mine))
+        floor.append(sum(hand))
     return tuple(ours), tuple(floor)
 
 

@@ -13,64 +13,33 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import asking
+from benchmarks.asking import Door, seconds, seconds_of_a_core, worker
+from benchmarks.floors.nginx import HAND, THERE
 from benchmarks.labs import Lab, lab, lab_object
 from benchmarks.rows import Goal, Row
 from benchmarks.run import CannotRunError, FailedError, Run
+from benchmarks.tcp import joined
 from k8snetlab.dataplane import names
 from k8snetlab.kernel import netns, processes
 from k8snetlab.messages.changes import APPLY, Change
 
-REQUESTS, PARTS, AT_ONCE = 20_000, 8, 50
-"""PARTS of them by turns, ours and the floor's: a machine's speed changes within a second."""
+HOST = "there.example"
+REQUESTS, PAIRS = 20_000, 100
+"""The requests that a row tells of, and how often some of each kind are measured in a round."""
 HOSTS, CHANGES = 1000, 10
-HAND = """
-pid {directory}/hand.pid; daemon off; worker_processes 1; user root; error_log stderr;
-events {{ multi_accept on; worker_connections 16384; }}
-http {{
-  log_format long '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" '
-    '"$http_user_agent" $request_length $request_time [$host] $upstream_addr $upstream_response_length '
-    '$upstream_response_time $upstream_status $request_id';
-  access_log {directory}/hand.log long; keepalive_requests 100000; client_body_temp_path {directory}/hand.body;
-  proxy_temp_path {directory}/hand.proxy; fastcgi_temp_path {directory}/hand.f; uwsgi_temp_path {directory}/hand.u;
-  scgi_temp_path {directory}/hand.s;
-  upstream there {{ server {there}:8080; keepalive 320; keepalive_requests 10000; }}
-  server {{ listen 80; location / {{ proxy_pass http://there; proxy_http_version 1.1; proxy_set_header Connection "";
-    proxy_buffering off; proxy_set_header Host $host; proxy_set_header X-Real-IP $remote_addr;
-    proxy_set_header X-Request-ID $request_id; proxy_set_header X-Forwarded-For $remote_addr;
-    proxy_set_header X-Forwarded-Host $host; proxy_set_header X-Forwarded-Port $server_port;
-    proxy_set_header X-Forwarded-Proto $scheme; }} }}
-}}
-"""
-THERE = """
-pid {directory}/{name}.pid; daemon off; worker_processes 1; user root; error_log stderr;
-events {{ multi_accept on; worker_connections 16384; }}
-http {{
-  access_log off; keepalive_requests 1000000; client_body_temp_path {directory}/{name}.body;
-  proxy_temp_path {directory}/{name}.proxy; fastcgi_temp_path {directory}/{name}.f;
-  uwsgi_temp_path {directory}/{name}.u; scgi_temp_path {directory}/{name}.s;
-  server {{ listen 8080; location / {{ return 200 "{name}"; }} }}
-}}
-"""
 
 
 def rows(run: Run) -> Iterator[Row]:
     if shutil.which("nginx") is None:
         raise CannotRunError("nginx is not installed: apt-get install nginx-light")
-    with lab() as one:
-        run.say("up")
-        _built(one)
-        ours, hand = [], []
-        for number in range(run.scale.rounds):
-            run.say(f"round {number + 1}")
-            took = [[_asked(one, each) for each in (_address(one, "hand"), _controller(one))] for _ in range(PARTS)]
-            hand.append(sum(floor for floor, _ in took))
-            ours.append(sum(mine for _, mine in took))
-        note = "the floor is the same nginx, configured by hand for that one Service: the same headers, the same log"
-        yield Row(f"{REQUESTS:,} requests", tuple(ours), tuple(hand), goals=(Goal(1 / 0.9),), note=note)
+    with the_lab() as one:
+        yield from _requests(one, run)
         run.say("changed endpoints")
         yield Row("a changed endpoint is served", tuple(_changes(one)), goals=(Goal(0.2, ""),))
         run.say(f"{HOSTS} hosts")
@@ -80,17 +49,57 @@ def rows(run: Run) -> Iterator[Row]:
         yield Row(f"{HOSTS:,} hosts, one more of them in use", more, floor, goals=(Goal(2.0, ""),), note=note)
 
 
+def _requests(one: Lab, run: Run) -> Iterator[Row]:
+    ways = doors(one)
+    together, alone = [], []
+    for number in range(run.scale.rounds):
+        run.say(f"round {number + 1}")
+        together.append(seconds(ways, PAIRS))
+        alone.append(seconds_of_a_core(ways, PAIRS))
+    note = "the floor is the same nginx, configured by hand for that one Service: the same headers, the same log"
+    yield _row(f"{REQUESTS:,} requests", together, note)
+    note = "on one core: processor time of who asks, of nginx and of who answers"
+    yield _row(f"{REQUESTS:,} requests, on one core", alone, note)
+
+
+def _row(what: str, rounds: Sequence[Sequence[Sequence[float]]], note: str) -> Row:
+    ours, hand = (tuple(one * REQUESTS / asking.REQUESTS for one in found) for found in joined(rounds))
+    return Row(what, ours, hand, goals=(Goal(1 / 0.9),), note=note)
+
+
+@contextmanager
+def the_lab() -> Iterator[Lab]:
+    """An Ingress for there.example leads to the pod `there`, and so does the pod `hand`."""
+    with lab() as one:
+        _built(one)
+        yield one
+
+
+def doors(one: Lab) -> tuple[Door, Door]:
+    """Of the controller and of the pod `hand`."""
+    there = worker(_inside(one, "there"))
+    by_hand = Door(one.netns("node1"), address_of(one, "hand"), HOST, (worker(_inside(one, "hand")), there))
+    pod = controller_of(one)["metadata"]["name"]
+    own = worker(names.pod_netns(one.name, "ingress-nginx", pod))
+    return by_hand._replace(address=front(one), pids=(own, there)), by_hand
+
+
 def _built(one: Lab) -> None:
     spec = lab_object(nodes=1, ingress={"controller": "nginx"})
     objects = [spec, *(_pod(one, name, THERE) for name in ("there", "other"))]
-    objects += [_service("there"), _ingress("there.example", "there")]
+    objects += [_service("there"), _ingress(HOST, "there")]
     one.up(objects)
-    _point(one, "there")
-    file = one.directory / "hand.json"
-    file.write_text(json.dumps(_pod(one, "hand", HAND, there=_address(one, "there"))))
+    point(one, "there")
+    by_hand(one, "hand", "there")
+    _until(one, front(one), HOST, b"there")
+    _until(one, address_of(one, "hand"), HOST, b"there")
+
+
+def by_hand(one: Lab, name: str, there: str) -> None:
+    """Makes a pod whose nginx leads to the pod `there`."""
+    file = one.directory / f"{name}.json"
+    file.write_text(json.dumps(_pod(one, name, HAND, there=address_of(one, there))))
     one.timed("apply", "-f", str(file))
-    _until(one, _controller(one), "there.example", b"there")
-    _until(one, _address(one, "hand"), "there.example", b"there")
 
 
 def _pod(one: Lab, name: str, text: str, **more: str) -> dict[str, Any]:
@@ -128,55 +137,30 @@ def _ingress(host: str, name: str) -> dict[str, Any]:
     }
 
 
-def _address(one: Lab, name: str, namespace: str = "default") -> str:
-    address: str = one.json("get", "pod", name, "-n", namespace)["status"]["podIP"]
+def address_of(one: Lab, name: str) -> str:
+    address: str = one.json("get", "pod", name)["status"]["podIP"]
     return address
 
 
-def _controller(one: Lab) -> str:
+def _inside(one: Lab, name: str) -> str:
+    return names.pod_netns(one.name, "default", name)
+
+
+def controller_of(one: Lab) -> Any:
     (pod,) = one.json("get", "pods", "-n", "ingress-nginx")["items"]
-    address: str = pod["status"]["podIP"]
+    return pod
+
+
+def front(one: Lab) -> str:
+    address: str = controller_of(one)["status"]["podIP"]
     return address
 
 
-def _point(one: Lab, name: str) -> None:
+def point(one: Lab, name: str) -> None:
     """Has the Service lead to the pod `name`."""
     file = one.directory / "slice.json"
-    file.write_text(json.dumps(_slices("there", _address(one, name))))
+    file.write_text(json.dumps(_slices("there", address_of(one, name))))
     one.timed("apply", "-f", str(file))
-
-
-def _asked(one: Lab, address: str) -> float:
-    """Seconds for one of the PARTS of requests, one connection's after the other, some always under way."""
-    request = b"GET / HTTP/1.1\r\nHost: there.example\r\n\r\n"
-    with netns.inside(one.netns("node1")):
-        line = socket.create_connection((address, 80), timeout=60)
-    with line:
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        began, sent = time.perf_counter(), 0
-        while sent < REQUESTS // PARTS:
-            if sent % 500 == 0 and sent:  # nginx ends a connection after so many (keepalive_requests 1000)
-                line.close()
-                with netns.inside(one.netns("node1")):
-                    line = socket.create_connection((address, 80), timeout=60)
-            line.sendall(request * AT_ONCE)
-            sent += AT_ONCE
-            _read(line, AT_ONCE)
-        return time.perf_counter() - began
-
-
-def _read(line: socket.socket, count: int) -> None:
-    found, rest = 0, b""
-    while found < count:
-        piece = line.recv(1 << 16)
-        if not piece:
-            raise FailedError(f"{found} of {count} answers came")
-        rest += piece
-        found = rest.count(b"HTTP/1.1 200")
-        if b"HTTP/1.1 5" in rest or b"HTTP/1.1 4" in rest:
-            raise FailedError(rest[:200].decode(errors="replace"))
-        if found == count and not rest.rstrip().endswith((b"there", b"other")):
-            found = count - 1
 
 
 def _get(one: Lab, address: str, host: str) -> bytes:
@@ -204,20 +188,20 @@ def _until(one: Lab, address: str, host: str, wanted: bytes) -> float:
 
 def _changes(one: Lab) -> Iterator[float]:
     """From the request to write it until nginx serves by it."""
-    controller, client = _controller(one), one.client
-    addresses = {name: _address(one, name) for name in ("there", "other")}
+    controller, client = front(one), one.client
+    addresses = {name: address_of(one, name) for name in ("there", "other")}
     for number in range(CHANGES):
         name = ("other", "there")[number % 2]
         changed = Change(objects=[_slices("there", addresses[name])], wait=False)
         began = time.perf_counter()
         for _ in client.stream(APPLY, changed):
             pass
-        yield _until(one, controller, "there.example", name.encode()) - began
+        yield _until(one, controller, HOST, name.encode()) - began
 
 
 def _hosts(one: Lab, run: Run) -> tuple[float, tuple[float, ...], tuple[float, ...]]:
     """Seconds of `apply`, at whose end they are answered: of all, of one more, and of the same by hand."""
-    controller = _controller(one)
+    controller = front(one)
 
     def applied(*hosts: str) -> float:
         file = one.directory / "hosts.json"
@@ -250,11 +234,11 @@ class _Copy:
         file = one.directory / "copy.json"
         file.write_text(json.dumps(made))
         one.timed("apply", "-f", str(file))
-        _until(one, _address(one, "copy"), "there.example", b"there")
+        _until(one, address_of(one, "copy"), HOST, b"there")
 
     def taken_up(self, host: str) -> float:
         """Seconds until a host answers that is new."""
-        address, inside = _address(self._one, "copy"), names.pod_netns(self._one.name, "default", "copy")
+        address, inside = address_of(self._one, "copy"), _inside(self._one, "copy")
         began = time.perf_counter()
         self._write()
         subprocess.run(("ip", "netns", "exec", inside, *self._command, "-t", "-q"), check=True, capture_output=True)
