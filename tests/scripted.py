@@ -35,6 +35,10 @@ class ScriptedClient:
             if obj["kind"] == kind and (not namespace or obj["metadata"].get("namespace", "default") == namespace)
         ]
 
+    def some(self, kind: str, most: int) -> tuple[list[Json], int]:
+        found = self.list(kind)
+        return found[:most], len(found)
+
     def get(self, kind: str, name: str, namespace: str = "default") -> Json:
         for obj in self.list(kind, namespace):
             if obj["metadata"]["name"] == name:

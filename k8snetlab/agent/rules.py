@@ -93,7 +93,8 @@ class RulesKeeper:
         write: dict[ChainKey, Rules] = {}
         hooks: list[Hook] = []
         for ruleset in self._wanted:
-            write |= {key: rules for key, rules in ruleset.chains.items() if not same_rules(rules, held.get(key))}
+            chains = ruleset.chains.items()
+            write |= {key: rules for key, rules in chains if key not in held or not same_rules(rules, held[key])}
             hooks += [hook for hook in ruleset.hooks if not jump_numbers(hook, held)]
         stale = tuple(
             key

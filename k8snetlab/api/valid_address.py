@@ -26,14 +26,19 @@ _SPECIAL = frozenset((0, 127, 169, 224))
 
 def outside_address(report: Report, obj: Object, path: Path, text: str) -> Address | None:
     """An address that packets can be sent on to. Source: ValidateNonSpecialIP, whose words these are."""
-    address, problem = outside(text)
+    address, problem = _outside(text)
     if problem:
         report.error(obj, path, problem)
     return address
 
 
+def is_plain(text: str, version: int | None) -> bool:
+    """Whether it is known with one look to be such an address: so are most of IPv4."""
+    return version == 4 and (octets := addressing.ipv4(text)) is not None and octets[0] not in _SPECIAL
+
+
 @functools.lru_cache(maxsize=65536)
-def outside(text: str) -> tuple[Address | None, str]:
+def _outside(text: str) -> tuple[Address | None, str]:
     """The address, if it is one, and what is wrong with it. Endpoints have a thousand, the same again and again."""
     try:
         address = addressing.api_address(text)

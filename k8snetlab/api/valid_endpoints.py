@@ -16,7 +16,7 @@ from k8snetlab.api.problems import (
     dns_subdomain,
     label_value,
 )
-from k8snetlab.api.valid_address import app_protocol, name_in_list, outside, outside_address
+from k8snetlab.api.valid_address import app_protocol, is_plain, name_in_list, outside_address
 from k8snetlab.api.words import Path, shorten
 
 MAX_ENDPOINTS = 1000
@@ -62,7 +62,7 @@ def _is_plain(endpoint: Endpoint, version: int | None) -> bool:
     addresses, node = endpoint.addresses, endpoint.nodeName
     return (
         len(addresses) == 1
-        and _fits(addresses[0], version)
+        and is_plain(addresses[0], version)
         and (node is None or not _node_name(node))
         and not (endpoint.hostname or endpoint.zone or endpoint.hints)
     )
@@ -79,13 +79,6 @@ def _endpoint(report: Report, slice_: EndpointSlice, number: int, version: int |
         report.error(slice_, path, f"takes 1 to 100 addresses, not {len(endpoint.addresses)}")
     for a, text in enumerate(endpoint.addresses):
         _of_type(report, slice_, (*path, a), text, version)
-
-
-@functools.lru_cache(maxsize=65536)
-def _fits(text: str, version: int | None) -> bool:
-    """Whether there is nothing to say of an address."""
-    address, problem = outside(text)
-    return not problem and address is not None and address.version == version
 
 
 def _of_type(report: Report, slice_: EndpointSlice, path: Path, text: str, version: int | None) -> None:

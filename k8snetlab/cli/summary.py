@@ -20,19 +20,22 @@ if TYPE_CHECKING:
     from k8snetlab.messages.status import LabStatus, NodeStatus, RouterStatus, StoreHealth
 
 Object = Mapping[str, Any]
+SOME = 200
+"""Services that are worth to be looked through for what to try next."""
 ALIKE = 3
 """Problems of one kind and reason that are shown one by one."""
 
 
 def of(name: str, client: Client, outcome: Outcome, seconds: float) -> str:
     """What was made, and what to try next; `seconds` is the time the person waited."""
-    nodes, pods, services = client.list("Node"), client.list("Pod"), client.list("Service")
+    nodes, pods = client.list("Node"), client.list("Pod")
+    services, served = client.some("Service", SOME)
     running = [pod for pod in pods if _ready(pod)]
     shown = _count(pods, "pod") if len(running) == len(pods) else f"{len(running)} of {_count(pods, 'pod')} running"
     counts = (len(outcome.created), len(outcome.updated), len(outcome.deleted))
     changed = [f"{n} {word}" for n, word in zip(counts, ("created", "changed", "deleted"), strict=True) if n]
     lines = [
-        f"lab {name} is up: {_count(nodes, 'node')}, {shown}, {_count(services, 'Service')}"
+        f"lab {name} is up: {_count(nodes, 'node')}, {shown}, {served} Service{'' if served == 1 else 's'}"
         f" in {seconds:.2f} s ({', '.join(changed) or 'nothing to change'})"
     ]
     command = "k8snetlab" if len(labs.running()) < 2 else f"k8snetlab --lab {name}"

@@ -66,6 +66,12 @@ class Client:
             answers = [self._read(self._whole(self._answering(exchange)), decoder(Json)) for exchange in asked]
         return tuple(answer["items"] for answer in answers)
 
+    def some(self, kind: str | Resource, most: int) -> tuple[Sequence[Json], int]:
+        """The first `most` objects of a kind in all namespaces, and how many there are."""
+        answer = self._json("GET", f"{self._path(kind)}?limit={most}")
+        items: Sequence[Json] = answer["items"]
+        return items, len(items) + answer["metadata"].get("remainingItemCount", 0)
+
     def get(self, kind: str | Resource, name: str, namespace: str = "default") -> Json:
         return self._json("GET", self._path(kind, namespace, name))
 

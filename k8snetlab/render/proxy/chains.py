@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from functools import cached_property
 
 from k8snetlab.api.snapshot import Key
@@ -38,6 +38,9 @@ class Chains(Mapping[ChainKey, Rules]):
 
     def __iter__(self) -> Iterator[ChainKey]:
         return iter(self._all)
+
+    def items(self) -> ItemsView[ChainKey, Rules]:
+        return self._all.items()
 
     def __len__(self) -> int:
         return len(self._all)

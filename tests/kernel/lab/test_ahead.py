@@ -99,6 +99,8 @@ def test_what_was_handed_to_it_is_up_with_what_was_sent(tmp_path: Path) -> None:
     try:
         lab.run("up", str(file))
         assert {f"service/{name}" for name in "abc"} <= set(lab.run("get", "svc", "-o", "name").split())
+        some, count = lab.client.some("Service", 2)
+        assert (len(some), count) == (2, 4), "with the Service kubernetes"
         again = lab.run("up", str(file))
         assert "nothing to change" in again, "to a daemon that runs all of it is sent"
     finally:

@@ -403,7 +403,7 @@ def test_up_names_the_lab_and_says_what_to_try(lab: ScriptedClient, monkeypatch:
     from k8snetlab.lab import up
     from k8snetlab.state import labs
 
-    monkeypatch.setattr(up, "start", lambda name, store, plane, loading: lab)
+    monkeypatch.setattr(up, "start", lambda name, store, **_: lab)
     monkeypatch.setattr(labs, "running", lambda: ["mine"])
     monkeypatch.setattr("os.geteuid", lambda: 0)
     lab.events, lab.objects = [CHANGED[-1]], [NODE, POD, SERVICE]
@@ -426,7 +426,7 @@ def test_up_with_a_pod_that_fails_says_all_else_and_ends_with_1(
     from k8snetlab.lab import up
     from k8snetlab.state import labs
 
-    monkeypatch.setattr(up, "start", lambda name, store, plane, loading: lab)
+    monkeypatch.setattr(up, "start", lambda name, store, **_: lab)
     monkeypatch.setattr(labs, "running", lambda: ["mine"])
     monkeypatch.setattr("os.geteuid", lambda: 0)
     message = "pod shop/cart: CrashLoopBackOff: exited with 3"
@@ -580,7 +580,7 @@ def test_up_asks_nobody_where_nobody_sits(lab: ScriptedClient, monkeypatch: pyte
     from k8snetlab.lab import up
     from k8snetlab.state import labs
 
-    monkeypatch.setattr(up, "start", lambda name, store, plane, loading: lab)
+    monkeypatch.setattr(up, "start", lambda name, store, **_: lab)
     monkeypatch.setattr(labs, "running", lambda: ["demo"])
     monkeypatch.setattr("os.geteuid", lambda: 0)
 
