@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Barrier
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -20,10 +19,9 @@ from k8snetlab.kernel.conntrack import Connection, Destination
 from k8snetlab.render.proxy import ProxyRules, stale_udp
 from k8snetlab.trace.owners import Owners
 
-READERS = 2
-"""Namespaces that are asked at once."""
-TOGETHER = 1.0
-"""Seconds for which a thread waits for the others to begin."""
+READERS = 1
+"""Namespaces that are asked at once. The kernel gives the processor away to nobody meanwhile: with two cores one is
+left to whoever looks at all else, which takes longer."""
 
 
 class _Asked(NamedTuple):
@@ -40,12 +38,7 @@ class Connections:
     is looked at: `ask` of all nodes first."""
 
     def __init__(self) -> None:
-        """All threads begin before the first of them is in the kernel: who starts one waits until it runs, which it
-        may have to behind that one."""
         self._readers = ThreadPoolExecutor(READERS, "conntrack")
-        begun = Barrier(READERS)
-        for _ in range(READERS):
-            self._readers.submit(begun.wait, TOGETHER)
         self._asked: list[_Asked] = []
 
     def __enter__(self) -> Connections:
