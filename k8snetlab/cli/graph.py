@@ -21,6 +21,7 @@ from k8snetlab.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from k8snetlab.api.meta import Object
     from k8snetlab.api.snapshot import Snapshot
     from k8snetlab.client.client import Client
     from k8snetlab.errors import K8sNetLabError
@@ -140,9 +141,12 @@ def _settled(paths: list[str]) -> Snapshot:
 def _running(client: Client) -> Snapshot:
     import msgspec
 
-    from k8snetlab.api.scheme import BY_NAME
+    from k8snetlab.api.core import Node, Pod, Service
+    from k8snetlab.api.discovery import EndpointSlice
+    from k8snetlab.api.lab import Lab
     from k8snetlab.api.snapshot import Snapshot
 
-    kinds = [BY_NAME[kind] for kind in ("lab", "node", "pod", "service", "endpointslice")]
-    held = zip(kinds, client.lists(kinds), strict=True)
-    return Snapshot.of(msgspec.convert(obj, kind.type) for kind, objects in held for obj in objects)
+    kinds: dict[str, type[Object]] = {"labs": Lab, "nodes": Node, "pods": Pod, "services": Service}
+    kinds["endpointslices"] = EndpointSlice
+    held = zip(kinds.values(), client.lists(kinds), strict=True)
+    return Snapshot.of(msgspec.convert(obj, type_) for type_, objects in held for obj in objects)

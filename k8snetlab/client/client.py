@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -21,6 +21,7 @@ from k8snetlab.state.paths import LabPaths
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
+    from k8snetlab.api.meta import Object
     from k8snetlab.api.scheme import Resource
 
 Json = dict[str, Any]
@@ -58,10 +59,12 @@ class Client:
         items: Sequence[Json] = self._json("GET", self._path(kind, namespace) + (f"?{query}" if query else ""))["items"]
         return items
 
-    def lists(self, kinds: Iterable[str | Resource]) -> tuple[Sequence[Json], ...]:
-        """All objects of each kind, which are asked for at once."""
+    def lists(self, kinds: Mapping[str, type[Object]]) -> tuple[Sequence[Json], ...]:
+        """All objects of each kind, by its plural. They are asked for at once, and without `api.scheme`: to load all
+        other kinds takes 5 ms."""
         with contextlib.ExitStack() as stack:
-            sent = (self._sent("GET", self._path(kind), b"", ANSWER) for kind in kinds)
+            paths = [f"{_root(type_.API_VERSION)}/{plural}" for plural, type_ in kinds.items()]
+            sent = (self._sent("GET", path, b"", ANSWER) for path in paths)
             asked = [stack.enter_context(contextlib.closing(exchange)) for exchange in sent]
             answers = [self._read(self._whole(self._answering(exchange)), decoder(Json)) for exchange in asked]
         return tuple(answer["items"] for answer in answers)
@@ -149,8 +152,7 @@ class Client:
                 f"the server doesn't have a resource type {kind!r}",
                 nearest(str(kind), BY_NAME, f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"),
             )
-        version = resource.version
-        path = f"/api/{version}" if "/" not in version else f"/apis/{version}"
+        path = _root(resource.version)
         if resource.type.namespaced and namespace:
             path += f"/namespaces/{quote(namespace, safe='')}"
         path += f"/{resource.plural}"
@@ -270,6 +272,11 @@ class Client:
             f"lab {self.lab}: its daemon {what}",
             "traffic goes on without it; `k8snetlab up` with the lab's files starts it again",
         )
+
+
+def _root(version: str) -> str:
+    """The path of a group's version."""
+    return f"/apis/{version}" if "/" in version else f"/api/{version}"
 
 
 def _head(kind: str) -> Json:

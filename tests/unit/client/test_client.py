@@ -11,6 +11,7 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 
 import pytest
 
+from k8snetlab.api.core import Node, Pod, Service
 from k8snetlab.client.client import Client
 from k8snetlab.errors import DaemonError, InputError
 from k8snetlab.messages.diagnose import DIAGNOSE, DiagnosisDone, DiagnosisProgress, DiagnosisQuestion
@@ -124,7 +125,7 @@ def test_several_kinds_are_asked_for_at_once(monkeypatch: pytest.MonkeyPatch, tm
     all_asked = threading.Barrier(3)
     monkeypatch.setattr(Handler, "log_request", lambda *_: all_asked.wait(60))
     with daemon(monkeypatch, tmp_path, b'{"items":[{"kind":"Pod"}]}') as client:
-        assert client.lists(("pod", "node", "service")) == ([{"kind": "Pod"}],) * 3
+        assert client.lists({"pods": Pod, "nodes": Node, "services": Service}) == ([{"kind": "Pod"}],) * 3
 
 
 def test_a_stream_without_its_last_event_broke_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
