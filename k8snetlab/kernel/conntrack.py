@@ -59,7 +59,7 @@ def udp(namespace: str, family: Family, ports: Collection[int] = ()) -> list[Con
     """The UDP connections that conntrack knows in a namespace; where `ports` are told, those that were sent to one of
     them are among these. Raises NotFoundError, KernelError."""
     with Nfnetlink(namespace) as netfilter:
-        return list(_udp(netfilter, family, ports))
+        return list(_udp(netfilter, family, ports)) if _held(netfilter) else []
 
 
 def forget_udp(namespace: str, family: Family, serving: Mapping[Destination, Collection[str]]) -> int:

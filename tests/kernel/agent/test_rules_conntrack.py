@@ -95,6 +95,17 @@ def test_only_those_that_nothing_serving_answers_are_forgotten(connected: tuple[
     assert "dport=7001" in tcp.stdout
 
 
+def test_a_namespace_without_connections_is_not_gone_through(
+    namespace: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object) -> None:
+        raise AssertionError("the kernel was asked for what it counts none of")
+
+    name = namespace()
+    monkeypatch.setattr(Nfnetlink, "dump", asked)
+    assert conntrack.udp(name, "ipv4") == []
+
+
 def test_a_port_on_any_address(connected: tuple[str, Family]) -> None:
     name, family = connected
     assert conntrack.forget_udp(name, family, {("", 7001): frozenset()}) == 1
