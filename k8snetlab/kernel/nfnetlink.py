@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 
 from k8snetlab.errors import KernelError
@@ -23,7 +24,7 @@ _BATCH_BEGIN, _BATCH_END = 16, 17
 _HEADER = struct.Struct("=IHHII")
 _GENERAL = struct.Struct("=BBH")
 _ATTRIBUTE = struct.Struct("=HH")
-_SO_SNDBUFFORCE = 32
+_SO_SNDBUFFORCE, _SO_NETNS_COOKIE = 32, 71
 _AT_ONCE = 16
 """Messages per send: a refusal comes with the message that it is of, and waits in the receive buffer."""
 
@@ -41,6 +42,11 @@ class Nfnetlink:
 
     def __exit__(self, *_: object) -> None:
         self._socket.close()
+
+    @property
+    def cookie(self) -> int:
+        """The namespace's number, as `NftIptables.cookie`. Raises OSError."""
+        return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
 
     def request(self, kind: int, attributes: bytes = b"", family: int = socket.AF_UNSPEC, flags: int = 0) -> int:
         """Has it done; returns 0 or the errno with which the kernel refuses."""

@@ -52,6 +52,8 @@ class Table(Protocol):
 
     def generation(self) -> int: ...
 
+    def take(self, messages: bytes) -> int: ...
+
     def alone_since(self, before: Hashable, transactions: int | None) -> Hashable | None: ...
 
 
@@ -103,8 +105,7 @@ def _taken(table: Table, messages: bytes) -> bool:
     """Has it done as one transaction; False where the kernel refuses it, and has then done nothing."""
     fault.point()
     try:
-        with Nfnetlink(table.namespace) as netfilter:
-            return not netfilter.packed(_SUBSYSTEM, messages)
+        return not table.take(messages)
     except OSError:
         return False
 

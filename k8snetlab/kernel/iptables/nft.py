@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import sys
-from collections.abc import Hashable, Mapping
+import contextlib
+from collections.abc import Hashable, Iterator, Mapping
 from functools import partial
 from typing import ClassVar
 
 from k8snetlab.dataplane.names import is_host
 from k8snetlab.dataplane.rules import ChainKey, Rules
-from k8snetlab.kernel import netns
 from k8snetlab.kernel.iptables import command, copies, saved
 from k8snetlab.kernel.iptables.payload import Payload
 from k8snetlab.kernel.iptables.saved import Counters
 from k8snetlab.kernel.iptables.tables import Iptables, Variant
+from k8snetlab.kernel.netlink import attributes
+from k8snetlab.kernel.nfnetlink import Nfnetlink
 
-_NETLINK_NETFILTER = 12
 _NFNL_SUBSYS_NFTABLES = 10
-_NFT_MSG_GETGEN = 16
-_SO_NETNS_COOKIE = 71
+_NFT_MSG_GETGEN, _GEN_ID = 16, 1
 UNTOUCHED = 1
 """nf_tables' generation in a new namespace."""
 
@@ -38,7 +35,7 @@ class NftIptables(Iptables):
     CHUNK: ClassVar[int] = 1000
     FIRST: ClassVar[int] = 600
     """The same where next to nothing is held yet: the kernel has no rules to walk."""
-    _asker: socket.socket | None = None
+    _asker: Nfnetlink | None = None
 
     def save(self) -> dict[ChainKey, Rules]:
         """A namespace that never had a table is asked without starting a program."""
@@ -60,31 +57,36 @@ class NftIptables(Iptables):
 
     def generation(self) -> int:
         """nf_tables' generation id: one number for the namespace, both families, raised by every transaction."""
-        asker = self._opened()
-        try:
-            kind = _NFNL_SUBSYS_NFTABLES << 8 | _NFT_MSG_GETGEN
-            asker.send(struct.pack("=IHHII BBH", 20, kind, 1, 1, 0, socket.AF_UNSPEC, 0, 0))
-            answer = asker.recv(4096)
-        except BaseException:  # what is answered yet would be taken for the next answer
-            self.close()
-            raise
-        return int(struct.unpack_from(">I", answer, 24)[0])
+        with self._asking() as netfilter:
+            told = netfilter.told(_NFNL_SUBSYS_NFTABLES << 8 | _NFT_MSG_GETGEN)
+            return int.from_bytes(attributes(told)[_GEN_ID], "big")
+
+    def take(self, messages: bytes) -> int:
+        """Has packed messages done as one transaction; returns 0, or the errno with which the kernel refuses it.
+
+        The socket stays open: whoever closes one that has changed rules waits until those that went are freed, 15 ms.
+        """
+        with self._asking() as netfilter:
+            return netfilter.packed(_NFNL_SUBSYS_NFTABLES, messages)
 
     def cookie(self) -> int:
         """The namespace's number, which no other one is given before the next boot; 0 where the kernel (before Linux
         5.14) gives none."""
         try:
-            return int.from_bytes(self._opened().getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+            with self._asking() as netfilter:
+                return netfilter.cookie
         except OSError:
             return 0
 
-    def _opened(self) -> socket.socket:
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[Nfnetlink]:
         if self._asker is None:
-            with netns.inside(self.namespace):
-                self._asker = self._open.enter_context(
-                    socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
-                )
-        return self._asker
+            self._asker = self._open.enter_context(Nfnetlink(self.namespace))
+        try:
+            yield self._asker
+        except BaseException:  # what is answered yet would be taken for the next answer
+            self.close()
+            raise
 
     def close(self) -> None:
         self._asker = None
