@@ -113,6 +113,8 @@ TOR = "peerIP: 192.168.0.1, asNumber: 64999"
 
 def test_the_router_is_a_peer_and_reaches_pods_by_their_own_addresses(world: World) -> None:
     world.up(f"{{peers: [{{name: tor, {TOR}, keepOriginalNextHop: true}}]}}", reflecting=False)
+    # Both ends connect: where they meet, one that stood is closed, and comes again a second later.
+    eventually(lambda: all(up for _, up in world.sessions("router").values()) and len(world.learned("router")) == 4)
     said = world.lab.run("calicoctl", "node", "status", "node2")
     assert "| 192.168.0.1  | global            | up" in said and "| 192.168.0.21 | node-to-node mesh | up" in said
     names = {line.split()[0] for line in world.lab.run("birdc", "node2", "show", "protocols").splitlines() if line}
