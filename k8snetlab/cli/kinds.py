@@ -9,6 +9,7 @@ from k8snetlab.errors import InputError
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
+    from k8snetlab.api.scaled import Scaled
     from k8snetlab.api.scheme import Resource
     from k8snetlab.client.client import Client
 
@@ -56,7 +57,7 @@ def plurals(custom: Iterable[Resource] = ()) -> list[str]:
     return list(dict.fromkeys(resource.plural for resource in (*RESOURCES, *custom)))
 
 
-def qualified(resource: Resource, name: str) -> str:
+def qualified(resource: Resource | Scaled, name: str) -> str:
     """The way kubectl names an object: pod/client, deployment.apps/business-manager."""
     group, slash, _ = resource.version.partition("/")
     return f"{resource.kind.lower()}{'.' + group if slash else ''}/{name}"

@@ -31,6 +31,7 @@ from k8snetlab.messages.timeouts import CHANGE_TIMEOUT
 from k8snetlab.wording import nearest
 
 if TYPE_CHECKING:
+    from k8snetlab.api.scaled import Scaled
     from k8snetlab.api.scheme import Resource
     from k8snetlab.client.client import Client
     from k8snetlab.messages.changes import ChangeEvent
@@ -176,15 +177,11 @@ def scale(
     output: OutputOption = None,
 ) -> None:
     """Set the number of pods of a Deployment, StatefulSet or ReplicaSet, and wait until they run or are gone."""
+    from k8snetlab.api import scaled
     from k8snetlab.cli import progress
     from k8snetlab.messages import changes as messages
 
-    wanted = [(resource, name) for resource, name in parse_targets(target) if name]
-    if len(wanted) != 1:
-        raise InputError("scale takes one KIND/NAME", "k8snetlab scale deployment/NAME --replicas 5")
-    [(resource, name)] = wanted
-    if resource.kind not in ("Deployment", "ReplicaSet", "StatefulSet", "ReplicationController"):
-        raise InputError(f"a {resource.kind} has no replicas", "scale a deployment, a statefulset or a replicaset")
+    resource, name = scaled.target(target) or _to_scale(target)
     client = client_of(lab)
     scale = client.scale(resource.kind, name, namespace, replicas)
     if output is None:
@@ -195,6 +192,20 @@ def scale(
     if output is Output.JSON:
         print_json(scale)
     progress.refuse_failed(outcome)
+
+
+def _to_scale(words: Sequence[str]) -> tuple[Scaled, str]:
+    """A kind that is called otherwise than most do, as deployments.apps. Raises InputError for what has no replicas."""
+    from k8snetlab.api import scaled
+
+    wanted = [(resource, name) for resource, name in parse_targets(words) if name]
+    if len(wanted) != 1:
+        raise InputError("scale takes one KIND/NAME", "k8snetlab scale deployment/NAME --replicas 5")
+    [(resource, name)] = wanted
+    found = scaled.named(resource.kind)
+    if found is None:
+        raise InputError(f"a {resource.kind} has no replicas", "scale a deployment, a statefulset or a replicaset")
+    return found, name
 
 
 def _say_nothing(

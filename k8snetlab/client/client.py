@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 
 from k8snetlab import errors
+from k8snetlab.api import scaled
 from k8snetlab.client.decoders import decoder
 from k8snetlab.client.wire import CutError, Exchange, WireError
 from k8snetlab.messages.errors import BrokenOff, Status, error_of
@@ -98,7 +99,9 @@ class Client:
 
     def scale(self, kind: str, name: str, namespace: str, replicas: int) -> Json:
         """The Scale that is wanted now; it is not waited for."""
-        return self._json("PUT", f"{self._path(kind, namespace, name)}/scale", {"spec": {"replicas": replicas}})
+        known = scaled.named(kind)
+        path = known.path(namespace, name) if known else self._path(kind, namespace, name)
+        return self._json("PUT", f"{path}/scale", {"spec": {"replicas": replicas}})
 
     # --- the lab's own verbs ---
 
