@@ -63,6 +63,7 @@ __all__ = [
     "requirements",
     "reserved",
     "routes",
+    "scaled",
     "schema",
     "scheme",
     "selection",
