@@ -7,6 +7,7 @@ so does it. So nothing has happened where the files are refused. Before that byt
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 import sys
@@ -29,7 +30,7 @@ class Ahead:
 
     def __init__(self, lab: str) -> None:
         self._lab = lab
-        self._objects = os.memfd_create("objects")
+        self._objects = _memory()
         self._process: subprocess.Popen[bytes] | None = launched(lab, objects=self._objects)
         self.handed: Sequence[Object] = ()
         """What it was handed."""
@@ -84,11 +85,28 @@ def launched(
     """A daemon's process, which waits for its byte; what it says until then goes to `log`, and what it is handed comes
     in the open file `objects`."""
     return subprocess.Popen(
-        [sys.executable, "-m", "k8snetlab.lab.main", "--lab", lab, *(["--objects", str(objects)] if objects else [])],
-        pass_fds=[objects] if objects else [],
+        [
+            sys.executable,
+            "-m",
+            "k8snetlab.lab.main",
+            "--lab",
+            lab,
+            *([] if objects is None else ["--objects", str(objects)]),
+        ],
+        pass_fds=[] if objects is None else [objects],
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,
         start_new_session=True,
         cwd="/",
     )
+
+
+def _memory() -> int:
+    """A file in memory. Its descriptor is none of the first three, which another process has for something else: one of
+    them is free where a command line was begun without it."""
+    made = os.memfd_create("objects")
+    try:
+        return fcntl.fcntl(made, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(made)

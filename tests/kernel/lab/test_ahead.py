@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,5 +126,18 @@ def test_a_daemon_refuses_what_it_has_not_been_handed(tmp_path: Path) -> None:
         lab.run("up", str(file))
         with pytest.raises(DaemonError, match="none of the objects"):
             list(lab.client.stream(UP, Up(objects=[], handed=True)))
+    finally:
+        lab.run("down")
+
+
+def test_up_goes_where_it_has_no_standard_input(tmp_path: Path) -> None:
+    """The objects that it hands on are then in a file of another number than the first that is free."""
+    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(f"{LAB}{SERVICE.format(name='web', ip='10.96.0.80')}")
+    try:
+        words = f"{sys.executable} -m k8snetlab up {file} <&-"
+        assert subprocess.run(["sh", "-c", words], env=lab.environment, timeout=WAIT).returncode == 0
+        assert [one["metadata"]["name"] for one in lab.client.list("services", "default")] == ["kubernetes", "web"]
     finally:
         lab.run("down")
