@@ -20,7 +20,7 @@ _COLOUR = r"\x1b\[(?:0|[1-4]|3[0-9]|9[0-7]|38;5;\d+)(?:;(?:[1-4]|3[0-9]|9[0-7]))
 _STYLES = re.compile(f"({_COLOUR}|" + r"\x1b\[K(?=\n)|\x1b\[J\Z)")
 _CLEARED = re.compile(r"\A(?:\x1b\[(?:H|2?J|3J|K|\?1049[hl]|\?25[hl])|\r)+")
 _DRAWN = re.compile(f"({_COLOUR}|" + r"\x1b\[(?:\?25[hl]|\d*[ABGJK])|\r)")
-OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+OUTPUT = (errno.EBADF, errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 """What a write to standard output may fail with."""
 
 
@@ -94,11 +94,17 @@ class Canvas:
 
 
 def install() -> None:
-    """From now on all that is printed goes through an Outlet."""
-    if sys.stdout is not None and not isinstance(sys.stdout, Outlet):
-        sys.stdout = Outlet(sys.stdout, colours=True)
-    if sys.stderr is not None and not isinstance(sys.stderr, Outlet):
-        sys.stderr = Outlet(sys.stderr, colours=False, steady=True)
+    """From now on all that is printed goes through an Outlet. In the place of a stream that is closed is one from which
+    nothing comes, to which nothing can be written; its number is not given to another file."""
+    sys.stdin = sys.stdin or _closed("r")
+    if not isinstance(sys.stdout, Outlet):
+        sys.stdout = Outlet(sys.stdout or _closed("w"), colours=True)
+    if not isinstance(sys.stderr, Outlet):
+        sys.stderr = Outlet(sys.stderr or _closed("w"), colours=False, steady=True)
+
+
+def _closed(mode: str) -> IO[str]:
+    return os.fdopen(os.open(os.devnull, os.O_RDONLY), mode)
 
 
 def keep_working() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,32 @@ def test_a_full_disk_is_said_in_a_word(words: list[str]) -> None:
     with Path("/dev/full").open("w") as full:
         done = subprocess.run([*CLI, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (1, "error: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "closed", "code", "said"),
+    [
+        ("--version", "<&-", 0, ""),
+        ("--version", ">&-", 1, "error: standard output: Bad file descriptor\n"),
+        ("--version", "2>&-", 0, ""),
+        (
+            "get pods --lab x",
+            ">&-",
+            1,
+            "error: no lab 'x' runs here\nhint: `k8snetlab up` starts one\n",
+        ),
+        ("--version", "<&- >&- 2>&-", 1, ""),
+    ],
+)
+def test_a_stream_may_be_closed(words: str, closed: str, code: int, said: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f"{' '.join(CLI)} {words} {closed}"],
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        env=os.environ | {"K8SNETLAB_RUN": str(tmp_path)},
+    )
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 def test_who_stops_reading_is_no_error_worth_a_word() -> None:
