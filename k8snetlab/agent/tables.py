@@ -74,7 +74,8 @@ class Table:
             return self._write_apart()
         took = time.monotonic() - began
         self._pace.wrote(self._keeper.written, took)
-        self._steps.wrote(self._keeper.written, took)
+        if count:
+            self._steps.wrote(self._keeper.written, took)
         for part in self.parts:
             part.succeeded()
         return count
@@ -231,6 +232,8 @@ class NodeTables:
             # All rules take a while to be worked out: what has come meanwhile is written with them, not right after.
             step = newer
             self._want(families, rules, objects := seen(snapshot, step))
+            for family in families:
+                self._tables[family].suspect()  # what has changed since the first look leads from rules never written
         note(snapshot, step, objects)
         count = sum(self._tables[family].sync(trusting) for family in families)
         self._had = step.objects

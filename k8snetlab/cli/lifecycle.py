@@ -101,7 +101,13 @@ def up(
         handed = loading.handed if loading and loading.is_taken else ()
         objects = [body, *_others(loaded, handed)]
     try:
-        wanted = Up(objects=objects, timeout=timeout, wait=wait is Wait.TRUE, yes=yes, handed=bool(handed))
+        wanted = Up(
+            objects=objects,
+            timeout=timeout,
+            wait=wait is Wait.TRUE,
+            yes=yes,
+            handed=loading.pid if loading and handed else 0,
+        )
         outcome = _brought(client, wanted, quiet=output is not None)
         if place and wait is Wait.TRUE:
             nodes.joined(client, quiet=output is not None)

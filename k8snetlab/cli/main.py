@@ -162,7 +162,7 @@ def main() -> NoReturn:
     except (KeyboardInterrupt, typer.Abort):  # Abort: the same at a question, and where the input ends there
         code = 130
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in outlet.OUTPUT and not error.filename:
+        if outlet.is_of_output(error):
             sys.exit(outlet.finish(1))
         if os.environ.get("K8SNETLAB_DEBUG"):
             raise

@@ -20,7 +20,7 @@ _COLOUR = r"\x1b\[(?:0|[1-4]|3[0-9]|9[0-7]|38;5;\d+)(?:;(?:[1-4]|3[0-9]|9[0-7]))
 _STYLES = re.compile(f"({_COLOUR}|" + r"\x1b\[K(?=\n)|\x1b\[J\Z)")
 _CLEARED = re.compile(r"\A(?:\x1b\[(?:H|2?J|3J|K|\?1049[hl]|\?25[hl])|\r)+")
 _DRAWN = re.compile(f"({_COLOUR}|" + r"\x1b\[(?:\?25[hl]|\d*[ABGJK])|\r)")
-OUTPUT = (errno.EBADF, errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
+OUTPUT = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG, errno.EDQUOT)
 """What a write to standard output may fail with."""
 
 
@@ -111,6 +111,13 @@ def keep_working() -> None:
     """What the verb has begun, it finishes, even when nobody reads of it any more."""
     if isinstance(sys.stdout, Outlet):
         sys.stdout.steady = True
+
+
+def is_of_output(error: Exception) -> bool:
+    """Whether it is because of standard output that a verb ended."""
+    if error is getattr(sys.stdout, "failure", None):
+        return True
+    return isinstance(error, OSError) and error.errno in OUTPUT and not error.filename
 
 
 def finish(code: int) -> int:

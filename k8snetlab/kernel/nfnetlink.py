@@ -45,8 +45,11 @@ class Nfnetlink:
 
     @property
     def cookie(self) -> int:
-        """The namespace's number, as `NftIptables.cookie`. Raises OSError."""
-        return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        """The namespace's number, as `NftIptables.cookie`."""
+        try:
+            return int.from_bytes(self._socket.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
+        except OSError:
+            return 0
 
     def request(self, kind: int, attributes: bytes = b"", family: int = socket.AF_UNSPEC, flags: int = 0) -> int:
         """Has it done; returns 0 or the errno with which the kernel refuses."""

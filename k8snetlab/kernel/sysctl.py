@@ -101,7 +101,10 @@ class _Procfs:
         goes through conntrack's table.
         """
         if self._root >= 0:
-            _thread.start_new_thread(os.close, (self._root,))
+            try:
+                _thread.start_new_thread(os.close, (self._root,))
+            except RuntimeError:  # no thread can be had
+                os.close(self._root)
         try:
             protected = os.statvfs("/proc/sys").f_flag & os.ST_RDONLY
             self._root = -1 if protected else syscalls.procfs()

@@ -31,7 +31,9 @@ class Ahead:
     def __init__(self, lab: str) -> None:
         self._lab = lab
         self._objects = _memory()
-        self._process: subprocess.Popen[bytes] | None = launched(lab, objects=self._objects)
+        process = launched(lab, objects=self._objects)
+        self._process: subprocess.Popen[bytes] | None = process
+        self.pid = process.pid
         self.handed: Sequence[Object] = ()
         """What it was handed."""
 

@@ -39,8 +39,8 @@ class Up(Change, frozen=True, kw_only=True):
 
     yes: bool = False
     """Go on even where more would be deleted than stays."""
-    handed: bool = False
-    """Whether there are more `objects`: those that the daemon was handed before it began."""
+    handed: int = 0
+    """The process that was handed more `objects` before it began, which is the daemon now; 0 where there are none."""
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ from k8snetlab.errors import KernelError, UnsupportedError
 from k8snetlab.kernel import fault, netns
 
 _LINE = re.compile(r"(?:at line: |[Ll]ine )(\d+)")
+_NOT_IN_KERNEL = "missing kernel module"
 _NO_CHAIN = re.compile(r"Chain '(\S+)' does not exist")
 
 
@@ -86,6 +87,13 @@ def restore(namespace: str, argv: Sequence[str], lockfile: Path, text: Iterable[
         " ".join(argv),
         line,
     )
+
+
+def takes(namespace: str, argv: Sequence[str], lockfile: Path, text: str) -> bool:
+    """Whether `iptables-restore --test` finds nothing wrong. Of a match that the kernel does not have it only warns."""
+    with _started(namespace, argv, lockfile, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        _, said = process.communicate(text)
+    return not process.returncode and _NOT_IN_KERNEL not in said
 
 
 def _with_faults(text: Iterable[str]) -> Iterator[str]:

@@ -56,15 +56,16 @@ class NftIptables(Iptables):
         return saved.counters(command.output(self.namespace, [f"{self._tool}-save", "-c"], self.lockfile))
 
     def generation(self) -> int:
-        """nf_tables' generation id: one number for the namespace, both families, raised by every transaction."""
+        """nf_tables' generation id: one number for the namespace, both families, raised by every transaction;
+        0 where the kernel has no nf_tables."""
         with self._asking() as netfilter:
-            told = netfilter.told(_NFNL_SUBSYS_NFTABLES << 8 | _NFT_MSG_GETGEN)
-            return int.from_bytes(attributes(told)[_GEN_ID], "big")
+            told = attributes(netfilter.told(_NFNL_SUBSYS_NFTABLES << 8 | _NFT_MSG_GETGEN))
+            return int.from_bytes(told.get(_GEN_ID, b""), "big")
 
     def take(self, messages: bytes) -> int:
         """Has packed messages done as one transaction; returns 0, or the errno with which the kernel refuses it.
 
-        The socket stays open: whoever closes one that has changed rules waits until those that went are freed, 15 ms.
+        The socket stays open: whoever closes one after rules have gone waits until they are freed, up to 16 ms.
         """
         with self._asking() as netfilter:
             return netfilter.packed(_NFNL_SUBSYS_NFTABLES, messages)
@@ -72,11 +73,8 @@ class NftIptables(Iptables):
     def cookie(self) -> int:
         """The namespace's number, which no other one is given before the next boot; 0 where the kernel (before Linux
         5.14) gives none."""
-        try:
-            with self._asking() as netfilter:
-                return netfilter.cookie
-        except OSError:
-            return 0
+        with self._asking() as netfilter:
+            return netfilter.cookie
 
     @contextlib.contextmanager
     def _asking(self) -> Iterator[Nfnetlink]:

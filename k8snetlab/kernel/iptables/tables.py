@@ -73,11 +73,7 @@ class Iptables(ABC):
         """Whether iptables and the kernel have all that its rules match by. Changes nothing, and does not look for
         what they name."""
         argv = [f"{self._tool}-restore", "-w", "5", "--noflush", "--test"]
-        try:
-            command.restore(self.namespace, argv, self.lockfile, Payload(delta))
-        except command.RestoreRefused:
-            return False
-        return True
+        return command.takes(self.namespace, argv, self.lockfile, str(Payload(delta)))
 
     def remove(self, prefixes: Iterable[str], spare: tuple[str, ...] = ()) -> None:
         """Delete the chains whose names begin so, but not those that begin as `spare` has it, and all jumps there."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import aclosing
@@ -113,7 +114,7 @@ class Changing:
             await self.writing.remove(anew, changes, followed, tell, force=True)
             last[:] = dns_last.held_back(objects, self._cluster.snapshot)
             await self.writing.store(objects, changes, followed, tell)
-            self._handed.clear()
+            self._taken(asked)
 
         async for event in self.writing.written(write, asked.timeout):
             yield event
@@ -129,9 +130,14 @@ class Changing:
 
     def _had(self, asked: Up) -> list[Object]:
         """What was handed to the daemon beforehand, where the request means that, too. Raises DaemonError."""
-        if asked.handed and not self._handed:
+        if asked.handed and (not self._handed or asked.handed != os.getpid()):
             raise DaemonError("this daemon has none of the objects that it was handed", "run the same `up` once more")
         return self._handed if asked.handed else []
+
+    def _taken(self, asked: Up) -> None:
+        """What was handed is stored: nobody asks for it again."""
+        if asked.handed:
+            self._handed.clear()
 
     async def _dns(
         self, held_back: list[Object], changes: Changes, followed: Followed, timeout: float

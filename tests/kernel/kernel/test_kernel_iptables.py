@@ -59,6 +59,10 @@ def test_it_knows_what_program_and_kernel_can_match_and_changes_nothing(table: I
     chain = ChainKey("filter", "KUBE-TRIAL")
     assert table.knows(RuleDelta("ipv4", {chain: ("-m comment --comment x -j ACCEPT",)}))
     assert not table.knows(RuleDelta("ipv4", {chain: ("-m nosuch -j ACCEPT",)}))
+    if not Path("/proc/net/ip_vs").exists():
+        assert not table.knows(RuleDelta("ipv4", {chain: ("-m ipvs --ipvs -j ACCEPT",)})), (
+            "the kernel has no such match"
+        )
     assert chain not in table.save()
 
 

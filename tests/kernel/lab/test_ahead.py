@@ -124,8 +124,9 @@ def test_a_daemon_refuses_what_it_has_not_been_handed(tmp_path: Path) -> None:
     file.write_text(LAB)
     try:
         lab.run("up", str(file))
-        with pytest.raises(DaemonError, match="none of the objects"):
-            list(lab.client.stream(UP, Up(objects=[], handed=True)))
+        for process in (1, lab.pids()["daemon"]):
+            with pytest.raises(DaemonError, match="none of the objects"):
+                list(lab.client.stream(UP, Up(objects=[], handed=process)))
     finally:
         lab.run("down")
 
