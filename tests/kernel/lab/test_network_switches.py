@@ -57,6 +57,9 @@ _GIVEN = re.compile(r"\b(?:10\.244|POD)\.([12])(?:\.\d+)?\b")
 OWN = ("cluster", "api/", "daemon.log")
 """Files of the lab that its networks do not have to do with: some come only later."""
 
+MOMENTARY = ("iptables", "ip6tables")
+"""Programs that an agent runs, and waits for."""
+
 
 def walk() -> list[str]:
     names = list(NETWORKS)
@@ -104,7 +107,7 @@ class World:
         found = state(lab.name, lab.namespaces())
         for name in lab.namespaces():
             own = found[masked(name.replace(lab.name, "LAB"))]
-            own.update(f"process: {comm}" for comm in _programs(name))
+            own.update(f"process: {comm}" for comm in _programs(name) if not comm.startswith(MOMENTARY))
         base = lab.run_directory / lab.name
         files = (str(one.relative_to(base)) for one in base.rglob("*") if not one.is_dir())
         found["files"] = Counter(
