@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import quote
 
 
 class Scaled(NamedTuple):
@@ -15,11 +14,7 @@ class Scaled(NamedTuple):
     version: str
     plural: str
     names: tuple[str, ...]
-
-    def path(self, namespace: str, name: str) -> str:
-        """Of an object, in the API."""
-        api = "apis" if "/" in self.version else "api"
-        return f"/{api}/{self.version}/namespaces/{quote(namespace, safe='')}/{self.plural}/{quote(name, safe='')}"
+    namespaced: bool = True
 
 
 SCALED = (

@@ -74,6 +74,10 @@ class Resource(msgspec.Struct, frozen=True, eq=False):
         return self.type.KIND
 
     @property
+    def namespaced(self) -> bool:
+        return self.type.namespaced
+
+    @property
     def shape(self) -> str:
         """The name of its type in `reference`."""
         return self.type.REFERENCE or self.kind
@@ -192,7 +196,8 @@ def store_key(obj: Object) -> str:
     return resource_of(obj).key(obj.namespace, obj.name)
 
 
-_BY_PREFIX = {r.prefix: r for r in RESOURCES}
+BY_PREFIX = {r.prefix: r for r in RESOURCES}
+"""By the beginning of their keys in the store."""
 _encoder = msgspec.json.Encoder()
 _heads: dict[type[Object], bytes] = {
     r.type: _encoder.encode({"apiVersion": r.type.API_VERSION, "kind": r.kind})[:-1] + b"," for r in RESOURCES
@@ -238,7 +243,7 @@ def resource_for_key(key: str, data: bytes = b"") -> Resource | None:
     """The kind a store key belongs to; `data`, what is stored there, says of a kind that users bring how it is
     called."""
     head = key[: key.rfind("/") + 1]
-    if (likely := _BY_PREFIX.get(head[: head.rfind("/", 0, -1) + 1]) or _BY_PREFIX.get(head)) is not None:
+    if (likely := BY_PREFIX.get(head[: head.rfind("/", 0, -1) + 1]) or BY_PREFIX.get(head)) is not None:
         return likely
     for resource in RESOURCES:
         if key.startswith(resource.prefix):

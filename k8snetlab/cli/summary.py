@@ -13,6 +13,7 @@ from k8snetlab.cli.ages import age
 from k8snetlab.cli.options import OPEN_STORE
 from k8snetlab.cli.views import table
 from k8snetlab.state import labs
+from k8snetlab.wording import counted
 
 if TYPE_CHECKING:
     from k8snetlab.client.client import Client
@@ -31,11 +32,15 @@ def of(name: str, client: Client, outcome: Outcome, seconds: float) -> str:
     nodes, pods = client.list("Node"), client.list("Pod")
     services, served = client.some("Service", SOME)
     running = [pod for pod in pods if _ready(pod)]
-    shown = _count(pods, "pod") if len(running) == len(pods) else f"{len(running)} of {_count(pods, 'pod')} running"
+    shown = (
+        counted(len(pods), "pod")
+        if len(running) == len(pods)
+        else f"{len(running)} of {counted(len(pods), 'pod')} running"
+    )
     counts = (len(outcome.created), len(outcome.updated), len(outcome.deleted))
     changed = [f"{n} {word}" for n, word in zip(counts, ("created", "changed", "deleted"), strict=True) if n]
     lines = [
-        f"lab {name} is up: {_count(nodes, 'node')}, {shown}, {served} Service{'' if served == 1 else 's'}"
+        f"lab {name} is up: {counted(len(nodes), 'node')}, {shown}, {counted(served, 'Service')}"
         f" in {seconds:.2f} s ({', '.join(changed) or 'nothing to change'})"
     ]
     command = "k8snetlab" if len(labs.running()) < 2 else f"k8snetlab --lab {name}"
@@ -59,10 +64,6 @@ def _machines(nodes: Sequence[Object]) -> bool:
 def _ready(pod: Object) -> bool:
     conditions = pod.get("status", {}).get("conditions", ())
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-
-
-def _count(objects: Sequence[Object], noun: str) -> str:
-    return f"{len(objects)} {noun}{'' if len(objects) == 1 else 's'}"
 
 
 def _tries(

@@ -99,9 +99,7 @@ class Client:
 
     def scale(self, kind: str, name: str, namespace: str, replicas: int) -> Json:
         """The Scale that is wanted now; it is not waited for."""
-        known = scaled.named(kind)
-        path = known.path(namespace, name) if known else self._path(kind, namespace, name)
-        return self._json("PUT", f"{path}/scale", {"spec": {"replicas": replicas}})
+        return self._json("PUT", f"{self._path(kind, namespace, name)}/scale", {"spec": {"replicas": replicas}})
 
     # --- the lab's own verbs ---
 
@@ -147,16 +145,9 @@ class Client:
 
     @staticmethod
     def _path(kind: str | Resource, namespace: str | None = None, name: str = "") -> str:
-        from k8snetlab.api.scheme import BY_NAME
-
-        resource = BY_NAME.get(kind.lower()) if isinstance(kind, str) else kind
-        if resource is None:
-            raise errors.InputError(
-                f"the server doesn't have a resource type {kind!r}",
-                nearest(str(kind), BY_NAME, f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"),
-            )
+        resource = scaled.named(kind) or _resource(kind) if isinstance(kind, str) else kind
         path = _root(resource.version)
-        if resource.type.namespaced and namespace:
+        if resource.namespaced and namespace:
             path += f"/namespaces/{quote(namespace, safe='')}"
         path += f"/{resource.plural}"
         return path + (f"/{quote(name, safe='')}" if name else "")
@@ -275,6 +266,15 @@ class Client:
             f"lab {self.lab}: its daemon {what}",
             "traffic goes on without it; `k8snetlab up` with the lab's files starts it again",
         )
+
+
+def _resource(kind: str) -> Resource:
+    from k8snetlab.api.scheme import BY_NAME
+
+    if (found := BY_NAME.get(kind.lower())) is None:
+        known = f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"
+        raise errors.InputError(f"the server doesn't have a resource type {kind!r}", nearest(kind, BY_NAME, known))
+    return found
 
 
 def _root(version: str) -> str:

@@ -41,8 +41,8 @@ def admit(new: T, old: T | None, snapshot: Snapshot, *, ours: bool = False, righ
     """`new` as it is to be stored in place of `old`: with defaults, uid, cluster IPs and node ports.
 
     `ours`: a controller writes it, whose own annotations are its to give. `right`: that was found of it by itself, as
-    it is here. Raises ManifestError with every field that is
-    wrong, immutable, or taken by another object of the snapshot.
+    it is here. Raises ManifestError with every field that is wrong, immutable, or taken by another object of the
+    snapshot.
     """
     obj: Object = with_defaults(new)
     if isinstance(obj, Pod):

@@ -86,16 +86,12 @@ def launched(
 ) -> subprocess.Popen[bytes]:
     """A daemon's process, which waits for its byte; what it says until then goes to `log`, and what it is handed comes
     in the open file `objects`."""
+    command = [sys.executable, "-m", "k8snetlab.lab.main", "--lab", lab]
+    if objects is not None:
+        command += ["--objects", str(objects)]
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "k8snetlab.lab.main",
-            "--lab",
-            lab,
-            *([] if objects is None else ["--objects", str(objects)]),
-        ],
-        pass_fds=[] if objects is None else [objects],
+        command,
+        pass_fds=() if objects is None else (objects,),
         stdin=subprocess.PIPE,
         stdout=log,
         stderr=log,

@@ -15,9 +15,8 @@ import msgspec
 
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.meta import Object
-from k8snetlab.api.scheme import BY_TYPE
+from k8snetlab.api.scheme import BY_PREFIX, BY_TYPE
 
-_BY_PREFIX = {resource.prefix: type_ for type_, resource in BY_TYPE.items()}
 _Packed = tuple[str, msgspec.Raw]
 
 
@@ -40,6 +39,6 @@ def read(file: int) -> list[Object]:
     objects: list[Object] = []
     for prefix, packed in msgspec.msgpack.decode(data, type=list[_Packed]):
         if prefix not in decoders:
-            decoders[prefix] = msgspec.msgpack.Decoder(_BY_PREFIX[prefix])
+            decoders[prefix] = msgspec.msgpack.Decoder(BY_PREFIX[prefix].type)
         objects.append(decoders[prefix].decode(packed))
     return objects

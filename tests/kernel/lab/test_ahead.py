@@ -24,6 +24,14 @@ spec: {{clusterIP: "{ip}", ports: [{{port: 80}}]}}
 """
 
 
+def written(directory: Path, text: str) -> Path:
+    """A file with it, of a directory after which the lab is called that says no name."""
+    file = directory / "small" / "lab.yaml"
+    file.parent.mkdir()
+    file.write_text(text)
+    return file
+
+
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path / "run"))
@@ -65,9 +73,7 @@ def test_nothing_is_started_beside_a_daemon(run: Path) -> None:
 
 def test_up_gives_the_lab_the_daemon_that_it_began_with(tmp_path: Path) -> None:
     """Its log holds what it says, though it was started before the log was there."""
-    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
-    file.parent.mkdir()
-    file.write_text(LAB)
+    lab, file = Lab(tmp_path), written(tmp_path, LAB)
     try:
         lab.run("up", str(file))
         daemon = lab.pids()["daemon"]
@@ -80,9 +86,7 @@ def test_up_gives_the_lab_the_daemon_that_it_began_with(tmp_path: Path) -> None:
 
 
 def test_the_name_server_begins_with_the_kubelet_and_the_ca_is_there_before_the_daemon(tmp_path: Path) -> None:
-    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
-    file.parent.mkdir()
-    file.write_text("apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1}\n")
+    lab, file = Lab(tmp_path), written(tmp_path, "apiVersion: k8snetlab/v1alpha1\nkind: Lab\nspec: {nodes: 1}\n")
     try:
         lab.run("up", str(file))
         kubelet = Path(f"/proc/{lab.pids()['kubelet']}/cmdline").read_bytes().split(b"\0")
@@ -95,9 +99,7 @@ def test_the_name_server_begins_with_the_kubelet_and_the_ca_is_there_before_the_
 
 
 def test_what_was_handed_to_it_is_up_with_what_was_sent(tmp_path: Path) -> None:
-    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
-    file.parent.mkdir()
-    file.write_text(LAB + "---\n".join(SERVICE.format(name=name, ip="") for name in "abc"))
+    lab, file = Lab(tmp_path), written(tmp_path, LAB + "---\n".join(SERVICE.format(name=name, ip="") for name in "abc"))
     try:
         lab.run("up", str(file))
         assert {f"service/{name}" for name in "abc"} <= set(lab.run("get", "svc", "-o", "name").split())
@@ -110,18 +112,15 @@ def test_what_was_handed_to_it_is_up_with_what_was_sent(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_a_lab_whose_objects_were_handed_and_do_not_go_together(tmp_path: Path) -> None:
-    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
-    file.parent.mkdir()
-    file.write_text(LAB + "---\n".join(SERVICE.format(name=name, ip="10.96.0.9") for name in "ab"))
+    lab = Lab(tmp_path)
+    file = written(tmp_path, LAB + "---\n".join(SERVICE.format(name=name, ip="10.96.0.9") for name in "ab"))
     refused = lab.run("up", str(file), code=2)
     assert "already allocated" in refused
     assert not lab.run_directory.exists() or not list(lab.run_directory.iterdir())
 
 
 def test_a_daemon_refuses_what_it_has_not_been_handed(tmp_path: Path) -> None:
-    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
-    file.parent.mkdir()
-    file.write_text(LAB)
+    lab, file = Lab(tmp_path), written(tmp_path, LAB)
     try:
         lab.run("up", str(file))
         for process in (1, lab.pids()["daemon"]):
@@ -133,9 +132,7 @@ def test_a_daemon_refuses_what_it_has_not_been_handed(tmp_path: Path) -> None:
 
 def test_up_goes_where_it_has_no_standard_input(tmp_path: Path) -> None:
     """The objects that it hands on are then in a file of another number than the first that is free."""
-    lab, file = Lab(tmp_path), tmp_path / "small" / "lab.yaml"
-    file.parent.mkdir()
-    file.write_text(f"{LAB}{SERVICE.format(name='web', ip='10.96.0.80')}")
+    lab, file = Lab(tmp_path), written(tmp_path, f"{LAB}{SERVICE.format(name='web', ip='10.96.0.80')}")
     try:
         words = f"{sys.executable} -m k8snetlab up {file} <&-"
         assert subprocess.run(["sh", "-c", words], env=lab.environment, timeout=WAIT).returncode == 0

@@ -15,7 +15,7 @@ def test_it_is_as_the_scheme_has_it(one: object) -> None:
     resource = BY_KIND[scaled.kind]
     assert (resource.version, resource.plural, resource.names) == (scaled.version, scaled.plural, scaled.names)
     assert all(BY_NAME[name] is resource for name in scaled.names)
-    assert scaled.path("a b", "c/d") == Client._path(scaled.kind, "a b", "c/d")
+    assert Client._path(scaled.kind, "a b", "c/d") == Client._path(resource, "a b", "c/d")
 
 
 def test_words_that_name_one() -> None:
