@@ -179,12 +179,17 @@ class NamespaceKeeper:
         heard = not self.known.monitors.crowded(pods)
         unmade, wanted = set(), [Sandbox(state, cables[name], heard) for name, state in fresh.items()]
         made: Iterable[sandboxes.Begun] = [None] * len(wanted)
-        with contextlib.suppress(K8sNetLabError):  # a bridge that is not the lab's takes no pod: `bring` says so
+        ready = True
+        try:
             self._bring((without(outer, fresh),), failures)
-            if not plugging():
-                self.known.lacking |= fresh.keys()
-                return set(fresh)
-            made = self._make(self.known.monitors[outer.name].netlink, wanted)
+        except K8sNetLabError:
+            ready = False  # a bridge that is not the lab's takes no pod: `bring` says so
+        if not plugging():
+            self.known.lacking |= fresh.keys()
+            return set(fresh)
+        if ready:
+            with contextlib.suppress(K8sNetLabError):
+                made = self._make(self.known.monitors[outer.name].netlink, wanted)
         for name, begun in zip(fresh, made, strict=True):
             if isinstance(begun, AlreadyExistsError):  # somebody has made one since `prepare`
                 self._own.disown(name)

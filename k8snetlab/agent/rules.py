@@ -54,11 +54,12 @@ class RulesKeeper:
             return 0
         held, obsolete = None, 0
         if delta is None or self.foreign_change():
-            self._suspect = False
+            self._suspect = True
             self._generation = self._iptables.generation()
             held = self._iptables.save()
             delta = self._difference(held)
             obsolete = len(list(self._obsolete(held)))
+            self._suspect = False
         delta = holds.spared_rules(delta, self.held)
         try:
             made = self._iptables.apply(delta, held) if delta else 0

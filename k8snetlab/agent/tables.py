@@ -148,6 +148,8 @@ class NodeTables:
         self.coming = 0
         """Pods that are to become ready."""
         self._held = holds.NONE
+        self._stands = True
+        """What the last sync that wrote was to write is written, but for what is a manager's failure."""
         self.rest = 0.0
         """Seconds until the rules that the last sync has left as they were are to be written."""
 
@@ -217,9 +219,9 @@ class NodeTables:
             self._note(snapshot.lab)
         self._unmade = {}
         self.rest = self._rest(self.coming)
-        if self.rest and not self._hurried(rules):
+        if self.rest and self._stands and not self._hurried(rules):
             return 0
-        self.rest = 0.0
+        self.rest, self._stands = 0.0, False
         for family in families:
             if family not in self._tables:
                 opened = iptables.open(namespace, family, chosen, self._locks / namespace)
@@ -236,7 +238,7 @@ class NodeTables:
                 self._tables[family].suspect()  # what has changed since the first look leads from rules never written
         note(snapshot, step, objects)
         count = sum(self._tables[family].sync(trusting) for family in families)
-        self._had = step.objects
+        self._had, self._stands = step.objects, True
         if not step.newest:
             self.rest = max(SOON, self._steps.rest(self._had, self.coming))
         self._look(namespace, trusting)

@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -338,6 +339,30 @@ def test_a_pod_for_which_no_descriptor_is_left_stops_none_of_the_others(
         assert routes(pods[1].name) == {"default"}
     bring_with(keeper, outer(one, *pods), *pods)
     assert keeper.drift(outer(one, *pods), tuple(pods)) == []
+
+
+def test_no_pod_is_plugged_in_unasked_where_its_node_was_not_ready(
+    keeper: NamespaceKeeper, name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node that could not be read a moment ago, and can be now: rules that guard its pods may still be missing."""
+    one, pods = name("node1"), [pod(name(f"pod{number}"), number) for number in (2, 3)]
+    bring_with(keeper, outer(one))
+    hear_all(keeper)
+    keeper.known.mark(one)
+    unreadable = iter([True])
+
+    def fails_once(namespace: str, sysctls: tuple[str, ...] = ()) -> Reading:
+        if next(unreadable, False):
+            raise NotFoundError("it cannot be read now")
+        return reading(namespace, sysctls)
+
+    monkeypatch.setattr(namespaces, "reading", fails_once)
+    for allowed in (False, True):
+        keeper.prepare((outer(one, *pods), *pods))
+        keeper.bring(outer(one, *pods), tuple(pods), plugging=partial(bool, allowed))
+        assert [netns.exists(each.name) for each in pods] == [allowed] * 2
+    assert keeper.drift(outer(one, *pods), tuple(pods)) == []
+    keeper.remove([one, *(each.name for each in pods)])
 
 
 @pytest.mark.parametrize("kind", ["blackhole", "unreachable", "prohibit", "throw"])

@@ -14,6 +14,7 @@ import pytest
 
 from k8snetlab.agent.rules import RulesKeeper
 from k8snetlab.dataplane.rules import ChainKey, Hook, RuleDelta, Rules, RuleSet
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables, command
 
@@ -121,3 +122,15 @@ def test_our_own_writes_are_not_taken_for_anothers(namespace: Make, tmp_path: Pa
     assert not keeper.foreign_change()
     stranger(table, "-A", "PREROUTING", "-j", "ACCEPT")
     assert keeper.foreign_change()
+
+
+def test_a_change_that_could_not_be_read_is_not_forgotten(table: Iptables, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = RulesKeeper(table)
+    keeper.sync((wanted("10.96.0.1"),))
+    stranger(table, "-F", SVC.chain)
+    with monkeypatch.context() as without:
+        without.setenv("PATH", "/nonexistent")
+        with pytest.raises(K8sNetLabError):
+            keeper.sync((wanted("10.96.0.1"),), RuleDelta("ipv4", {}))
+    assert keeper.sync((wanted("10.96.0.1"),), RuleDelta("ipv4", {}), trusting=True) == 1
+    assert table.save()[SVC] == wanted("10.96.0.1").chains[SVC]

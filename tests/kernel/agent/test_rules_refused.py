@@ -6,16 +6,25 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
+import msgspec
 import pytest
 from proxied import AloneProxy
 
+from k8snetlab.agent.additions import Owner
+from k8snetlab.agent.kube_router import KubeRouter
+from k8snetlab.agent.protocol import Surroundings
+from k8snetlab.agent.steps import Steps
+from k8snetlab.agent.tables import NodeTables
 from k8snetlab.api.core import Service
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.dataplane.names import service_chain
+from k8snetlab.dataplane.rules import ChainKey, RuleSet
+from k8snetlab.errors import K8sNetLabError
 from k8snetlab.kernel import iptables
 from k8snetlab.kernel.iptables import Iptables
-from k8snetlab.testing.services import POD1, cluster, endpoint, lab, service, slice_of
+from k8snetlab.testing.services import NODE1, POD1, cluster, endpoint, lab, node, service, slice_of
 
 Make = Callable[..., str]
 STICKY = (3, 4, 11, 26)
@@ -120,3 +129,35 @@ def test_a_new_agent_leaves_what_works(
     assert again.failure is not None and "default/s3 and 3 more" in again.failure.message
     assert balanced(table) == set(range(40))
     assert table.save() == before
+
+
+@pytest.mark.parametrize("variant", ["nft", "legacy"])
+def test_where_nothing_could_be_written_the_node_does_not_rest(
+    variant: iptables.Variant, extensions: Path, namespace: Make, tmp_path: Path
+) -> None:
+    """While pods come, rules wait. Who is told nothing then takes the rules of new pods to stand, and plugs them in."""
+    own = lab(podCIDR="10.244.0.0/16")
+    proxy = msgspec.structs.replace(own.spec.proxy, iptables=variant)
+    own = msgspec.structs.replace(own, spec=msgspec.structs.replace(own.spec, proxy=proxy))
+    coming = Snapshot.of([node("node1", NODE1), own])
+    around = Surroundings("node1", cast(Owner, None), tmp_path)
+    part = KubeRouter("kube-router", None, around).table_part
+    tables = NodeTables(around.owner, tmp_path, {"kube-router": part}, Steps(lambda: coming, clock=lambda: 0.0))
+    name, chain = namespace(), ChainKey("filter", "KUBE-ROUTER-FORWARD")
+
+    def sync(*addresses: str) -> int:
+        rules = tuple(f"-d {one}/32 -m physdev --physdev-is-bridged -j ACCEPT" for one in addresses)
+        return tables.sync(coming, name, lambda _: (RuleSet("ipv4", {chain: rules}, (chain.chain,)),), trusting=True)
+
+    tables.coming = 1
+    assert sync("10.244.1.2") == 1 and sync("10.244.1.2") == 0
+    assert tables.rest, "more pods are to come"
+    (extensions / "libxt_physdev.so").rename(extensions / "away")
+    for _ in range(3):
+        with pytest.raises(K8sNetLabError):
+            sync("10.244.1.2", "10.244.1.3")
+    (extensions / "away").rename(extensions / "libxt_physdev.so")
+    assert sync("10.244.1.2", "10.244.1.3") == 1
+    held = iptables.open(name, "ipv4", variant, tmp_path / "lock").save()
+    assert len(held[chain]) == 2
+    tables.forget()
