@@ -19,6 +19,9 @@ def main() -> NoReturn:
     """
     gc.set_threshold(GARBAGE)
     try:
+        from k8snetlab.client import early
+
+        early.ask(sys.argv[1:])
         from k8snetlab.cli.main import main as run
     except KeyboardInterrupt:
         sys.exit(130)

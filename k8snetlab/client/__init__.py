@@ -1,3 +1,3 @@
 """The way to a lab's daemon."""
 
-__all__ = ["choice", "client", "decoders"]
+__all__ = ["choice", "client", "decoders", "early"]

@@ -12,6 +12,7 @@ import msgspec
 
 from k8snetlab import errors
 from k8snetlab.api import scaled
+from k8snetlab.client import early
 from k8snetlab.client.decoders import decoder
 from k8snetlab.client.wire import CutError, Exchange, WireError
 from k8snetlab.messages.errors import BrokenOff, Status, error_of
@@ -203,6 +204,8 @@ class Client:
         return self._answering(self._sent(method, path, body, silence))
 
     def _sent(self, method: str, path: str, body: bytes, silence: float | None) -> Exchange:
+        if begun := early.taken(self._socket, method, path, body, silence):
+            return begun
         exchange = self._connected(silence)
         try:
             exchange.ask(method, path, body)

@@ -43,6 +43,10 @@ class Exchange:
     def close(self) -> None:
         self._socket.close()
 
+    def wait(self, silence: float | None) -> None:
+        """Nothing may come for so many seconds from now on."""
+        self._socket.settimeout(silence)
+
     def ask(self, method: str, target: str, body: bytes = b"") -> None:
         length = () if method == "GET" and not body else (f"Content-Length: {len(body)}",)
         self._socket.sendall(_head(method, target, *length) + body)
