@@ -7,7 +7,8 @@ spaces or newlines, so they can stand in iptables comments and file names as the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -52,14 +53,20 @@ def place(obj: Object) -> str:
 class Report:
     """Collects the problems of objects that are looked at together, in the order given."""
 
-    def __init__(self, objects: Iterable[Object] = ()) -> None:
+    def __init__(self, objects: Sequence[Object] = ()) -> None:
         self.problems: list[Problem] = []
-        self._order = {(type(obj), obj.key): number for number, obj in enumerate(objects)}
+        self._objects = objects
+
+    @cached_property
+    def _order(self) -> dict[tuple[type[Object], tuple[str, str]], int]:
+        """Asked for by few: most objects have nothing that another one has."""
+        return {(type(obj), obj.key): number for number, obj in enumerate(self._objects)}
 
     def earlier(self, other: Object, obj: Object) -> bool:
         """Whether `other` is another object that had its name, address or port before `obj`: the later one is wrong."""
-        mine, others = self._order.get((type(obj), obj.key), 0), self._order.get((type(other), other.key), -1)
-        return other.key != obj.key and others < mine
+        if other is obj or other.key == obj.key:
+            return False
+        return self._order.get((type(other), other.key), -1) < self._order.get((type(obj), obj.key), 0)
 
     def holds(self, obj: Object) -> bool:
         """Whether the object is among those that are looked at together."""
@@ -105,7 +112,7 @@ def path_segment(name: str) -> str:
     """Why a name cannot be one part of a path, or ""."""
     if name in (".", ".."):
         return f"Invalid value: {name!r}: may not be '{name}'"
-    wrong = next((letter for letter in "/%" if letter in name), "")
+    wrong = "/" if "/" in name else "%" if "%" in name else ""
     return f"Invalid value: {shorten(name)!r}: may not contain '{wrong}'" if wrong else ""
 
 

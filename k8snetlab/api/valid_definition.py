@@ -14,7 +14,6 @@ from k8snetlab.api.customizing import schema_of
 from k8snetlab.api.extensions import CustomResourceDefinition, DefinedVersion
 from k8snetlab.api.jsonpath import parse
 from k8snetlab.api.kinds import BUILT_IN, Kinds, kinds_of
-from k8snetlab.api.meta import Object
 from k8snetlab.api.problems import Report, dns_subdomain
 from k8snetlab.api.schema import violations
 from k8snetlab.api.scheme import Resource, to_dict
@@ -30,14 +29,6 @@ _NO_LABEL = (
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
     "and end with an alphanumeric character"
 )
-
-
-def check(report: Report, obj: Object, world: Snapshot) -> None:
-    """Of a definition, or an object of a kind that one brought; nothing of others."""
-    if isinstance(obj, CustomResourceDefinition):
-        definition(report, obj)
-    elif isinstance(obj, Custom):
-        custom(report, obj, world)
 
 
 def definition(report: Report, obj: CustomResourceDefinition) -> None:

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from k8snetlab.api import addressing, valid_selection
 from k8snetlab.api.addressing import Address, IPNetwork
-from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Service, ServicePort
+from k8snetlab.api.core import KUBERNETES, NODE_PORTS, Service, ServicePort, ServiceSpec
 from k8snetlab.api.lab import Lab
 from k8snetlab.api.networking import IPAddress
 from k8snetlab.api.problems import (
@@ -34,15 +34,14 @@ SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 KUBELET_PORT = 10250
 
 
-def service(report: Report, service: Service, world: Snapshot) -> None:
+def alone(report: Report, service: Service) -> None:
+    """By itself."""
     spec = service.spec
-    _ports(report, service, world)
-    _cluster_ip(report, service, world)
+    _ports(report, service)
+    _cluster_ip(report, service)
     _policies(report, service)
     for number, text in enumerate(spec.externalIPs):
         outside_address(report, service, ("spec", "externalIPs", number), text)
-        if holder := next((host.name for host in world.lab.spec.hosts if text in host.addresses), ""):
-            report.error(service, ("spec", "externalIPs", number), f"{text} is the address of host {holder} outside")
     ranges, written = _source_ranges(service)
     for number, text in enumerate(ranges):
         path: Path = (*written, number) if written[0] == "spec" else written
@@ -58,8 +57,21 @@ def service(report: Report, service: Service, world: Snapshot) -> None:
             any_address(report, service, (*where, "ip"), ingress.ip)
         if ingress.hostname and (problem := dns_subdomain(ingress.hostname)):
             report.error(service, (*where, "hostname"), problem)
+    labels(report, service, ("spec", "selector"), spec.selector or {})
+
+
+def among(report: Report, service: Service, world: Snapshot) -> None:
+    """With all others: whether what it asks for is free, and what it selects is there."""
+    spec = service.spec
+    for number, port in enumerate(spec.ports):
+        if port.nodePort:
+            _node_port_free(report, service, number, port, world)
+    if spec.type != "ExternalName" and "None" not in (given := _given(spec)):
+        _cluster_ips_free(report, service, given, world)
+    for number, text in enumerate(spec.externalIPs):
+        if holder := next((host.name for host in world.lab.spec.hosts if text in host.addresses), ""):
+            report.error(service, ("spec", "externalIPs", number), f"{text} is the address of host {holder} outside")
     if spec.selector:
-        labels(report, service, ("spec", "selector"), spec.selector)
         valid_selection.check(report, service, world)
 
 
@@ -71,7 +83,7 @@ def _source_ranges(service: Service) -> tuple[Sequence[str], Path]:
     return text.split(",") if text else (), ("metadata", "annotations", SOURCE_RANGES)
 
 
-def _ports(report: Report, service: Service, world: Snapshot) -> None:
+def _ports(report: Report, service: Service) -> None:
     spec = service.spec
     if not spec.ports and spec.type != "ExternalName" and spec.clusterIP != "None":
         report.error(service, ("spec", "ports"), "is missing; a Service needs a port unless it is headless")
@@ -98,10 +110,10 @@ def _ports(report: Report, service: Service, world: Snapshot) -> None:
             if (port.protocol, port.nodePort) in node_ports:
                 report.error(service, (*path, "nodePort"), f"{port.nodePort}/{port.protocol} appears twice")
             node_ports.add((port.protocol, port.nodePort))
-            _node_port(report, service, number, port, world)
+            _node_port(report, service, number, port)
 
 
-def _node_port(report: Report, service: Service, number: int, port: ServicePort, world: Snapshot) -> None:
+def _node_port(report: Report, service: Service, number: int, port: ServicePort) -> None:
     path: Path = ("spec", "ports", number, "nodePort")
     if service.spec.type not in ("NodePort", "LoadBalancer"):
         message = f"may not be used when type is {service.spec.type}; add type: NodePort, or leave it out"
@@ -109,21 +121,28 @@ def _node_port(report: Report, service: Service, number: int, port: ServicePort,
     if port.nodePort not in NODE_PORTS:
         message = f"{port.nodePort} is not in the valid range; use {NODE_PORTS[0]} to {NODE_PORTS[-1]}"
         report.error(service, path, message)
+
+
+def _node_port_free(report: Report, service: Service, number: int, port: ServicePort, world: Snapshot) -> None:
     for other in world.select(Service, services_by_node_port, (port.protocol, port.nodePort)).values():
         if report.earlier(other, service):
             message = f"{port.nodePort}: provided port is already allocated, to {place(other)}; choose another"
-            report.error(service, path, message)
+            report.error(service, ("spec", "ports", number, "nodePort"), message)
 
 
-def _cluster_ip(report: Report, service: Service, world: Snapshot) -> None:
+def _given(spec: ServiceSpec) -> tuple[str, ...]:
+    return spec.clusterIPs or ((spec.clusterIP,) if spec.clusterIP else ())
+
+
+def _cluster_ip(report: Report, service: Service) -> None:
     spec = service.spec
-    given = spec.clusterIPs or ((spec.clusterIP,) if spec.clusterIP else ())
+    given = _given(spec)
     if spec.type == "ExternalName":
         _external_name(report, service, given)
     elif "None" in given:
         _headless(report, service, given)
     else:
-        _cluster_ips(report, service, given, world)
+        _cluster_ips(report, service, given)
 
 
 def _external_name(report: Report, service: Service, given: tuple[str, ...]) -> None:
@@ -143,17 +162,30 @@ def _headless(report: Report, service: Service, given: tuple[str, ...]) -> None:
         report.error(service, ("spec", "clusterIP"), f"may not be None when type is {service.spec.type}")
 
 
-def _cluster_ips(report: Report, service: Service, given: tuple[str, ...], world: Snapshot) -> None:
+def _cluster_ips(report: Report, service: Service, given: tuple[str, ...]) -> None:
     spec = service.spec
     if spec.clusterIPs and spec.clusterIP and spec.clusterIPs[0] != spec.clusterIP:
         report.error(service, ("spec", "clusterIPs", 0), f"must be the same as spec.clusterIP, {spec.clusterIP}")
-    versions: list[int] = []
+    addresses = [any_address(report, service, _where(number), text) for number, text in enumerate(given)]
+    versions = [address.version for address in addresses if address is not None]
+    if len(given) > 2 or len(set(versions)) < len(versions):
+        report.error(service, ("spec", "clusterIPs"), "takes one address, or one IPv4 and one IPv6 address")
+    if len(set(spec.ipFamilies)) < len(spec.ipFamilies):
+        report.error(service, ("spec", "ipFamilies"), "names a family twice")
+
+
+def _where(number: int) -> Path:
+    """Of a cluster IP."""
+    return ("spec", "clusterIPs", number) if number else ("spec", "clusterIP")
+
+
+def _cluster_ips_free(report: Report, service: Service, given: tuple[str, ...], world: Snapshot) -> None:
     for number, text in enumerate(given):
-        where: Path = ("spec", "clusterIPs", number) if number else ("spec", "clusterIP")
-        address = any_address(report, service, where, text)
-        if address is None:
-            continue
-        versions.append(address.version)
+        try:
+            address = addressing.api_address(text)
+        except ValueError:
+            continue  # said already
+        where = _where(number)
         _in_range(report, service, where, address, world)
         for other in world.select(Service, services_by_ip, text).values():
             if report.earlier(other, service):
@@ -163,10 +195,6 @@ def _cluster_ips(report: Report, service: Service, given: tuple[str, ...], world
         if reserved is not None and not reserved.allocated:
             message = f"failed to allocate IP {text}: provided IP is already allocated, to {place(reserved)}"
             report.error(service, where, message)
-    if len(given) > 2 or len(set(versions)) < len(versions):
-        report.error(service, ("spec", "clusterIPs"), "takes one address, or one IPv4 and one IPv6 address")
-    if len(set(spec.ipFamilies)) < len(spec.ipFamilies):
-        report.error(service, ("spec", "ipFamilies"), "names a family twice")
 
 
 def _in_range(report: Report, service: Service, path: Path, address: Address, world: Snapshot) -> None:

@@ -32,6 +32,7 @@ from k8snetlab.api.core import Endpoints, Namespace, Node, Pod, Service
 from k8snetlab.api.custom import Custom
 from k8snetlab.api.discovery import EndpointSlice
 from k8snetlab.api.events import Event
+from k8snetlab.api.extensions import CustomResourceDefinition
 from k8snetlab.api.gateway import Gateway, GatewayClass, HTTPRoute, ReferenceGrant
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
@@ -60,39 +61,42 @@ def validate(
     objects = list(objects)
     report = Report(objects)
     world = existing or Snapshot()
-    if len(objects) > 1 or existing is None:
+    several = len(objects) > 1
+    if several or existing is None:
         world = world.changed(((type(o), o.key, o) for o in objects), world.revision)
-    stored = existing.all(Node).values() if existing else ()
-    applied = {obj.key for obj in objects if isinstance(obj, Node)}
     seen: dict[tuple[type[Object], Key], Object] = {}
     for obj in objects:
+        type_ = type(obj)
         if unknown := id(obj) not in right:
             _metadata(report, obj)
-        first = seen.setdefault((type(obj), obj.key), obj)
-        if first is not obj:
+        if several and (first := seen.setdefault((type_, obj.key), obj)) is not obj:
             report.error(obj, ("metadata", "name"), f"{place(first)} has the same name; give each its own")
         if isinstance(obj, Lab):
-            valid_lab.lab(report, obj)
-            valid_lab.next_hops(report, obj, [n for n in stored if n.key not in applied])
-            _single(report, obj, world)
-            valid_calico_policy.kept(report, obj, world)
-        else:
-            if unknown:
-                _ALONE.get(type(obj), _nothing)(report, obj)
-            _AMONG.get(type(obj), _nothing)(report, obj, world)
-            valid_definition.check(report, obj, world)
-            if isinstance(obj, KubeProxyConfiguration):
-                _single(report, obj, world)
+            applied = {obj.key for obj in objects if isinstance(obj, Node)}
+            others = [node for node in existing.all(Node).values() if node.key not in applied] if existing else []
+            _lab(report, obj, world, others)
+            continue
+        if unknown and (alone := _ALONE.get(type_)) is not None:
+            alone(report, obj)
+        if (among := _AMONG.get(type_)) is not None:
+            among(report, obj, world)
+        if isinstance(obj, Custom):
+            valid_definition.custom(report, obj, world)
     return report.problems
 
 
-def _nothing(*_: object) -> None:
-    """A kind whose fields have no wrong values besides those that their types tell."""
+def _lab(report: Report, obj: Lab, world: Snapshot, others: list[Node]) -> None:
+    """`others` are the nodes that are not looked at together with it."""
+    valid_lab.lab(report, obj)
+    valid_lab.next_hops(report, obj, others)
+    _single(report, obj, world)
+    valid_calico_policy.kept(report, obj, world)
 
 
 _ALONE: Mapping[type[Object], Callable[[Report, Any], None]] = {
     Namespace: lambda report, obj: finalizers(report, obj, ("spec", "finalizers"), obj.spec.finalizers),
     KubeProxyConfiguration: valid_proxy.proxy,
+    Service: valid_service.alone,
     Endpoints: valid_endpoints.endpoints,
     EndpointSlice: valid_endpoints.slice_,
     ConfigMap: valid_config.config_map,
@@ -112,12 +116,14 @@ _ALONE: Mapping[type[Object], Callable[[Report, Any], None]] = {
 }
 """What looks at an object of a kind, whatever else there is."""
 _AMONG: Mapping[type[Object], Callable[[Report, Any, Snapshot], None]] = {
+    CustomResourceDefinition: lambda report, obj, world: valid_definition.definition(report, obj),
+    KubeProxyConfiguration: lambda report, obj, world: _single(report, obj, world),
     Node: valid_lab.node,
     Guest: valid_guest.guest,
     Pod: valid_pod.pod,
     Deployment: valid_pod.workload,
     ReplicaSet: valid_pod.workload,
-    Service: valid_service.service,
+    Service: valid_service.among,
     DaemonSet: valid_workloads.daemon_set,
     StatefulSet: valid_workloads.stateful_set,
     ReplicationController: valid_workloads.replication_controller,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from k8snetlab.api.core import (
     Container,
@@ -20,6 +21,7 @@ from k8snetlab.api.load import load
 from k8snetlab.api.meta import Object, ObjectMeta
 from k8snetlab.api.snapshot import Snapshot
 from k8snetlab.api.validate import validate
+from k8snetlab.api.words import show
 from k8snetlab.errors import ManifestError
 
 
@@ -223,3 +225,16 @@ def test_of_what_is_right_by_itself_only_what_others_tell_is_looked_at() -> None
     assert "already allocated" in again.message
     found = validate(two, Snapshot.of(had), right - {id(slice_)})
     assert {problem.object.name for problem in found} == {"b", "A b"}
+
+
+def test_a_service_that_is_right_by_itself_is_asked_only_whether_it_has_what_is_free() -> None:
+    """Its fields were looked at by the same function, of the same program, with the same values: nothing else there is
+    tells more of them. What is free, in range and selected others tell, and these may have come since."""
+    had = objects(service("a", "clusterIP: 10.96.0.9, type: NodePort", "[{port: 80, nodePort: 30080}]"))
+    (new,) = objects(service("b", "clusterIP: 10.96.0.10, type: NodePort", "[{port: 80, nodePort: 30080}]"))
+    assert isinstance(new, Service)
+    wrong = replace(new, spec=replace(new.spec, clusterIP="10.96.0.9", clusterIPs=("10.96.0.9", "x"), ipFamilies=()))
+    right = [show(problem.path) for problem in validate([wrong], Snapshot.of(had), {id(wrong)})]
+    assert right == ["spec.ports[0].nodePort", "spec.clusterIP"]
+    found = [show(problem.path) for problem in validate([wrong], Snapshot.of(had))]
+    assert found == ["spec.clusterIPs[1]", *right]
