@@ -90,9 +90,9 @@ class Changing:
         async def write(tell: Tell) -> None:
             await self._cluster.restore()
             refuse_rebuilding(objects, self._cluster.snapshot)
-            keep = {(type(obj), obj.key) for obj in objects}
             stored = [obj for kind in self._cluster.snapshot.objects.values() for obj in kind.values()]
             brought = [obj for obj in stored if BROUGHT in obj.metadata.annotations]
+            keep = {(type(obj), obj.key) for obj in objects} if brought else set()
             gone = [obj for obj in brought if (type(obj), obj.key) not in keep]
             anew = to_make_anew(objects, self._cluster.snapshot)
             check(objects, self._cluster.snapshot, [*gone, *anew], right)

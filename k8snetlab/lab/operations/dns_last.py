@@ -33,10 +33,10 @@ SHOWN = 8
 def with_addons(objects: list[Object]) -> list[Object]:
     """With the objects of cluster DNS and of the Ingress controller, where the lab has them; those that are there are
     left as somebody wrote them."""
-    there = {(type(obj), obj.key) for obj in objects}
     labs = [obj for obj in objects if isinstance(obj, Lab)]
     makers = (ingress.objects, gateway.objects, addon.objects, nodelocal.objects)
     added = [obj for lab in labs for make in makers for obj in make(lab)]
+    there = {(type(obj), obj.key) for obj in objects} if added else set()
     return [*objects, *(with_defaults(obj) for obj in added if (type(obj), obj.key) not in there)]
 
 
