@@ -10,14 +10,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import ip_address, ip_network
-from itertools import chain
-from operator import attrgetter
 from typing import Any
 
 from k8snetlab.api.addressing import ipv4, split
 from k8snetlab.api.apps import Deployment, ReplicaSet
-from k8snetlab.api.core import Endpoints, Node, Pod, PodSpec, Service
-from k8snetlab.api.discovery import EndpointSlice
+from k8snetlab.api.core import EndpointPort, Endpoints, Node, Pod, PodSpec, Service
+from k8snetlab.api.discovery import EndpointSlice, EndpointSlicePort
 from k8snetlab.api.guest import Guest
 from k8snetlab.api.kubeproxy import KubeProxyConfiguration
 from k8snetlab.api.lab import Lab
@@ -30,6 +28,9 @@ from k8snetlab.api.workloads import DaemonSet, Job, ReplicationController, State
 Problems = Iterator[str]
 PORTS = range(65536)
 LONGEST_UID = 128
+_label = functools.lru_cache(maxsize=1024)(dns_label)
+_subdomain = functools.lru_cache(maxsize=1024)(dns_subdomain)
+"""Of namespaces, ports and nodes, whose names thousands of objects have."""
 
 
 def problem_of(obj: Object) -> str:
@@ -41,7 +42,7 @@ def _problems(obj: Object) -> Problems:
     rule = path_segment if isinstance(obj, RBAC) else dns_subdomain
     yield from _said("metadata.name", rule(obj.metadata.name))
     if obj.namespaced:
-        yield from _said("metadata.namespace", dns_label(obj.metadata.namespace))
+        yield from _said("metadata.namespace", _label(obj.metadata.namespace))
     yield from _said("metadata.uid", _uid(obj.metadata.uid))
     for field, texts in (("labels", obj.metadata.labels), ("annotations", obj.metadata.annotations)):
         for key, value in texts.items():
@@ -110,7 +111,7 @@ def _service(service: Service) -> Problems:
     yield from _ports("spec.healthCheckNodePort", (spec.healthCheckNodePort,))
     for port in spec.ports:
         if port.name:
-            yield from _said("spec.ports.name", dns_label(port.name))
+            yield from _said("spec.ports.name", _label(port.name))
         if isinstance(port.targetPort, str):
             yield from _said("spec.ports.targetPort", port_name(port.targetPort))
         yield from _ports("spec.ports.nodePort", (port.nodePort, *_numbers(port.targetPort)))
@@ -120,20 +121,21 @@ def _endpoints(endpoints: Endpoints) -> Problems:
     for subset in endpoints.subsets:
         for address in (*subset.addresses, *subset.notReadyAddresses):
             yield from _address("subsets.addresses", address.ip)
-        yield from _port_names("subsets.ports", (port.name for port in subset.ports))
+        yield from _port_names("subsets.ports", subset.ports)
 
 
 def _endpoint_slice(slice_: EndpointSlice) -> Problems:
-    yield from _port_names("ports", (port.name for port in slice_.ports))
+    yield from _port_names("ports", slice_.ports)
     if service := slice_.service_key:
         yield from _said("metadata.labels", dns_label(service[1]))
-    if slice_.addressType != "FQDN":
-        addresses = chain.from_iterable(map(attrgetter("addresses"), slice_.endpoints))
-        for problem in filter(None, map(_no_address, addresses)):
-            yield f"endpoints.addresses: {problem}"
-    for node in dict.fromkeys(map(attrgetter("nodeName"), slice_.endpoints)):
-        if node:
-            yield from _said("endpoints.nodeName", dns_subdomain(node))
+    named, nodes = slice_.addressType == "FQDN", dict[str | None, None]()
+    for endpoint in slice_.endpoints:
+        nodes[endpoint.nodeName] = None
+        for text in () if named else endpoint.addresses:
+            if ipv4(text) is None:  # nearly none of a thousand
+                yield from _address("endpoints.addresses", text)
+    for node in filter(None, nodes):
+        yield from _said("endpoints.nodeName", _subdomain(node))
 
 
 def _lab(lab: Lab) -> Problems:
@@ -190,9 +192,8 @@ _KINDS: dict[type[Object], Callable[[Any], Problems]] = {
 }
 
 
-def _said(path: str, problem: str) -> Problems:
-    if problem:
-        yield f"{path}: {problem}"
+def _said(path: str, problem: str) -> tuple[str, ...]:
+    return (f"{path}: {problem}",) if problem else ()
 
 
 def _uid(uid: str) -> str:
@@ -202,10 +203,10 @@ def _uid(uid: str) -> str:
     return path_segment(uid)
 
 
-def _port_names(path: str, names: Iterable[str]) -> Problems:
-    for name in names:
-        if name:
-            yield from _said(path, dns_label(name))
+def _port_names(path: str, ports: Iterable[EndpointPort | EndpointSlicePort]) -> Problems:
+    for port in ports:
+        if port.name:
+            yield from _said(path, _label(port.name))
 
 
 def _ports(path: str, ports: Iterable[int]) -> Problems:
@@ -218,17 +219,16 @@ def _numbers(port: int | str | None) -> tuple[int, ...]:
     return (port,) if isinstance(port, int) else ()
 
 
-def _address(path: str, text: str) -> Problems:
-    if problem := _no_address(text):
-        yield f"{path}: {problem}"
+def _address(path: str, text: str) -> tuple[str, ...]:
+    return () if ipv4(text) is not None else _said(path, _no_ipv6(text))
 
 
 @functools.lru_cache(maxsize=65536)
-def _no_address(text: str) -> str:
-    """Why a text is no address, or "". A pod's is read with every change of the pod and of its Services."""
+def _no_ipv6(text: str) -> str:
+    """Why a text that is no IPv4 address is no other one, or "". A pod's is read with every change of the pod and of
+    its Services."""
     try:
-        if ipv4(text) is None:
-            ip_address(text)
+        ip_address(text)
     except ValueError:
         return f"{shorten(text)!r} is no address"
     return f"{shorten(text)!r} names a zone" if "%" in text else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
@@ -65,6 +66,16 @@ BAD = {
     "an external address": obj("Service", spec={"externalIPs": ["fe80::1%eth0"]}),
     "an endpoint": obj("Endpoints", subsets=[{"addresses": [{"ip": "x"}]}]),
     "an endpoint of a slice": obj("EndpointSlice", endpoints=[{"addresses": ["1.2.3"]}]),
+    "an endpoint behind good ones": obj(
+        "EndpointSlice", endpoints=[{"addresses": [ip]} for ip in ("10.0.0.1", "::1", "-j")]
+    ),
+    "an endpoint's second address": obj("EndpointSlice", endpoints=[{"addresses": ["10.0.0.1", "10.0.0.1\0"]}]),
+    "a zone of an endpoint": obj("EndpointSlice", addressType="IPv6", endpoints=[{"addresses": ["fe80::1%eth0"]}]),
+    "a slice's node": obj("EndpointSlice", endpoints=[{"addresses": ["10.0.0.1"], "nodeName": "../router"}]),
+    "a slice's node, behind a good one": obj(
+        "EndpointSlice", endpoints=[{"addresses": ["10.0.0.1"], "nodeName": name} for name in ("node1", "a\nb")]
+    ),
+    "a slice's Service": obj("EndpointSlice", metadata={"labels": {"kubernetes.io/service-name": "../x"}}),
     "a slice's port": obj("EndpointSlice", ports=[{"name": "A b"}]),
     "a node's subnet": obj("Node", spec={"podCIDR": "10.0.0.0/33"}),
     "a lab's network": obj("Lab", spec={"podCIDR": "10.0.0.0/16,x"}),
@@ -81,3 +92,38 @@ def test_what_an_api_server_takes_is_taken(good: Any) -> None:
 def test_what_no_api_server_takes_is_named(what: str) -> None:
     problem = problem_of(BAD[what])
     assert problem and problem.isprintable()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "10.0.0.1",
+        "0.0.0.0",
+        "255.255.255.255",
+        "::1",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+        "",
+        " 10.0.0.1",
+        "10.0.0.1 ",
+        "10.0.0.1\n",
+    ]
+    + [
+        "10.0.0.1\0",
+        "10.0.0",
+        "10.0.0.256",
+        "010.0.0.1",
+        "0x7f.0.0.1",
+        "10.0.0.1%eth0",
+        "fe80::1%eth0",
+        "fe80::1%",
+        "\u0661.0.0.1",
+    ],
+)
+def test_an_address_is_what_the_library_takes_and_has_no_zone(text: str) -> None:
+    try:
+        right = bool(ip_address(text)) and "%" not in text
+    except ValueError:
+        right = False
+    assert (problem_of(obj("EndpointSlice", endpoints=[{"addresses": [text]}])) == "") is right
+    assert (problem_of(obj("Pod", status={"podIPs": [{"ip": text}]})) == "") is right
