@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 _COLUMNS = "key, value, created, revision, lease"
 _LAST_CHARACTER = "\U0010ffff"
+_AT_ONCE = 500
+"""Keys that one query asks for: any SQLite takes 999 values."""
 
 Events: TypeAlias = list[Event]
 
@@ -87,9 +89,10 @@ class EmbeddedStore:
     async def write_many(self, writes: Sequence[StoreWrite]) -> Sequence[Event | K8sNetLabError]:
         results: list[Event | K8sNetLabError] = []
         with self._transaction() as events:
+            held = self._held([write.key for write in writes])
             for write in writes:
                 try:
-                    event = self._perform(write)
+                    event = self._perform(write, held.get(write.key))
                 except StoreError:
                     raise
                 except K8sNetLabError as refusal:
@@ -97,12 +100,13 @@ class EmbeddedStore:
                 else:
                     results.append(event)
                     events.append(event)
+                    held[write.key] = event.entry if event.type == "put" else None
         self._compact_history()
         return results
 
     async def write_together(self, writes: Sequence[StoreWrite]) -> Sequence[Event]:
         with self._transaction() as events:
-            events += [self._perform(write) for write in writes]
+            events += [self._perform(write, self._current(write.key)) for write in writes]
         self._compact_history()
         return tuple(events)
 
@@ -181,13 +185,13 @@ class EmbeddedStore:
 
     async def _write(self, write: StoreWrite) -> Event:
         with self._transaction() as events:
-            event = self._perform(write)
+            event = self._perform(write, self._current(write.key))
             events.append(event)
         self._compact_history()
         return event
 
-    def _perform(self, write: StoreWrite) -> Event:
-        have = self._current(write.key)
+    def _perform(self, write: StoreWrite, have: Entry | None) -> Event:
+        """`have` is what the key holds."""
         if refused := refusal(write, have):
             raise refused
         if isinstance(write, Delete):
@@ -274,6 +278,20 @@ class EmbeddedStore:
     def _current(self, key: str) -> Entry | None:
         rows = self._db.rows(f"SELECT {_COLUMNS} FROM kv WHERE key = ? ORDER BY revision DESC LIMIT 1", key)
         return Entry(*rows[0]) if rows and rows[0][1] is not None else None
+
+    def _held(self, keys: Sequence[str]) -> dict[str, Entry | None]:
+        """`_current` of many keys, without those that were never written."""
+        held: dict[str, Entry | None] = {}
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            rows = self._db.rows(
+                # Of a group's columns SQLite answers those of the row that has the maximum.
+                f"SELECT key, value, created, MAX(revision), lease FROM kv WHERE key IN ({','.join('?' * len(some))})"
+                " GROUP BY key",
+                *some,
+            )
+            held.update((row[0], Entry(*row) if row[1] is not None else None) for row in rows)
+        return held
 
     def _compacted_error(self, revision: int) -> CompactedError:
         if revision > self._revision:

@@ -177,6 +177,16 @@ async def test_write_many_answers_each_write(store: Store) -> None:
     assert two.mod_revision < deletion.entry.mod_revision < held["/w/2"].create_revision
 
 
+async def test_write_many_knows_of_every_key_what_it_holds_also_of_a_thousand(store: Store) -> None:
+    first = [Create(f"/m/{i}", b"1") for i in range(1000)]
+    assert all(isinstance(result, Event) for result in await store.write_many(first))
+    await store.delete("/m/7")
+    results = await store.write_many([Create(f"/m/{i}", b"2") for i in range(1001)])
+    done = [write for write, result in enumerate(results) if isinstance(result, Event)]
+    assert done == [7, 1000]
+    assert all(isinstance(results[i], AlreadyExistsError) for i in range(1000) if i != 7)
+
+
 async def test_watch_from_a_revision_sees_what_was_and_what_comes(store: Store) -> None:
     before = await store.create("/w/0", b"before")
     first = await store.create("/w/1", b"1")
