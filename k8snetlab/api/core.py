@@ -499,7 +499,7 @@ class Service(Object):
     def clusterIPs(self) -> tuple[str, ...]:
         """Allocated cluster IPs; empty for headless, ExternalName and not yet allocated ones."""
         ips = self.spec.clusterIPs or ((self.spec.clusterIP,) if self.spec.clusterIP else ())
-        return tuple(ip for ip in ips if ip not in ("", "None"))
+        return tuple(ip for ip in ips if ip not in ("", "None")) if "None" in ips or "" in ips else ips
 
 
 # --- Endpoints ------------------------------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ class Version:
 
         None when their common ancestor is not remembered.
         """
+        if self.parent is other:
+            return self.keys  # nearly always, where objects are put in one after the other
         newer: list[Version] = []
         older: list[Version] = []
         a: Version | None = self

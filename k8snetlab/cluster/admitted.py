@@ -126,9 +126,10 @@ def is_over(obj: Object) -> bool:
 def admit_create(obj: T, snapshot: Snapshot, *, ours: bool = False, right: bool = False) -> T:
     """The admitted object, to be stored for the first time; `ours`: by a controller; `right` as in `admit`."""
     refuse_ending(obj, snapshot)
-    obj = stamped(obj, None, now())
+    moment = now()
+    obj = stamped(obj, None, moment)
     metadata = msgspec.structs.replace(
-        obj.metadata, resourceVersion="", creationTimestamp=now(), generation=int(obj.counted)
+        obj.metadata, resourceVersion="", creationTimestamp=moment, generation=int(obj.counted)
     )
     return admit(msgspec.structs.replace(obj, metadata=metadata), None, snapshot, ours=ours, right=right)
 
@@ -240,6 +241,8 @@ def _kept_annotations(old: Object) -> dict[str, str]:
 
 def stored(obj: T) -> T:
     """The object as it is kept: without resourceVersion, which the store tells."""
+    if not obj.metadata.resourceVersion:
+        return obj
     return msgspec.structs.replace(obj, metadata=msgspec.structs.replace(obj.metadata, resourceVersion=""))
 
 

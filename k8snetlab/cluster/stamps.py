@@ -17,18 +17,18 @@ from k8snetlab.api.workloads import MAKERS, Job
 from k8snetlab.controllers import MOMENT
 
 T = TypeVar("T", bound=Object)
-_KINDS: tuple[type[Object], ...] = (*MAKERS, ServiceCIDR, CustomResourceDefinition, Namespace)
-_NESTED = (GatewayClass, Gateway, *ROUTES)
+_KINDS: frozenset[type[Object]] = frozenset((*MAKERS, ServiceCIDR, CustomResourceDefinition, Namespace))
+_NESTED: frozenset[type[Object]] = frozenset((GatewayClass, Gateway, *ROUTES))
 
 
 def stamped(obj: T, old: Object | None, now: str) -> T:
     """The object, with `now` (RFC 3339) where its status has no time yet."""
     status: Any = getattr(obj, "status", None)
-    if isinstance(obj, _NESTED) and status != getattr(old, "status", None):
+    if type(obj) in _NESTED and status != getattr(old, "status", None):
         filled: Any = obj
         nested: T = replace(filled, status=_filled(status, now))
         return nested
-    if not isinstance(obj, _KINDS) or status == getattr(old, "status", None):
+    if type(obj) not in _KINDS or status == getattr(old, "status", None):
         return obj
     before = {one.type: one for one in old.status.conditions} if old is not None else {}  # type: ignore[attr-defined]
     updated = isinstance(obj, Deployment)

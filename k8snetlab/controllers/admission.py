@@ -331,6 +331,8 @@ def _with_node_ports(service: Service, snapshot: Snapshot) -> tuple[Service, lis
     spec = service.spec
     balanced = spec.type == "LoadBalancer" and spec.allocateLoadBalancerNodePorts is not False
     wanted = balanced or spec.type == "NodePort"
+    if not wanted and not _checks_health(spec):
+        return service, []
     taken = {port.nodePort for port in spec.ports} | {spec.healthCheckNodePort}
     ports: list[ServicePort] = []
     full = ["spec.ports: failed to allocate a nodePort: all of them are taken"]

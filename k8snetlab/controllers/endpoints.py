@@ -31,7 +31,7 @@ def reconcile(now: Snapshot, before: Snapshot | None, context: Context = NOTHING
         elif service.spec.selector:
             yield from _without(key, now, mirroring.MANAGER)
             yield from endpoint_slices.sync(service, now, memory)
-        else:
+        elif key in now.all(Endpoints) or _has_ours(key, now):
             yield from _without(key, now, endpoint_slices.MANAGER)
             yield from mirroring.sync(service, now)
 
@@ -53,6 +53,11 @@ def _services(now: Snapshot, before: Snapshot | None) -> dict[Key, None]:
         pod, old = now.all(Pod).get(key), before.all(Pod).get(key) if before else None
         keys.update((service.key, None) for p in (pod, old) if p for service in services_of(p, now))
     return keys
+
+
+def _has_ours(service: Key, now: Snapshot) -> bool:
+    slices = now.select(EndpointSlice, slices_by_service, service).values()
+    return any(slice_.metadata.labels.get(MANAGED_BY) in _OURS for slice_ in slices)
 
 
 def _zone(snapshot: Snapshot, node: str) -> str | None:

@@ -19,8 +19,9 @@ _Place = tuple[type[Object], Key]
 def reconcile(now: Snapshot, before: Snapshot | None) -> Iterator[Answer]:
     doubtful, waiting = dict[_Place, Object](), dict[str, Object]()
     for type_ in dict.fromkeys((*now.objects, *(before.objects if before else ()))):
+        objects, olds = now.all(type_), before.all(type_) if before else {}
         for key in now.changes(type_, before):
-            obj, old = now.all(type_).get(key), before.all(type_).get(key) if before else None
+            obj, old = objects.get(key), olds.get(key)
             if obj is not None and obj.metadata.ownerReferences:
                 doubtful[type_, key] = obj
             if obj is not None and FOREGROUND in obj.metadata.finalizers:

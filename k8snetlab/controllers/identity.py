@@ -8,7 +8,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
-import uuid
 from collections.abc import Container, Iterator
 
 import msgspec
@@ -19,12 +18,15 @@ from k8snetlab.api.meta import Object, OwnerReference
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """No vowels and no 0, 1 and 3, so that no words come out."""
 MAX_GENERATED = 63
+_VARIANTS = "89ab" * 4
+"""RFC 9562: the seventeenth digit of a uid has two bits that are its own. The thirteenth is its version."""
 
 
 def uid(obj: Object, revision: int) -> str:
     """The uid of an object created at a revision: one that is created again gets another."""
-    digest = hashlib.sha256(f"{obj.KIND}/{obj.namespace}/{obj.name}/{revision}".encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=5))
+    text = hashlib.sha256(f"{obj.KIND}/{obj.namespace}/{obj.name}/{revision}".encode()).hexdigest()
+    variant = _VARIANTS[int(text[16], 16)]
+    return f"{text[:8]}-{text[8:12]}-5{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def names(base: str, seed: str = "") -> Iterator[str]:

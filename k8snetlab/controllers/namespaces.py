@@ -45,8 +45,9 @@ def _touched(now: Snapshot, before: Snapshot | None, living: bool = False) -> It
     """The namespaces of what has changed, or of that what is there and stays (`living`)."""
     for type_ in dict.fromkeys((*_namespaced(now), *(_namespaced(before) if before else ()))):
         if not type_.REPORTS:
+            objects = now.all(type_)
             for key in now.changes(type_, before):
-                new = now.all(type_).get(key)
+                new = objects.get(key)
                 if not living or (new is not None and not new.metadata.deletionTimestamp):
                     yield key[0]
 

@@ -200,8 +200,8 @@ class Informer:
         for event in events:
             key, modified = event.entry.key, event.entry.mod_revision
             held = self._held.get(key)
-            type_ = held.type if held and event.type == "delete" else _type(event)
-            if not type_ or modified <= max(self._gone.get(key, 0), held.modified if held else 0):
+            known = max(self._gone.get(key, 0), held.modified if held else 0)
+            if modified <= known or not (type_ := held.type if held and event.type == "delete" else _type(event)):
                 continue
             created = event.entry.create_revision
             if held and (event.type == "delete" or created != held.created or type_ is not held.type):

@@ -182,6 +182,14 @@ def test_hand_written_endpoints_go_with_their_service() -> None:
     assert not world.snapshot.all(EndpointSlice) and not world.snapshot.all(Endpoints)
 
 
+def test_what_was_made_for_a_selector_goes_with_it_also_where_no_endpoints_are_left() -> None:
+    world = FakeCluster(LAB % 1 + deployment("web", 1) + service("web")).run()
+    (made,) = slices(world)
+    world.delete(world.snapshot.all(Endpoints)[("default", "web")])
+    world.apply(service("web").replace("selector: {app: web}, ", "")).run()
+    assert made.name not in {slice_.name for slice_ in slices(world)}
+
+
 def test_slices_of_others_are_left_alone_and_ours_are_repaired() -> None:
     by_hand = """---
 apiVersion: discovery.k8s.io/v1
