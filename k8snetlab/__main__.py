@@ -18,12 +18,16 @@ def main() -> NoReturn:
     command's 85 ms that were 13.
     """
     gc.set_threshold(GARBAGE)
+    begun = False
     try:
         from k8snetlab.client import early
 
         early.ask(sys.argv[1:])
+        begun = early.has_changed()
         from k8snetlab.cli.main import main as run
     except KeyboardInterrupt:
+        if begun:
+            sys.stderr.write("interrupted: what was begun stays as it is\n")
         sys.exit(130)
     try:
         run()

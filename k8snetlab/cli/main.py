@@ -18,6 +18,7 @@ import typer
 from k8snetlab import __version__
 from k8snetlab.cli import outlet, screen
 from k8snetlab.cli.options import complete_lab
+from k8snetlab.client import early
 from k8snetlab.errors import K8sNetLabError
 from k8snetlab.wording import nearest
 
@@ -189,7 +190,7 @@ def _failed(error: Exception) -> int:
 
 def _interrupted() -> None:
     """`down` would take the lab from everybody: it is the way back from `up` only."""
-    if CHANGING.isdisjoint(_verb):
+    if CHANGING.isdisjoint(_verb) and not early.has_changed():
         _say("interrupted", "")
     else:
         back = "; down removes it" if "up" in _verb else ""

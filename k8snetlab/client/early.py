@@ -11,16 +11,17 @@ import os
 import re
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from k8snetlab.api import scaled
-from k8snetlab.client.wire import Exchange, WireError
-from k8snetlab.errors import K8sNetLabError
-from k8snetlab.state import labs
-from k8snetlab.state.paths import LabPaths
+
+if TYPE_CHECKING:
+    from k8snetlab.client.wire import Exchange
 
 CONNECTING = 0.05
 """Seconds that it may take to be let in; who waits longer asks later, and says so."""
+_COMPLETING = "_K8SNETLAB_COMPLETE"
+"""With this in its environment a command line tells what may follow its words, and does nothing."""
 _BASE = "/apis/k8snetlab/v1alpha1"
 _NAME = re.compile(r"[a-z0-9][-.a-z0-9]*")
 _NUMBER = re.compile(r"[0-9]{1,6}")
@@ -57,8 +58,15 @@ _asked: dict[tuple[str, Request], Exchange] = {}
 
 def ask(words: Sequence[str]) -> None:
     """Asks what the command line of these words will. Where that cannot be done, nothing is: the verb will say why."""
-    if None in (sys.stdin, sys.stdout, sys.stderr) or not (requests := requests_of(words)):
+    if _COMPLETING in os.environ or not (requests := requests_of(words)):
+        return
+    if None in (sys.stdin, sys.stdout, sys.stderr):
         return  # a connection would be in the place of a stream that is closed
+    from k8snetlab.client.wire import Exchange, WireError
+    from k8snetlab.errors import K8sNetLabError
+    from k8snetlab.state import labs
+    from k8snetlab.state.paths import LabPaths
+
     try:
         path = str(LabPaths(labs.choose(os.environ.get("K8SNETLAB_LAB") or None)).socket)
         for request in requests:
@@ -66,14 +74,15 @@ def ask(words: Sequence[str]) -> None:
             exchange.ask(*request)
             _asked[path, request] = exchange
     except (K8sNetLabError, OSError, WireError):
-        pass
+        pass  # it asks once more, and fails likewise
 
 
 def requests_of(words: Sequence[str]) -> tuple[Request, ...]:
-    """In the order in which the verb asks them."""
+    """In the order in which the verb asks them; none where the verb might refuse the words."""
     match words:
-        case [*rest, "-o", _] if rest:
-            return requests_of(rest)
+        case ["graph", "-o", _] | [_, *_, "-o", "json"]:
+            words = words[:-2]
+    match words:
         case ["tables", name] if _NAME.fullmatch(name):
             return (Request("GET", f"{_BASE}/tables/{name}?namespace=default&table="),)
         case ["scale", target, "--replicas", number] if _NUMBER.fullmatch(number):
@@ -102,3 +111,8 @@ def taken(path: str, method: str, target: str, body: bytes, silence: float | Non
 def untaken() -> list[Request]:
     """What nobody has taken yet."""
     return [request for _, request in _asked]
+
+
+def has_changed() -> bool:
+    """Whether something was asked for that changes the lab, and nobody has said so yet."""
+    return any(request.method == "PUT" for request in untaken())

@@ -6,6 +6,7 @@ kube-proxy (pkg/proxy/iptables: portProtoHash): base32(sha256(...)) cut to 16 ch
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 HOST_NETNS = ""
@@ -153,6 +154,12 @@ def service_chain(port_name: str, protocol: str, prefix: str = KUBE_SVC) -> str:
 def endpoint_chain(port_name: str, protocol: str, endpoint: str) -> str:
     """`endpoint` is "ip:port", or "[ip]:port" for IPv6."""
     return KUBE_SEP + _hash16(port_name + protocol.lower() + endpoint)
+
+
+def endpoint_chains(port_name: str, protocol: str, endpoints: Iterable[str]) -> dict[str, str]:
+    """`endpoint_chain` of each of a port's endpoints."""
+    port = port_name + protocol.lower()
+    return {endpoint: KUBE_SEP + _hash16(port + endpoint) for endpoint in endpoints}
 
 
 _BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"

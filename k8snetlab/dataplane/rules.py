@@ -6,6 +6,7 @@ writes them and in which books print them. Whoever needs its meaning parses it (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,8 @@ from k8snetlab.errors import InputError
 
 Family = Literal["ipv4", "ipv6"]
 Rules = tuple[str, ...]
+_SPECIAL = re.compile(r"""[ "\\'\t]""")
+"""What iptables-restore does not read as a part of a plain word."""
 BUILT_IN = ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")
 """The kernel's own chains, one for each hook."""
 
@@ -92,7 +95,7 @@ def quote(text: str) -> str:
     """
     if "\n" in text or "\r" in text or "\0" in text:
         raise InputError(f"{text!r} cannot stand in an iptables rule", "remove the line break or NUL")
-    if text and not any(c in " \"\\'\t" for c in text):
+    if text and not _SPECIAL.search(text):
         return text
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

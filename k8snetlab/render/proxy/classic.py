@@ -61,6 +61,7 @@ class _ClassicPort:
         self.cluster_chain = port.chain(KUBE_SVC)
         self.outside_chain = port.chain(KUBE_XLB) if port.external_local else self.cluster_chain
         self.proto = f"-m {port.protocol} -p {port.protocol}"
+        self.endpoint_chains = port.endpoint_chains(e.text for e in endpoints)
 
     def render(self) -> None:
         self._cluster_ip()
@@ -126,7 +127,7 @@ class _ClassicPort:
     def _endpoint_chains(self) -> None:
         comment = "" if self.brief else f"{about(self.port.name)} "
         for endpoint in self.endpoints:
-            chain = self.port.endpoint_chain(endpoint.text)
+            chain = self.endpoint_chains[endpoint.text]
             recent = f"-m recent --name {chain} --set " if self.port.affinity else ""
             self.draft.chains[ChainKey("nat", chain)] = (
                 f"{comment}-s {host(endpoint.ip)} {MASQUERADE}",
@@ -135,7 +136,7 @@ class _ClassicPort:
 
     def _balance(self, endpoints: tuple[Endpoint, ...], numbered: bool = False) -> Iterable[str]:
         comment = "" if self.brief else f"{about(self.port.name)} "
-        chains = [self.port.endpoint_chain(e.text) for e in endpoints]
+        chains = [self.endpoint_chains[e.text] for e in endpoints]
         if self.port.affinity:
             for chain in chains:
                 yield f"{comment}-m recent --name {chain} --rcheck --seconds {self.port.affinity} --reap -j {chain}"

@@ -62,8 +62,9 @@ class Port(msgspec.Struct, frozen=True):
     def chain(self, prefix: str) -> str:
         return names.service_chain(self.name, self.protocol, prefix)
 
-    def endpoint_chain(self, endpoint: str) -> str:
-        return names.endpoint_chain(self.name, self.protocol, endpoint)
+    def endpoint_chains(self, endpoints: Iterable[str]) -> dict[str, str]:
+        """By endpoint."""
+        return names.endpoint_chains(self.name, self.protocol, endpoints)
 
 
 def ports_of(service: Service, family: Family, classic: bool = False, external_ips: bool = True) -> list[Port]:

@@ -112,7 +112,7 @@ class _PortRules:
         self.proto = f"-m {port.protocol} -p {port.protocol}"
         self.internal = choice.any and (not port.internal_local or bool(choice.local))
         self.outside = choice.any and (not port.external_local or bool(choice.local))
-        self.endpoint_chains = {e.text: port.endpoint_chain(e.text) for e in choice.reachable}
+        self.endpoint_chains = port.endpoint_chains(e.text for e in choice.reachable)
 
     @property
     def firewalled(self) -> bool:

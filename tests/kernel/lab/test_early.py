@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from k8snetlab.client import early
 from k8snetlab.testing import Lab
 
 OBJECTS = """apiVersion: k8snetlab/v1alpha1
@@ -71,42 +68,6 @@ def test_what_was_asked_early_is_what_the_verb_asks(lab: Lab, form: str) -> None
     done = subprocess.run(words, env=lab.environment, capture_output=True, text=True, timeout=60)
     assert "Assertion" not in done.stderr, done.stderr
     assert done.returncode == ("none" in form), done.stderr
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "",
-        "--lab some status",
-        "status --help",
-        "diagnose --node node1",
-        "graph -f lab.yaml",
-        "tables",
-        "tables node1 routes",
-        "tables ../../v1/pods",
-        "tables node1?table=fdb",
-        "scale deployment/web --replicas -1",
-        "scale deployment/web --replicas 2 --timeout x",
-        "scale deployment/Web --replicas 2",
-        "scale deployment/web/scale --replicas 2",
-        "scale pod/web --replicas 2",
-        "scale deployment web --replicas 2",
-        "delete deployment/web",
-        "-o json",
-    ],
-)
-def test_nothing_is_asked_that_may_not_be_meant(form: str) -> None:
-    assert early.requests_of(form.split()) == ()
-
-
-def test_who_has_no_lab_hears_so_from_the_verb(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "k8snetlab", "status"],
-        env={**os.environ, "K8SNETLAB_RUN": str(tmp_path), "K8SNETLAB_LAB": ""},
-        capture_output=True,
-        text=True,
-    )
-    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "error: no lab runs here")
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
