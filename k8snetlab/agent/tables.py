@@ -149,7 +149,7 @@ class NodeTables:
         """Pods that are to become ready."""
         self._held = holds.NONE
         self._stands = True
-        """What the last sync that wrote was to write is written, but for what is a manager's failure."""
+        """Whether the last sync that began to write came to its end; what a manager failed in is told by itself."""
         self.rest = 0.0
         """Seconds until the rules that the last sync has left as they were are to be written."""
 

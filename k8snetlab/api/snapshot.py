@@ -48,8 +48,7 @@ class Snapshot(msgspec.Struct, frozen=True):
         return self._of(type_)  # type: ignore[return-value]
 
     def get(self, type_: type[T], name: str, namespace: str = "") -> T | None:
-        found: T | None = self._of(type_).get((namespace, name))  # type: ignore[assignment]
-        return found
+        return self.all(type_).get((namespace, name))
 
     def node(self, name: str) -> Node:
         """Raises NotFoundError, which says what nodes there are."""

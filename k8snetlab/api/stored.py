@@ -133,7 +133,7 @@ def _endpoint_slice(slice_: EndpointSlice) -> Problems:
         nodes[endpoint.nodeName] = None
         for text in () if named else endpoint.addresses:
             if ipv4(text) is None:  # nearly none of a thousand
-                yield from _address("endpoints.addresses", text)
+                yield from _said("endpoints.addresses", _no_ipv6(text))
     for node in filter(None, nodes):
         yield from _said("endpoints.nodeName", _subdomain(node))
 

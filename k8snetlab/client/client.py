@@ -12,7 +12,7 @@ import msgspec
 
 from k8snetlab import errors
 from k8snetlab.api import scaled
-from k8snetlab.client import early
+from k8snetlab.client import early, paths
 from k8snetlab.client.decoders import decoder
 from k8snetlab.client.wire import CutError, Exchange, WireError
 from k8snetlab.messages.errors import BrokenOff, Status, error_of
@@ -65,8 +65,8 @@ class Client:
         """All objects of each kind, by its plural. They are asked for at once, and without `api.scheme`: to load all
         other kinds takes 5 ms."""
         with contextlib.ExitStack() as stack:
-            paths = [f"{_root(type_.API_VERSION)}/{plural}" for plural, type_ in kinds.items()]
-            sent = (self._sent("GET", path, b"", ANSWER) for path in paths)
+            targets = [f"{paths.root(type_.API_VERSION)}/{plural}" for plural, type_ in kinds.items()]
+            sent = (self._sent("GET", path, b"", ANSWER) for path in targets)
             asked = [stack.enter_context(contextlib.closing(exchange)) for exchange in sent]
             answers = [self._read(self._whole(self._answering(exchange)), decoder(Json)) for exchange in asked]
         return tuple(answer["items"] for answer in answers)
@@ -147,11 +147,7 @@ class Client:
     @staticmethod
     def _path(kind: str | Resource, namespace: str | None = None, name: str = "") -> str:
         resource = scaled.named(kind) or _resource(kind) if isinstance(kind, str) else kind
-        path = _root(resource.version)
-        if resource.namespaced and namespace:
-            path += f"/namespaces/{quote(namespace, safe='')}"
-        path += f"/{resource.plural}"
-        return path + (f"/{quote(name, safe='')}" if name else "")
+        return paths.path(resource, namespace, name)
 
     def _ask(self, verb: Verb[Q], question: Q, silence: float | None) -> Exchange:
         silence = verb.silence if silence is None else silence
@@ -278,11 +274,6 @@ def _resource(kind: str) -> Resource:
         known = f"kinds: {', '.join(sorted({r.plural for r in BY_NAME.values()}))}"
         raise errors.InputError(f"the server doesn't have a resource type {kind!r}", nearest(kind, BY_NAME, known))
     return found
-
-
-def _root(version: str) -> str:
-    """The path of a group's version."""
-    return f"/apis/{version}" if "/" in version else f"/api/{version}"
 
 
 def _head(kind: str) -> Json:

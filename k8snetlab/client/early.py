@@ -94,17 +94,17 @@ def _scale(target: str, replicas: int) -> tuple[Request, ...]:
     found = scaled.target([target])
     if found is None or not _NAME.fullmatch(found[1]):
         return ()
-    kind, name = found
-    root = f"/api{'s' if '/' in kind.version else ''}/{kind.version}"
-    path = f"{root}/namespaces/default/{kind.plural}/{name}/scale"
-    return (Request("PUT", path, b'{"spec":{"replicas":%d}}' % replicas),)
+    from k8snetlab.client import paths
+
+    path = paths.path(found[0], "default", found[1])
+    return (Request("PUT", f"{path}/scale", b'{"spec":{"replicas":%d}}' % replicas),)
 
 
 def taken(path: str, method: str, target: str, body: bytes, silence: float | None) -> Exchange | None:
     """The exchange in which this has been asked; nothing may come for `silence` seconds from now on."""
     exchange = _asked.pop((path, Request(method, target, body)), None)
     if exchange is not None:
-        exchange.wait(silence)
+        exchange.set_silence(silence)
     return exchange
 
 

@@ -43,7 +43,7 @@ class Exchange:
     def close(self) -> None:
         self._socket.close()
 
-    def wait(self, silence: float | None) -> None:
+    def set_silence(self, silence: float | None) -> None:
         """Nothing may come for so many seconds from now on."""
         self._socket.settimeout(silence)
 

@@ -83,13 +83,8 @@ class Daemon:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
-    return tmp_path
-
-
-@pytest.fixture
-def daemon(run: Path) -> Iterator[Daemon]:
-    daemon = Daemon(run)
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    daemon = Daemon(tmp_path)
     yield daemon
     daemon.close()
 
@@ -114,15 +109,15 @@ def command(run: Path, words: str, error: str = "SystemExit(3)", **more: str) ->
     return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
 
 
-def test_it_is_asked_before_the_command_line_is_loaded(run: Path, daemon: Daemon) -> None:
-    assert command(run, "status").returncode == 3
+def test_it_is_asked_before_the_command_line_is_loaded(tmp_path: Path, daemon: Daemon) -> None:
+    assert command(tmp_path, "status").returncode == 3
     daemon.close()
     assert daemon.asked.startswith(b"GET /apis/k8snetlab/v1alpha1/status HTTP/1.1\r\n")
 
 
 @pytest.mark.parametrize("more", [{"_K8SNETLAB_COMPLETE": "complete_bash"}, {"K8SNETLAB_RUN": "/nonexistent"}])
-def test_nothing_is_asked_where_nothing_is_to_be_done(run: Path, daemon: Daemon, more: dict[str, str]) -> None:
-    done = command(run, "scale deployment/web --replicas 2", **more)
+def test_nothing_is_asked_where_nothing_is_to_be_done(tmp_path: Path, daemon: Daemon, more: dict[str, str]) -> None:
+    done = command(tmp_path, "scale deployment/web --replicas 2", **more)
     daemon.close()
     assert (done.returncode, done.stderr, daemon.asked) == (3, "", b"")
 
@@ -134,15 +129,17 @@ def test_nothing_is_asked_where_nothing_is_to_be_done(run: Path, daemon: Daemon,
         ("status", ""),
     ],
 )
-def test_who_interrupts_it_then_is_told_what_has_been_begun(run: Path, daemon: Daemon, words: str, said: str) -> None:
-    done = command(run, words, "KeyboardInterrupt")
+def test_who_interrupts_it_then_is_told_what_has_been_begun(
+    tmp_path: Path, daemon: Daemon, words: str, said: str
+) -> None:
+    done = command(tmp_path, words, "KeyboardInterrupt")
     assert (done.returncode, done.stderr) == (130, said)
 
 
-def test_who_has_no_lab_hears_so_from_the_verb(run: Path) -> None:
+def test_who_has_no_lab_hears_so_from_the_verb(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "k8snetlab", "status"],
-        env={**os.environ, "K8SNETLAB_RUN": str(run), "K8SNETLAB_LAB": ""},
+        env={**os.environ, "K8SNETLAB_RUN": str(tmp_path), "K8SNETLAB_LAB": ""},
         capture_output=True,
         text=True,
     )
