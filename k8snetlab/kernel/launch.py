@@ -135,13 +135,21 @@ class _How(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def main_process(pid: int) -> int:
-    """Which process is the command that `popen` has begun as `pid`: that one, or the second of its pid namespace."""
+    """Which process is the command that `popen` has begun as `pid`: that one, or the second of its pid namespace; 0
+    where it has ended, and those before it are about to."""
     namespaces = Path(f"/proc/{pid}/ns")
-    with contextlib.suppress(OSError, ValueError):
-        if (namespaces / "pid").stat().st_ino != (namespaces / "pid_for_children").stat().st_ino:
-            first = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
-            return int(Path(f"/proc/{first}/task/{first}/children").read_text().split()[0])
-    return pid
+    try:
+        if (namespaces / "pid").stat().st_ino == (namespaces / "pid_for_children").stat().st_ino:
+            return pid
+        first, *_ = _children(pid)
+        second, *_ = _children(first)
+    except (OSError, ValueError):  # it has gone; it has no children any more
+        return 0
+    return second
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def become(setting: Setting, argv: Sequence[str], environment: Mapping[str, str], report: int = -1) -> NoReturn:
