@@ -156,8 +156,7 @@ class Ledger:
             lines = [line for line in self._path.read_bytes().split(b"\n") if line]
             if len(lines) < COMPACT:
                 return
-            self.reload()
-            kept = self._kept()
+            kept = Ledger(self._path)._kept()  # other threads ask this one meanwhile
             if len(kept) * 2 > len(lines):
                 return
             fresh = self._path.with_suffix(".new")

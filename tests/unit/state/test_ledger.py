@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from k8snetlab.agent.additions import AddedFile, OwnedNetns
@@ -51,6 +52,18 @@ def test_a_ledger_of_many_lines_is_written_anew_and_says_the_same(tmp_path: Path
     assert before[0] == [f"n{number}" for number in range(0, ledgers.COMPACT * 2, 100)]
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_owned_is_known_all_the_while_that_the_ledger_is_written_anew(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    ledger.own_namespaces(OwnedNetns(f"n{number}") for number in range(ledgers.COMPACT * 4))
+    kept = f"n{ledgers.COMPACT * 4 - 1}"
+    with ThreadPoolExecutor(1) as threads:
+        writing = threads.submit(ledger.release_namespaces, [name for name in ledger.namespaces if name != kept])
+        while not writing.done():
+            assert kept in ledger.namespaces
+    writing.result()
+    assert list(Ledger(tmp_path / "ledger").namespaces) == [kept]
 
 
 def test_a_small_ledger_stays_as_it_is(tmp_path: Path) -> None:
