@@ -17,7 +17,8 @@ class Ownership:
     def __init__(self, owner: Owner, node: str) -> None:
         """`node` is as it stands in the ledger."""
         self._owner, self._node = owner, node
-        self.names = {owned.name for owned in owner.namespaces.values() if owned.node == node}
+        held = list(owner.namespaces.values())  # other agents, in their threads, claim and disown meanwhile
+        self.names = {owned.name for owned in held if owned.node == node}
         """Of the ledger's namespaces those that this agent, or an earlier one of the node, has made."""
 
     def is_strange(self, name: str) -> bool:
