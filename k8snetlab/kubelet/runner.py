@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -90,7 +91,13 @@ class PodRunner:
         return msgspec.structs.replace(self.state, happened=happened)
 
     async def start(self) -> None:
-        """Returns when every container runs, waits for a sidecar, or is known not to start."""
+        """Returns when every container runs, waits for a sidecar, or is known not to start; or when `stop` comes."""
+        beginning = self._spawn(self._begin())
+        await asyncio.wait({beginning})
+        if not beginning.cancelled():
+            beginning.result()
+
+    async def _begin(self) -> None:
         if self._sandbox is None:
             await self._start_containers()
         elif await self._has_sandbox(self._sandbox):
@@ -215,10 +222,11 @@ class PodRunner:
         if self._pod.cgroup and self._sandbox is not None:
             await asyncio.to_thread(bounds.remove, Path(self._pod.cgroup))
 
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _changed(self) -> None:
         self._save()
