@@ -21,6 +21,7 @@ from k8snetlab.api.core import (
     ContainerStateWaiting,
 )
 from k8snetlab.api.workload import ContainerWork, Happening, PodWork
+from k8snetlab.errors import NotFoundError
 from k8snetlab.kernel import bounds, fault, launch
 from k8snetlab.kubelet import health_service, readiness, starting, telling
 from k8snetlab.kubelet.asking import Asked, ask
@@ -296,10 +297,12 @@ class Container:
 
     def _start(self) -> tuple[launch.Setting, dict[str, str]]:
         """How a command beside the container's own is started: it ends with the container, where there are control
-        groups."""
+        groups. Raises NotFoundError where the container has ended: it would see the machine's files."""
         setting, _, environment = self._command()
         if setting.own is not None:
-            return replace(setting, own=None, process=self.pid, stdin=False), environment
+            if not (pid := self.pid):
+                raise NotFoundError("the container has ended")
+            return replace(setting, own=None, process=pid, stdin=False), environment
         return replace(setting, held=bool(self._group)), environment
 
     async def _look(self) -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from k8snetlab.api.probes import ExecAction, LifecycleHandler
 from k8snetlab.api.workload import ContainerWork, PodWork
 from k8snetlab.kernel import processes
+from k8snetlab.kubelet.instance import Instance
 from k8snetlab.kubelet.nameserver import NameServer
 from k8snetlab.kubelet.rotation import LogKeeper
 from k8snetlab.kubelet.runner import PodRunner
+from k8snetlab.testing import eventually
 
 
 def work(namespace: str, at: Path, *containers: ContainerWork, scratch: str = "") -> PodWork:
@@ -36,3 +43,25 @@ def test_what_is_stopped_while_it_begins_begins_no_more(namespace: Callable[...,
 
     asyncio.run(begun_and_stopped())
     assert not processes.pids_in(name)
+
+
+def test_a_container_that_has_just_ended_is_asked_for_nothing_more(
+    namespace: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its hook would see the machine's files in the place of the container's."""
+    hook = LifecycleHandler(exec=ExecAction(("touch", str(tmp_path / "seen"))))
+    pod = work(namespace(), tmp_path, ContainerWork("c", ("sleep", "1000"), ends=hook), scratch=str(tmp_path / "s"))
+
+    async def slowly(_: Instance) -> None:
+        await asyncio.sleep(1)
+
+    async def begun_killed_and_stopped() -> None:
+        one = runner(pod)
+        await one.start()
+        os.kill(one.state.processes["c"], signal.SIGKILL)
+        eventually(lambda: "c" not in one.state.processes)  # the loop stands still, and has not heard of it
+        monkeypatch.setattr(Instance, "_end_rest", slowly)
+        await one.stop()
+
+    asyncio.run(begun_killed_and_stopped())
+    assert not (tmp_path / "seen").exists()
