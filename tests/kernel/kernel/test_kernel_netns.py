@@ -63,6 +63,24 @@ def test_what_somebody_is_just_deleting_is_not_taken_from_his_hands(namespace: M
     assert netns.exists(name)
 
 
+def test_what_is_deleted_while_it_is_looked_at_is_there_still_or_missing(
+    namespace: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name, look = namespace(), Path.stat
+    before = netns.inode(name)
+
+    def looked(file: Path) -> os.stat_result:
+        found = look(file)
+        if file == netns.path(name):
+            subprocess.run(["ip", "netns", "del", name], check=True)
+        return found
+
+    monkeypatch.setattr(Path, "stat", looked)
+    assert netns.inode(name) == before
+    with pytest.raises(NotFoundError):
+        netns.inode(name)
+
+
 def test_a_killed_create_leaves_a_bare_file_that_the_next_one_takes_over(name: Make) -> None:
     half = name()
     netns.path(half).touch()
