@@ -287,7 +287,7 @@ class _LazyNames(dict[int, str]):
 
     def get(self, index: int, default: Any = None) -> Any:
         if index and index not in self:
-            with netns.inside(self._namespace), contextlib.suppress(OSError):  # it has gone in the meantime
+            with contextlib.suppress(NotFoundError, OSError), netns.inside(self._namespace):  # unless it has gone
                 self[index] = socket.if_indextoname(index)
         return super().get(index, default)
 
@@ -326,6 +326,7 @@ def _recent(namespace: str) -> dict[str, frozenset[str]]:
         lists = Path("/proc/thread-self/net/xt_recent")
         if lists.exists():
             for file in lists.iterdir():
-                for address in re.findall(r"src=(\S+) ", file.read_text()):
-                    found[address].add(file.name)
+                with contextlib.suppress(OSError):  # it goes with its last rule
+                    for address in re.findall(r"src=(\S+) ", file.read_text()):
+                        found[address].add(file.name)
     return {address: frozenset(lists) for address, lists in found.items()}

@@ -7,8 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import pytest
+
+from k8snetlab.dataplane.rules import Family
 from k8snetlab.dataplane.view import NextHop
-from k8snetlab.kernel import iptables
+from k8snetlab.kernel import iptables, netns
+from k8snetlab.kernel.iptables.saved import Saved
 from k8snetlab.kernel.survey import survey
 
 Make = Callable[..., str]
@@ -34,6 +38,40 @@ def test_a_cable_leads_to_its_peer_though_one_was_unplugged_from_another_before(
         others=(before, node),
     )
     assert view.interfaces["eth0"].peer == (node, "plug")
+
+
+def test_a_pod_that_goes_while_its_node_is_read_takes_only_the_name_of_its_end_along(
+    namespace: Make, tmp_path: Path
+) -> None:
+    node, pod = namespace("node"), namespace("pod")
+    subprocess.run(f"ip -n {node} link add plug type veth peer name eth0 netns {pod}".split(), check=True)
+
+    def rules(name: str, family: Family, variant: iptables.Variant) -> Saved:
+        netns.delete(pod)
+        return iptables.counted(name, family, variant, tmp_path / "lock")
+
+    view = survey(node, "ipv4", "nft", rules, place="node", kind="node", others=(pod,))
+    assert view.interfaces["plug"].peer is None
+
+
+def test_a_list_of_clients_that_goes_while_it_is_read_is_none(
+    namespace: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, variant, read = namespace("node"), iptables.variant(), Path.read_text
+
+    def ruled(word: str) -> None:
+        rule = f"ip netns exec {node} iptables {word} INPUT -m recent --set --name clients -j ACCEPT"
+        subprocess.run(rule.split(), check=True)
+
+    def late(file: Path) -> str:
+        if file.name == "clients":
+            ruled("-D")
+        return read(file)
+
+    ruled("-A")
+    monkeypatch.setattr(Path, "read_text", late)
+    saved = partial(iptables.counted, lockfile=tmp_path / "lock")
+    assert survey(node, "ipv4", variant, saved, place="node", kind="node").recent == {}
 
 
 def test_a_route_of_several_next_hops_and_one_of_the_other_family(namespace: Make, tmp_path: Path) -> None:
