@@ -71,11 +71,11 @@ def join(group: Path) -> None:
 
 
 def members(group: Path) -> list[int]:
-    """The processes in a group and in those below it."""
+    """The processes in a group and in those below it, of which any may go meanwhile."""
     found: list[int] = []
-    for file in [group / "cgroup.procs", *group.rglob("cgroup.procs")]:
+    for directory, _, _ in os.walk(group):
         with contextlib.suppress(OSError):
-            found += map(int, file.read_text().split())
+            found += map(int, Path(directory, "cgroup.procs").read_text().split())
     return sorted({*found})
 
 
