@@ -19,6 +19,7 @@ from k8snetlab.kernel.netlink import attributes, split
 _ETH_P_ALL, _SO_RCVBUFFORCE = 0x0003, 33
 _OUTGOING, _OTHERHOST = 4, 3
 _NETLINK_NETFILTER, _NEW_CONNECTIONS = 12, 1
+_SOL_NETLINK, _NETLINK_NO_ENOBUFS = 270, 5
 _SNAP = 512
 _BUFFER = 4 << 20
 
@@ -79,15 +80,20 @@ class Watch:
 def _packet_socket() -> socket.socket:
     opened = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_ETH_P_ALL))
     stamps.ask(opened)
-    with contextlib.suppress(PermissionError):
-        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
-    opened.setblocking(False)
-    return opened
+    return _roomy(opened)
 
 
 def _event_socket() -> socket.socket:
+    """What it has no room for is lost, as packets are, and no error."""
     opened = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER)
+    opened.setsockopt(_SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
     opened.bind((0, 1 << _NEW_CONNECTIONS - 1))
+    return _roomy(opened)
+
+
+def _roomy(opened: socket.socket) -> socket.socket:
+    with contextlib.suppress(PermissionError):
+        opened.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
     opened.setblocking(False)
     return opened
 
