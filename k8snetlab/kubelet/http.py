@@ -47,7 +47,7 @@ class HttpResponder(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._local = transport.get_extra_info("sockname")[:2]
-        self._peer = transport.get_extra_info("peername")[:2]
+        self._peer = (transport.get_extra_info("peername") or ("", 0))[:2]  # who has gone by now has none
         if self._early:
             self.data_received(self._early)
 
