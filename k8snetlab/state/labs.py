@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from k8snetlab.errors import InputError, NotFoundError
 from k8snetlab.state import paths
 from k8snetlab.wording import nearest
@@ -29,7 +31,9 @@ def begun() -> list[str]:
 
 def _is_bare(lab: str) -> bool:
     found = paths.LabPaths(lab)
-    return all(entry == found.left for entry in found.directory.iterdir())
+    with contextlib.suppress(FileNotFoundError):  # it has gone meanwhile
+        return all(entry == found.left for entry in found.directory.iterdir())
+    return False
 
 
 def choose(lab: str | None) -> str:
