@@ -25,6 +25,7 @@ from k8snetlab.kernel.monitors import Monitors
 from k8snetlab.kernel.read import Reading, read, reading
 from k8snetlab.kernel.watch import Monitor, Watch
 from k8snetlab.state.ledger import Ledger
+from k8snetlab.testing import eventually
 
 
 def node(name: str, *others: int) -> Netns:
@@ -264,12 +265,14 @@ def test_a_pod_that_others_unmade_is_made_again(
     subprocess.run(breaking.format(pod=pods[0].name, node=one, veth=veth).split(), check=True)
     hear_all(keeper)
     keeper.known.moved()
-    for _ in range(20):  # a namespace's devices go a moment after it
+
+    def mended() -> bool:
+        """Not at once: a namespace's devices go a moment after it."""
         bring_with(keeper, wanted, *pods)
         hear_all(keeper)
-        if not keeper.drift(wanted, tuple(pods)):
-            break
-    assert keeper.drift(wanted, tuple(pods)) == []
+        return keeper.drift(wanted, tuple(pods)) == []
+
+    eventually(mended)
     subprocess.run(["ip", "netns", "exec", one, "ping", "-c", "1", "-W", "5", "10.244.1.2"], stdout=-3, check=True)
     keeper.remove([one, *(each.name for each in pods)])
 
