@@ -276,7 +276,8 @@ def test_sidecars_start_first_and_end_last_the_first_of_them_at_the_very_last(
     out = tmp_path / "out"
     said = "trap 'sleep 0.2; echo {0} ends >> {1}; exit 0' TERM; echo {0} >> {1}; while :; do sleep 0.05; done"
     sides = [shell(said.format(name, out), name, sidecar=True) for name in ("one", "two")]
-    main = shell(f"until grep -q two {out}; do sleep 0.05; done; echo main >> {out}; echo main ends >> {out}", "main")
+    begun = f"grep -q one {out} && grep -q two {out}"
+    main = shell(f"until {begun}; do sleep 0.05; done; echo main >> {out}; echo main ends >> {out}", "main")
     kubelet.ask("run", work(sandbox, tmp_path / "logs", *sides, main, restart="Never"))
     eventually(lambda: all(c.state.terminated for c in kubelet.ask("list")[0].containers))
     lines = out.read_text().split("\n")[:-1]
