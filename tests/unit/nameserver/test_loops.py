@@ -30,7 +30,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, blocks: tuple[Block, ...], back: str 
 
     async def work() -> None:
         one.look(blocks)
-        await asyncio.sleep(0.05)
+        for _ in range(100):  # turns of the loop, not time: a machine may stand still for longer than one would wait
+            await asyncio.sleep(0)
         one.close()
 
     one = Loops(ask, found.append)

@@ -196,16 +196,15 @@ def test_a_silent_server_is_left_for_the_next_and_with_none_left_it_is_a_failure
 
 def test_what_is_asked_for_often_is_asked_for_anew_before_it_is_forgotten() -> None:
     async def work() -> None:
-        async with other(lambda query: answered(query, 1)) as (server, address):
+        async with other(answered) as (server, address):
             counters = Counters()
-            asking = Upstream(Choice((address,)), counters, Cache(1, 1, least_success=0, prefetch=3, percentage=90))
-            await asyncio.sleep(0)
+            asking = Upstream(Choice((address,)), counters, Cache(60, 60, prefetch=3, percentage=100))
             for _ in range(3):
                 await asking.answer(WWW)
-            await asyncio.sleep(0.2)  # a tenth of its time is over
             assert len(server.asked) == 1
             assert data(await asking.answer(WWW)) == ["192.0.2.80"]
-            await asyncio.sleep(0.3)
+            while len(server.asked) == 1:
+                await asyncio.sleep(0.01)
             counts = counters.cache((".",))
             assert (len(server.asked), counts.prefetches, counts.misses) == (2, 1, 1)
 
