@@ -81,7 +81,7 @@ async def test_a_silent_etcd_is_given_up(etcd: EtcdProcess, connect: Connect) ->
 async def test_a_silent_member_is_passed_over(etcd: EtcdProcess, connect: Connect) -> None:
     async with Proxy(port_of(etcd)) as proxy:
         proxy.silent = True
-        store = await emptied(connect([proxy.endpoint, etcd.endpoint], patience=0.3))
+        store = await emptied(connect([proxy.endpoint, etcd.endpoint], patience=1.0))
         entry = await store.create(KEY, b"1")
         assert await store.get(KEY) == entry
         assert proxy.connections == 1
