@@ -281,18 +281,17 @@ def test_a_namespace_is_untouched_until_the_kernel_tells_otherwise(
     keeper: NamespaceKeeper, name: Callable[[str], str]
 ) -> None:
     one = name("node1")
-    for _ in range(2):  # what is told of one's own doings is read once more
+    for _ in range(3):  # what is told of one's own doings is read once more
         bring(keeper, node(one, 2, 3))
         hear(keeper, one)
-    bring(keeper, node(one, 2, 3))
     assert keeper.known.untouched() == {one: node(one, 2, 3)}
     subprocess.run(["ip", "-n", one, "route", "del", "10.244.2.0/24"], check=True)
     assert not keeper.known.untouched(), "the event waits, and has not been heard yet"
     hear(keeper, one)
     assert not keeper.known.untouched(), "it was heard, and nothing was mended yet"
-    bring(keeper, node(one, 2, 3))
-    hear(keeper, one)
-    bring(keeper, node(one, 2, 3))
+    for _ in range(2):
+        bring(keeper, node(one, 2, 3))
+        hear(keeper, one)
     assert keeper.known.untouched() == {one: node(one, 2, 3)}
 
 
