@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from live import IMPATIENCE, Fate, Live, Responder, Target
+from live import IMPATIENCE, TRIES, Fate, Live, Responder, Target
 from repository import MANIFESTS
 
 from k8snetlab.iptables.matching import Host, Packet
@@ -168,7 +168,7 @@ def test_whom_the_endpoint_sees(services: Services) -> None:
     live = services.up()
 
     def seen(place: str, target: Target) -> set[Fate]:
-        return {live.ask(place, target) for _ in range(12)}
+        return {live.ask(place, target) for _ in range(TRIES)}
 
     def lost(place: str, target: Target) -> bool:
         return live.ask(place, target, IMPATIENCE) == Fate("lost")
