@@ -94,7 +94,7 @@ def test_rules_that_a_guest_writes_by_the_in_cluster_api_are_left_and_told_of(la
         "kubernetes",
     )
     try:
-        eventually(lambda: "synced" in lab.run("guest", "logs", "kp"), 60)
+        eventually(lambda: "synced" in lab.run("guest", "logs", "kp"))
         assert lab.probe("node1", "web").reached
         assert "prediction and observation agree" in lab.run("trace", "node1", "web", code=None)
         held = rules(lab, "node1")
@@ -169,7 +169,7 @@ def test_a_real_kube_proxy_writes_the_chains_that_the_lab_writes(lab: Lab) -> No
     words = f"exec {program} --kubeconfig=$KUBECONFIG {options}"
     lab.run("guest", "start", "kube-proxy", "--node", "node1", "--", "sh", "-c", words)
     try:
-        eventually(lambda: chains(rules(lab, "node1")).keys() == ours.keys(), 60)
+        eventually(lambda: chains(rules(lab, "node1")).keys() == ours.keys())
         assert chains(rules(lab, "node1")) == ours
     finally:
         lab.run("guest", "stop", "kube-proxy")

@@ -54,7 +54,7 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 @pytest.fixture
 def paused(working: Lab) -> Iterator[Lab]:
     """Its agents mend nothing until the test is over."""
-    eventually(lambda: working.diagnose("--predict-only").findings == (), 20)
+    eventually(lambda: working.diagnose("--predict-only").findings == ())
     for node in ("node1", "node2"):
         working.run("pause", node)
     yield working
@@ -77,7 +77,7 @@ def mended(lab: Lab, finding: ReportedFinding) -> bool:
             lab.run(*command.split()[1:])
         else:
             subprocess.run(["bash", "-c", command], check=True)
-    eventually(lambda: lab.diagnose("--predict-only").findings == (), 20)
+    eventually(lambda: lab.diagnose("--predict-only").findings == ())
     return True
 
 

@@ -16,6 +16,7 @@ from k8snetlab.errors import InputError, KernelError, NotFoundError
 from k8snetlab.kernel import iptables, netns
 from k8snetlab.kernel.iptables import Iptables, Variant
 from k8snetlab.kernel.iptables.legacy import LegacyIptables
+from k8snetlab.testing import eventually
 
 Make = Callable[..., str]
 
@@ -220,7 +221,7 @@ def test_what_the_generation_is_asked_with_keeps_no_namespace_that_is_let_go(tab
         netns.delete(table.namespace)
         assert not _within(0.5, lambda: not _has(other, "stays")), "the question's socket is still open"
         table.close()
-        assert _within(20, lambda: not _has(other, "stays"))
+        eventually(lambda: not _has(other, "stays"))
         with pytest.raises(NotFoundError):
             table.generation()
     finally:
