@@ -9,13 +9,16 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from k8snetlab.errors import NotFoundError
+
 
 def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
     """Waits until `what` is true; the time is generous, because the machine may be busy, and never the point.
 
-    What raises AssertionError or LookupError is not so yet: a command that failed, an item that is not there. Between
-    two looks it sleeps as long as a look takes, or (up to a second) an eighth of what it has waited: a look that runs a
-    command must not keep a core from what it waits for. Raises AssertionError when it is still not so after `seconds`.
+    What raises AssertionError, LookupError or NotFoundError is not so yet: a command that failed, an item or an object
+    that is not there. Between two looks it sleeps as long as a look takes, or (up to a second) an eighth of what it has
+    waited: a look that runs a command must not keep a core from what it waits for. Raises AssertionError when it is
+    still not so after `seconds`.
     """
     began = asked = time.monotonic()
     while True:
@@ -23,7 +26,7 @@ def eventually(what: Callable[[], object], seconds: float = 120.0) -> None:
         try:
             if what():
                 return
-        except (AssertionError, LookupError) as error:
+        except (AssertionError, LookupError, NotFoundError) as error:
             wrong = error
         now = time.monotonic()
         if now >= began + seconds:

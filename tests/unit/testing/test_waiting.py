@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from k8snetlab.errors import NotFoundError
 from k8snetlab.testing import eventually, kill
 
 LISTENS = """
@@ -47,10 +48,12 @@ def test_what_fails_or_is_not_there_yet_is_waited_for_and_named_when_it_never_co
         if len(looks) == 3:
             found["here"] = True
         assert len(looks) > 1, "a command that fails"
-        return found["here"]
+        if len(looks) == 4:
+            raise NotFoundError("an object between two of its lives")
+        return found["here"] and len(looks) == 5
 
     eventually(comes)
-    assert len(looks) == 3
+    assert len(looks) == 5
     with pytest.raises(AssertionError, match="still not so") as raised:
         eventually(lambda: found["there"], seconds=0.1)
     assert isinstance(raised.value.__cause__, KeyError)
