@@ -75,6 +75,8 @@ class PodLifecycle:
         self._remote, self._draining, self._drained = remote, asyncio.Lock(), 0
         self._seen: dict[str, tuple[Mapping[Key, Pod], Sequence[str], dict[str, PodState]]] = {}
         """Of each node its pods, its addresses, and the kubelet's states, when its pods were last looked at."""
+        self._afresh: set[str] = set()
+        """Nodes of which all pods are to be looked at once more, whatever was seen of them by now."""
         self._strays = Strays()
         self._deadlines = Deadlines(cluster, kubelet, supervisor, self._tell)
         self._ending: dict[str, asyncio.Task[None]] = {}
@@ -117,7 +119,7 @@ class PodLifecycle:
             if ending := self._ending.pop(uid, None):
                 ending.cancel()
         async with self._busy:
-            self._seen.pop(node, None)
+            self._afresh.add(node)
             self._boots[node] = str(uuid.uuid4())
             if running := [uid for uid in uids if uid in self._kubelet.states]:
                 await self._kubelet.request("stop", uids=running, keep=True, grace=AT_ONCE)
@@ -152,8 +154,9 @@ class PodLifecycle:
             mine, itself = snapshot.select(Pod, pods_by_node, node), snapshot.get(Node, node)
             addresses = itself.addresses if itself else ()
             before, *known = seen.get(node, ({}, None, None))
-            if recreated or known[0] != addresses or known[1] is not states:
+            if recreated or node in self._afresh or known[0] != addresses or known[1] is not states:
                 before = {}
+            self._afresh.discard(node)
             other = {} if mine is before else {key: p for key, p in mine.items() if before.get(key) is not p}
             pods = [p for p in other.values() if p.ips or p.ended]
             for pod in pods:
@@ -220,7 +223,7 @@ class PodLifecycle:
         async def again() -> None:
             await asyncio.sleep(wait)
             if uid in lacking:
-                self._seen.pop(pod.spec.nodeName, None)
+                self._afresh.add(pod.spec.nodeName)
                 self.node_synced(pod.spec.nodeName, ())
 
         self._supervisor.finish(f"volumes of {pod.namespace}/{pod.name}", again)
@@ -236,7 +239,7 @@ class PodLifecycle:
             for uid in [uid for uid in lacking if not snapshot.select(Pod, pods_by_uid, uid)]:
                 del lacking[uid]
             for node in {one.pod.spec.nodeName for one in lacking.values()}:
-                self._seen.pop(node, None)
+                self._afresh.add(node)
                 self.node_synced(node, ())
 
     async def _answer_health(self, node: str, recreated: frozenset[str]) -> None:
@@ -343,7 +346,7 @@ class PodLifecycle:
         self._anew.add(uid)
         if pod.spec.hostNetwork:
             self._unmade.discard(uid)
-            self._seen.pop(pod.spec.nodeName, None)
+            self._afresh.add(pod.spec.nodeName)
         else:
             await asyncio.to_thread(netns.delete, name)
         self.node_synced(pod.spec.nodeName, ())
