@@ -323,7 +323,7 @@ class PodLifecycle:
             for pod in snapshot.select(Pod, pods_by_uid, state.uid).values()
             if pod.spec.nodeName not in self._agents.power.off
         ]
-        await self._write_statuses([(pod, self._kubelet.states.get(state.uid, state)) for pod, state in told])
+        await self._write_statuses(told)
         lost: set[str] = set()
         for pod, state in told:
             self._tell(pod, state)
@@ -363,8 +363,10 @@ class PodLifecycle:
             await asyncio.sleep(0)
 
     def _observed(self, uid: str, state: PodState, stored: Pod) -> Pod:
+        """By the last word on it: the kubelet may have had another one since `state` was to be written."""
         if stored.run_uid != uid:
             return stored
+        state = self._kubelet.states.get(uid, state)
         node = self._cluster.snapshot.get(Node, stored.spec.nodeName)
         return observed(stored, state.containers, node.addresses[0] if node and node.addresses else "", now())
 

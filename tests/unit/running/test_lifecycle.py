@@ -1,4 +1,4 @@
-"""Which of a node's pods are looked at again while others of them are being run."""
+"""Which of a node's pods are looked at again, and what is written of them, while others of them are being run."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from k8snetlab.api.config import ConfigMap
 from k8snetlab.api.core import ContainerStatus, Pod
 from k8snetlab.api.meta import ObjectMeta
 from k8snetlab.api.workload import PodState, PodWork
+from k8snetlab.running import lifecycle
 from k8snetlab.running.accounts import Accounts
 from k8snetlab.running.doors import Doors
 from k8snetlab.running.lifecycle import PodLifecycle
@@ -143,5 +144,28 @@ def test_pods_whose_power_is_cut_while_statuses_are_written_are_run_once_it_is_b
         assert cut and not living.runs(quiet)
         await living.synced()
         assert living.runs(quiet)
+
+    against(test)
+
+
+def test_what_the_kubelet_says_while_statuses_are_written_is_not_overwritten(
+    against: Callable[[Test], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lifecycle, "BATCH", 1)
+
+    async def test(living: Living) -> None:
+        pods = [await living.pod(name) for name in ("first", "last")]
+        ready = state(pods[-1].metadata.uid, ready=True)
+        write = living.cluster.edit_many
+
+        async def told_meanwhile(edits: Any) -> list[Exception | None]:
+            if edits[0][0].name == "first":
+                living.kubelet.states[ready.uid] = ready
+                living.lifecycle.states_changed((ready,))
+            return await write(edits)
+
+        monkeypatch.setattr(living.cluster, "edit_many", told_meanwhile)
+        await living.synced()
+        assert [living.cluster.current(Pod, one.name, "default").ready for one in pods] == [False, True]
 
     against(test)
