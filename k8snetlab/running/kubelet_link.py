@@ -104,10 +104,9 @@ class KubeletLink:
                 continue
             answered, ending = self._process, False
             try:
-                await self._listen(reader)
-            except ConnectionError:
+                with contextlib.suppress(ConnectionError):
+                    await self._listen(reader)
                 log.warning("the kubelet went away; it is started again")
-                began = asyncio.get_running_loop().time()
             except msgspec.MsgspecError as error:
                 log.warning("the kubelet is another version's (%s); it is replaced, and its pods begin anew", error)
                 if process := self._ledger.alive("kubelet"):
@@ -117,6 +116,7 @@ class KubeletLink:
                 raise
             finally:
                 self._hang_up(ending)
+            began = asyncio.get_running_loop().time()
 
     async def request(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -10,6 +11,7 @@ import pytest
 
 from k8snetlab.api.core import ContainerStatus
 from k8snetlab.api.workload import KubeletRequest, KubeletResponse, PodState
+from k8snetlab.running import kubelet_link
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.state.ledger import Ledger
 from k8snetlab.state.paths import LabPaths
@@ -40,6 +42,14 @@ async def answered_and_told_at_once(reader: asyncio.StreamReader, writer: asynci
     writer.close()
 
 
+async def answers_until(ending: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    for _ in range(2):
+        request = msgspec.json.decode(await reader.readline(), type=KubeletRequest)
+        writer.write(line(KubeletResponse(id=request.id)))
+    await ending.wait()
+    writer.close()
+
+
 def test_news_that_come_with_an_answer_are_newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path))
 
@@ -63,5 +73,32 @@ def test_news_that_come_with_an_answer_are_newer(tmp_path: Path, monkeypatch: py
         line_up.cancel()
         await asyncio.gather(line_up, return_exceptions=True)
         server.close()
+
+    asyncio.run(work())
+
+
+def test_a_kubelet_that_dies_late_has_as_long_to_come_back_as_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("K8SNETLAB_RUN", str(tmp_path))
+    monkeypatch.setattr(kubelet_link, "START", 1.0)
+
+    async def work() -> None:
+        paths = LabPaths("link")
+        paths.directory.mkdir(parents=True)
+        link = Link(paths, Ledger(paths.ledger), lambda states: None, Supervisor())
+        line_up = asyncio.create_task(link.run())
+        for _ in range(2):
+            ending = asyncio.Event()
+            server = await asyncio.start_unix_server(partial(answers_until, ending), paths.kubelet_socket)
+            await asyncio.wait_for(link.request("health"), 60)
+            await asyncio.sleep(1.1)
+            server.close()
+            paths.kubelet_socket.unlink()
+            ending.set()
+            await asyncio.sleep(0.1)
+            assert not line_up.done()
+        line_up.cancel()
+        await asyncio.gather(line_up, return_exceptions=True)
 
     asyncio.run(work())
