@@ -71,7 +71,7 @@ class Accounts:
     async def keep(self) -> None:
         """Makes tokens anew before they end, and takes away what is no pod's any more, for as long as the lab lives."""
         while True:
-            await asyncio.to_thread(self._renew, self._cluster.snapshot)
+            await asyncio.to_thread(self._renew)
             await asyncio.sleep(LOOK)
 
     def _known(self, pods: Iterable[Pod]) -> bool:
@@ -106,11 +106,12 @@ class Accounts:
         token = self._keys.signer.token(whom, (ISSUER,), EXTENDED, self._keys.now(), warn_after=LIFE)
         _put(directory / TOKEN, token.encode())
 
-    def _renew(self, snapshot: Snapshot) -> None:
+    def _renew(self) -> None:
         try:
             held = list(self._paths.accounts.iterdir())
         except FileNotFoundError:
             return
+        snapshot = self._cluster.snapshot  # not before: of the directories that are there it has all pods
         pods = {pod.run_uid: pod for pod in snapshot.all(Pod).values()} if held else {}
         for directory in held:
             pod = pods.get(directory.name)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +65,11 @@ def test_a_token_is_made_anew_before_its_time_is_over_and_is_good(paths: LabPath
         file = paths.account_of(made) / "token"
         first, inode = file.read_text(), file.stat().st_ino
         aged(file, RENEWED * LIFE - 60)
-        accounts._renew(face.cluster.snapshot)
+        accounts._renew()
         assert file.read_text() == first, "it is young enough"
         aged(file, RENEWED * LIFE + 60)
         with file.open() as held:
-            accounts._renew(face.cluster.snapshot)
+            accounts._renew()
             assert held.read() == first, "who is reading it reads one or the other, never a part"
         second = file.read_text()
         assert second != first and file.stat().st_ino != inode and file.stat().st_mode & 0o777 == 0o644
@@ -89,10 +91,10 @@ def test_a_token_outlives_an_account_that_is_gone_and_is_renewed_once_it_is_back
         await face.cluster.delete(account)
         first = file.read_text()
         aged(file, LIFE)
-        accounts._renew(face.cluster.snapshot)
+        accounts._renew()
         assert file.read_text() == first
         await face.cluster.apply(ServiceAccount(metadata=ObjectMeta(name="robot", namespace="default")))
-        accounts._renew(face.cluster.snapshot)
+        accounts._renew()
         assert file.read_text() != first
 
     against(paths, test)
@@ -105,7 +107,26 @@ def test_what_is_no_running_pods_goes(paths: LabPaths, ended: bool) -> None:
             await face.cluster.edit(made, lambda one: replace(one, status=replace(one.status, phase="Succeeded")))
         else:
             await face.cluster.delete(made, force=True)
-        accounts._renew(face.cluster.snapshot)
+        accounts._renew()
         assert not paths.account_of(made).exists()
+
+    against(paths, test)
+
+
+def test_a_pod_that_comes_between_two_looks_keeps_its_token(paths: LabPaths) -> None:
+    """The look was to begin when all threads were busy."""
+
+    async def test(face: Face, accounts: Accounts, made: Pod) -> None:
+        loop, free = asyncio.get_running_loop(), threading.Event()
+        loop.set_default_executor(ThreadPoolExecutor(1))
+        busy = [asyncio.create_task(asyncio.to_thread(free.wait, 60)), asyncio.create_task(accounts.keep())]
+        await asyncio.sleep(0.01)
+        late = await face.cluster.create(replace(made, metadata=ObjectMeta(name="late", namespace="default")))
+        accounts._prepared([late], face.cluster.snapshot, lambda pod, why: None)
+        free.set()
+        await asyncio.to_thread(lambda: "the look is over")
+        assert (paths.account_of(late) / "token").exists()
+        busy[-1].cancel()
+        await asyncio.gather(*busy, return_exceptions=True)
 
     against(paths, test)
