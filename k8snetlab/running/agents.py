@@ -147,7 +147,7 @@ class Agents:
                 self._adopt(names)
             if names or self.nodes:
                 await self._keep(snapshot, names)
-            for node in snapshot.all(Node).values():
+            for node in self._cluster.snapshot.all(Node).values():  # of which one may have been paused meanwhile
                 if (task := self.nodes.get(node.name)) and node.name not in self._going:
                     task.keep_pause(is_paused(node))
             for task in self.tasks:
