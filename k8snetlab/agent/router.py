@@ -135,12 +135,11 @@ class RouterAgent:
             count = self._keeper.sync(msgspec.structs.replace(desired.node, links=links), desired.pods)
             beyond = names.node_netns(read.lab.name, names.OUTSIDE)
             self.health = HealthWork(beyond, {}, names=addon.outside(read.lab))
-            recreated = tuple(self._keeper.known.recreated)
         except Exception:
             self._team.resume_with(before)
             raise
-        finally:
-            self._keeper.known.recreated.clear()
+        recreated = tuple(self._keeper.known.recreated)
+        self._keeper.known.recreated.clear()  # not before they are reported: their names are to be answered again
         self._team.all(lambda manager: manager.settled(read, names.node_netns(read.lab.name, manager.node)))
         report = self._team.report(count, recreated=recreated)
         report = msgspec.structs.replace(report, pending=tuple(dict.fromkeys(report.pending)))
