@@ -29,7 +29,7 @@ from k8snetlab.render.ingress import conf as shared
 from k8snetlab.render.ingress.model import Origin
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.taking import SILENT, Taking
-from k8snetlab.running.turns import AGAIN, Turns, marks, same
+from k8snetlab.running.turns import AGAIN, Turns, knows, marks, same
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class Gateways:
         running = self._running(snapshot)
         if not running:
             return []
-        if not (self._revision >= snapshot.revision or same(self._marks, marks(snapshot, _KINDS))):
+        if not knows(self._marks, self._revision, _KINDS, snapshot, self._cluster.snapshot):
             return ["gateways: their configuration is being written"]
         found = []
         for key, pods in running.items():

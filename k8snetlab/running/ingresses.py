@@ -29,7 +29,7 @@ from k8snetlab.running import fake_certificate
 from k8snetlab.running.ingress_refusals import Refusals, Written
 from k8snetlab.running.kubelet_link import KubeletLink
 from k8snetlab.running.taking import SILENT, Taking
-from k8snetlab.running.turns import AGAIN, Turns, marks, same
+from k8snetlab.running.turns import AGAIN, Turns, knows, marks, same
 from k8snetlab.state.paths import LabPaths
 
 log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Ingresses:
         pods = self._own(snapshot)
         if not pods:
             return []
-        known = self._revision >= snapshot.revision or same(self._marks, marks(snapshot, _KINDS))
+        known = knows(self._marks, self._revision, _KINDS, snapshot, self._cluster.snapshot)
         if self.written is None or not known:
             return ["ingress-nginx: its configuration is being written"]
         return [f"pod {pod.namespace}/{pod.name}: nginx has not taken up its configuration" for pod in self._late(pods)]

@@ -59,3 +59,13 @@ def marks(snapshot: Snapshot, kinds: Collection[type[Object]]) -> tuple[object, 
 def same(one: tuple[object, ...], other: tuple[object, ...]) -> bool:
     """Whether no object has changed between two `marks`."""
     return len(one) == len(other) and all(a is b for a, b in zip(one, other, strict=True))
+
+
+def knows(
+    seen: tuple[object, ...], revision: int, kinds: Collection[type[Object]], asked: Snapshot, newest: Snapshot
+) -> bool:
+    """Whether a turn that has `seen` these marks, of objects at a revision, has seen what is in the one `asked` about.
+
+    What this process writes is in a snapshot before that is at its revision: of two at the same either may be newer.
+    """
+    return revision > asked.revision or any(same(seen, marks(one, kinds)) for one in (asked, newest))
