@@ -69,9 +69,8 @@ class AddOns(Manager):
         """The add-ons that are not ready yet."""
         if self._wish is None:
             return ()
-        names = self._outcome.pending
-        if self._done is not self._wish:
-            names = _names(self._wish)
+        # In this order: the thread says what came of a wish, and then that it is of that one.
+        names = self._outcome.pending if self._done is self._wish else _names(self._wish)
         titles = {program.name: program.title for program in self._wish.programs}
         return tuple(title if (title := titles.get(name, name)) != name else f"add-on {name}" for name in names)
 
