@@ -28,6 +28,7 @@ from k8snetlab.errors import (
     ConflictError,
     K8sNetLabError,
     NotFoundError,
+    StoreError,
     TerminatingError,
 )
 from k8snetlab.kernel import fault
@@ -253,7 +254,8 @@ class Cluster:
         raise AssertionError("the loop above has no end of its own")
 
     async def edit_many(self, edits: Sequence[tuple[T, Callable[[T], T]]]) -> list[Exception | None]:
-        """`edit` of each object, in one go. Each succeeds or is refused on its own; what has gone is no failure."""
+        """`edit` of each object, in one go. Each succeeds or is refused on its own; what has gone is no failure. Raises
+        StoreError."""
         outcomes: list[Exception | None] = [None] * len(edits)
         async with self._door:
             snapshot, planned = self.snapshot, list[tuple[int, admitted.Planned]]()
@@ -269,11 +271,20 @@ class Cluster:
             results = await self._write_many([what for _, what in planned]) if planned else ()
         for (number, _), result in zip(planned, results, strict=True):
             if isinstance(result, ConflictError):  # another daemon was quicker
-                with contextlib.suppress(NotFoundError):
-                    await self.edit(*edits[number])
+                outcomes[number] = await self._refused(*edits[number])
             elif not isinstance(result, Event | NotFoundError):
                 outcomes[number] = result
         return outcomes
+
+    async def _refused(self, obj: T, change: Callable[[T], T]) -> Exception | None:
+        """What `edit` was refused with; that the object has gone is no failure. Raises StoreError."""
+        try:
+            await self.edit(obj, change)
+        except StoreError:
+            raise
+        except Exception as error:
+            return None if isinstance(error, NotFoundError) else error
+        return None
 
     async def replace(self, obj: T) -> T:
         """Stores `obj` over its namesake; ConflictError unless its resourceVersion is "" or the stored one."""

@@ -102,6 +102,26 @@ def test_another_daemon_that_was_quicker_is_written_after() -> None:
     in_cluster(test)
 
 
+def test_one_that_fails_once_another_daemon_was_quicker_is_in_nobodys_way() -> None:
+    async def test(cluster: Cluster, store: CountingStore) -> None:
+        theirs = list(cluster.snapshot.all(Pod).values())[:2]
+        for one in theirs:
+            entry = await store.get(f"/registry/pods/default/{one.name}")
+            assert entry is not None
+            await store.update(entry.key, entry.value.replace(b'"x"', b'"y"'), entry.mod_revision)
+
+        def at_first(stored: Pod) -> Pod:
+            if stored.spec.containers[0].image == "y":
+                raise ValueError("a bug")
+            return phase("Running", stored)
+
+        failed, done = await cluster.edit_many([(theirs[0], at_first), (theirs[1], partial(phase, "Running"))])
+        assert str(failed) == "a bug" and done is None
+        assert cluster.current(Pod, theirs[1].name, "default").status.phase == "Running"
+
+    in_cluster(test)
+
+
 def test_the_snapshot_holds_what_the_store_would_read_back() -> None:
     async def test(cluster: Cluster, store: CountingStore) -> None:
         controllers = asyncio.create_task(cluster.run_controllers())
