@@ -468,13 +468,15 @@ class Cluster:
 
     @property
     def failing(self) -> tuple[Failing, ...]:
-        """What controllers fail at and try again; nothing if another machine runs them."""
-        return self._controllers.failing if self._controllers else ()
+        """What controllers fail at and try again; nothing if another machine runs them. May be asked from any
+        thread."""
+        return loop.failing if (loop := self._controllers) else ()
 
     @property
     def behind(self) -> dict[str, float]:
-        """The controllers that hang, and the seconds for which they have not looked at what changed."""
-        return self._controllers.behind if self._controllers else {}
+        """The controllers that hang, and the seconds for which they have not looked at what changed. May be asked from
+        any thread."""
+        return loop.behind if (loop := self._controllers) else {}
 
     def hold(self, held: Holds) -> None:
         """Lets the controllers hang that are held, and no others, those that begin later among them."""

@@ -107,7 +107,8 @@ class ControllerLoop:
 
     @property
     def failing(self) -> tuple[Failing, ...]:
-        return tuple(held.failing for held in self._held.values())
+        """May be asked from any thread."""
+        return tuple(held.failing for held in list(self._held.values()))
 
     @property
     def behind(self) -> dict[str, float]:

@@ -267,10 +267,7 @@ class Explaining:
                 behind=task.behind,
                 deaf=asked and not self._agents.misses.attends(task.name),
             )
-        agents |= {
-            name: AgentNow(is_paused(self._cluster.current(Node, name)))
-            for name in remote_nodes(snapshot, self._agents)
-        }
+        agents |= {name: AgentNow(is_paused(snapshot.node(name))) for name in remote_nodes(snapshot, self._agents)}
         kubelet, _ = state_of(self._paths, "kubelet")
         return Desired(
             snapshot,

@@ -188,6 +188,40 @@ def test_tries_write_nothing() -> None:
     in_cluster(test)
 
 
+def test_what_fails_is_told_to_another_thread_while_the_loop_goes_on_and_ends() -> None:
+    async def test(cluster: Cluster) -> None:
+        door: Any = cluster
+        loop: Any = controlling.ControllerLoop(door)
+
+        class Held:
+            """One that is asked in the moment in which all is well again."""
+
+            @property
+            def failing(self) -> str:
+                loop._held.clear()
+                return "a failure"
+
+        loop._held.update({number: Held() for number in range(2)})
+        assert loop.failing == ("a failure",) * 2
+
+        class Ending:
+            """One that ends in the moment in which it is seen to be there."""
+
+            failing, behind = (), dict[str, float]()
+
+            def __bool__(self) -> bool:
+                door._controllers = None
+                return True
+
+        runs = door._controllers
+        for told in (lambda: cluster.failing, lambda: cluster.behind):
+            door._controllers = Ending()
+            assert not told()
+        door._controllers = runs
+
+    in_cluster(test)
+
+
 def test_a_failure_ends_with_the_object(monkeypatch: pytest.MonkeyPatch) -> None:
     async def test(cluster: Cluster) -> None:
         await apply(cluster, LAB % 2 + PINNED)
