@@ -265,9 +265,7 @@ def _packet(result: ProbeResult, what: str) -> Step:
 
 def _has(snapshot: Snapshot, type_: type[Object], key: Key, revision: int) -> bool:
     obj = snapshot.all(type_).get(key)
-    if obj is None:
-        return revision < 0
-    return revision < 0 or int(obj.metadata.resourceVersion or 0) >= revision
+    return revision < 0 if obj is None else 0 <= revision <= int(obj.metadata.resourceVersion or 0)
 
 
 def _service_of(type_: type[Object], key: Key, snapshot: Snapshot) -> Key | None:
