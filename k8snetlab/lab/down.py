@@ -9,7 +9,7 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from k8snetlab.api.workload import LOGS
@@ -199,10 +199,17 @@ def _give_back(ledger: Ledger, lab: str) -> None:
         (ledger.made_netns_directory, Ledger.own_netns_directory, netns.remove_directory),
         (ledger.loaded_bridge_filter, Ledger.own_bridge_filter, _unload_bridge_filter),
     ):
-        if brought and heirs:
-            own(Ledger(LabPaths(heirs[0]).ledger))
-        elif brought:
+        if brought and not any(_inherits(heir, own) for heir in heirs):
             undo()
+
+
+def _inherits(lab: str, own: Callable[[Ledger], None]) -> bool:
+    """False where there is no such lab any more: it may be taken down just now, too."""
+    try:
+        own(Ledger(LabPaths(lab).ledger))
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _unload_bridge_filter() -> None:
