@@ -44,6 +44,14 @@ class Known:
         """Something changed in this namespace: the next sync reads it again."""
         self.dirty.add(name)
 
+    def take_mark(self, name: str) -> bool:
+        """Whether this namespace was marked, and it is so no more: in one step, since `mark` may come in between."""
+        try:
+            self.dirty.remove(name)
+        except KeyError:
+            return False
+        return True
+
     def leaves_learned(self, name: str) -> bool:
         """Whether routes of routing daemons are left alone in this namespace."""
         made = self.made.get(name)

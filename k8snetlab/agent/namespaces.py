@@ -246,8 +246,7 @@ class NamespaceKeeper:
 
     def _steps(self, state: Netns) -> list[Operation]:
         """What leads to `state`, of which ledger and monitor are told."""
-        known = self.known.as_made(state)
-        self.known.dirty.discard(state.name)
+        known = None if self.known.take_mark(state.name) else self.known.as_made(state)
         steps = delta.diff(state, known, known) if known else self._plan(state, to_be_done=True)
         steps = self._noted(steps, state) if is_host(state.name) else steps
         self.known.monitors[state.name].expect(steps)

@@ -107,6 +107,31 @@ def test_one_more_node_is_written_without_reading(
     keeper.remove([one])
 
 
+def test_what_is_told_while_it_is_asked_what_is_known_is_not_forgotten(
+    keeper: NamespaceKeeper, name: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the daemon's loop, in a thread of its own."""
+    one = name("node1")
+    for _ in range(2):
+        bring(keeper, node(one, 2, 3))
+        hear(keeper, one)
+    as_made = keeper.known.as_made
+
+    def told_meanwhile(state: Netns) -> Netns | None:
+        known = as_made(state)
+        subprocess.run(["ip", "-n", one, "route", "del", "10.244.2.0/24"], check=True)
+        hear(keeper, one)
+        return known
+
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(keeper.known, "as_made", told_meanwhile)
+        bring(keeper, node(one, 2, 3, 4))
+    hear(keeper, one)
+    bring(keeper, node(one, 2, 3, 4))
+    assert routes(one) == {"10.244.2.0/24", "10.244.3.0/24", "10.244.4.0/24"}
+    keeper.remove([one])
+
+
 UNDOINGS = {
     "route": "ip -n {ns} route del 10.244.4.0/24",
     "neighbour": "ip -n {ns} neigh del 10.244.4.0 dev flannel.1",
