@@ -216,7 +216,7 @@ class Changing:
     ) -> AsyncIterator[ChangeEvent]:
         """The end of a request: the kernel has caught up, `refused` is said, or what was done."""
         if isinstance(asked, Wait) or asked.wait:
-            if not any(changes.values()):
+            if not any(changes.values()) or self._cluster.informer.moved < since:
                 for task in self._agents.tasks:  # nothing else makes them look whether all is as it should be
                     task.look()
             waiting = converge(

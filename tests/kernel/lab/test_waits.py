@@ -111,6 +111,14 @@ def test_a_wait_ends_and_says_for_what_it_was(lab: Lab) -> None:
     eventually(lambda: "slow" not in {pod["metadata"]["name"] for pod in lab.json("get", "pods")["items"]})
 
 
+def test_what_is_being_deleted_already_is_deleted_again_at_once(lab: Lab) -> None:
+    """Nothing is written then, so that no agent has anything to follow."""
+    kept = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kept, finalizers: [example.com/mine]}\n"
+    lab.run("apply", "-f", "-", stdin=kept)
+    for _ in range(2):
+        lab.run("delete", "configmap", "kept", "--timeout", "30")
+
+
 def test_every_verb_says_that_an_agent_fails(lab: Lab) -> None:
     """A namespace cannot be made anew where something else has its name."""
     place = netns.path(lab.netns("node1"))
