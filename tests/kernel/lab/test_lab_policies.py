@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -265,16 +267,21 @@ def test_a_label_opens_at_once_and_changes_no_rule(lab: Lab) -> None:
 
 @pytest.mark.parametrize("left", [frozenset(), frozenset({"192.0.2.7"})], ids=["empty", "exchanged"])
 def test_a_set_that_somebody_changes_is_mended(lab: Lab, left: frozenset[str]) -> None:
+    """Nobody mends it before it is seen that it is broken: the daemon stands still until then."""
     lab.apply(
         policy("{podSelector: {matchLabels: {pod: a}}, ingress: [{from: [{podSelector: {matchLabels: {pod: b}}}]}]}")
     )
     try:
         node = lab.netns("node1")
-        held = ipsets.held(node, PREFIXES)
-        ipsets.bring(node, [msgspec.structs.replace(one, entries=left) for one in held.values()], held)
-        assert not passes(lab.netns("x", "b"), address(lab, "a"), "TCP", 80)
-        eventually(lambda: ipsets.held(node, PREFIXES) == held, 10)
-        assert passes(lab.netns("x", "b"), address(lab, "a"), "TCP", 80)
+        held, target, daemon = ipsets.held(node, PREFIXES), address(lab, "a"), lab.pids()["daemon"]
+        os.kill(daemon, signal.SIGSTOP)
+        try:
+            ipsets.bring(node, [msgspec.structs.replace(one, entries=left) for one in held.values()], held)
+            assert not passes(lab.netns("x", "b"), target, "TCP", 80)
+        finally:
+            os.kill(daemon, signal.SIGCONT)
+        eventually(lambda: ipsets.held(node, PREFIXES) == held)
+        assert passes(lab.netns("x", "b"), target, "TCP", 80)
     finally:
         lab.run("delete", "networkpolicy", "-n", "x", "p")
 
