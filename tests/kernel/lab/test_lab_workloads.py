@@ -137,7 +137,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: late}
 spec:
-  activeDeadlineSeconds: 1
+  activeDeadlineSeconds: 5
   containers: [{name: c, command: [sh, -c, 'trap "exit 0" TERM; echo begun; sleep 3600 & wait']}]
 """
 
