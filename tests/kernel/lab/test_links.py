@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -40,9 +38,10 @@ def test_a_rate_is_kept_and_what_is_more_is_held_up_and_lost(lab: Lab) -> None:
     lab.run("link", "set", "node1", "--rate", "80kbit")
     found = root_of(lab, "node1")
     assert (found["kind"], found["handle"], found["options"]["rate"]) == ("tbf", "8b50:", 10_000)
+    far = lab.address_of("node/node2")
     with netns.inside(lab.netns("node1")), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
         for _ in range(SENT):  # half a minute's worth at once, of which it holds back a part
-            sender.sendto(bytes(SIZE), (lab.address_of("node/node2"), 9))
+            sender.sendto(bytes(SIZE), (far, 9))
     counted = shown(lab)["node1:eth0"]
     assert (counted["shape"], counted["held"], counted["ours"]) == ("rate 80kbit", "rate 80kbit", True)
     assert counted["overlimits"] > 0 and counted["drops"] > 0
@@ -71,8 +70,8 @@ def test_agents_keep_it_whoever_takes_it_away_and_a_new_daemon_does_too(lab: Lab
     lab.run("link", "set", "node2:cni0", "--rate", "20mbit")
     lab.shell("node2", "tc", "qdisc", "del", "dev", "cni0", "root")
     eventually(lambda: root_of(lab, "node2", "cni0")["kind"] == "tbf")
-    daemon = lab.json("status")["daemon"]["pid"]
-    os.kill(daemon, signal.SIGKILL)
+    daemon = lab.pids()["daemon"]
+    lab.kill("daemon")
     lab.shell(
         "node2",
         "tc",
@@ -85,7 +84,7 @@ def test_agents_keep_it_whoever_takes_it_away_and_a_new_daemon_does_too(lab: Lab
         *["rate", "1mbit", "burst", "10kb", "limit", "20kb"],
     )
     lab.up("lessons/08-service")
-    assert lab.json("status")["daemon"]["pid"] != daemon
+    assert lab.pids()["daemon"] != daemon
     eventually(lambda: root_of(lab, "node2", "cni0")["options"]["rate"] == 2_500_000)
     lab.run("link", "clear")
     assert root_of(lab, "node2", "cni0")["kind"] == "noqueue"
