@@ -96,6 +96,11 @@ class Kubectl:
         assert done.returncode == code, f"{words}: {done.stdout}"
         return done.stdout
 
+    def begin(self, *words: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [self._program, *words], env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
+        )
+
     def told(self, kind: str, name: str) -> list[str]:
         """Of an object, what its Events say, oldest first: "Normal Scheduled default-scheduler: Successfully …"."""
         selector = f"involvedObject.kind={kind},involvedObject.name={name}"
@@ -124,8 +129,12 @@ def in_order(lines: list[str], patterns: list[str]) -> bool:
 
 def test_a_rolling_update_is_told_set_by_set_and_can_be_undone(kubectl: Kubectl) -> None:
     old = kubectl("get", "rs", "-l", "app=web", "-o", "jsonpath={.items[0].metadata.name}")
+    kubectl("rollout", "pause", "deploy/web")
     assert kubectl("set", "image", "deploy/web", "web=web:2") == "deployment.apps/web image updated\n"
-    said = kubectl("rollout", "status", "deploy/web")
+    with kubectl.begin("rollout", "status", "deploy/web") as looking:  # from before the first step on
+        assert looking.stdout and "0 out of 2 new replicas have been updated" in looking.stdout.readline()
+        kubectl("rollout", "resume", "deploy/web")
+        said = looking.communicate(timeout=200)[0]
     new = next(name for name in kubectl("get", "rs", "-o", "name").split() if old not in name).partition("/")[2]
     waiting = 'Waiting for deployment "web" rollout to finish: '
     assert re.search(f"{waiting}1 out of 2 new replicas have been updated...", said)
@@ -139,13 +148,11 @@ def test_a_rolling_update_is_told_set_by_set_and_can_be_undone(kubectl: Kubectl)
         rf"Scaled down replica set {old} from 1 to 0",
     ]
     eventually(lambda: in_order(kubectl.told("Deployment", "web"), steps))
-    assert in_order(
-        kubectl.told("ReplicaSet", old),
-        [
-            rf"Normal SuccessfulCreate replicaset-controller: Created pod: {old}-",
-            rf"Normal SuccessfulDelete .*: {old}-",
-        ],
-    )
+    steps = [
+        rf"Normal SuccessfulCreate replicaset-controller: Created pod: {old}-",
+        rf"Normal SuccessfulDelete .*: {old}-",
+    ]
+    eventually(lambda: in_order(kubectl.told("ReplicaSet", old), steps))
     assert re.search(r"REVISION  CHANGE-CAUSE\n1 +<none>\n2 +<none>", kubectl("rollout", "history", "deploy/web"))
     described = kubectl("describe", "deploy", "web")
     for line in (
@@ -166,7 +173,7 @@ def test_a_rolling_update_is_told_set_by_set_and_can_be_undone(kubectl: Kubectl)
 def test_a_paused_deployment_waits_and_one_that_cannot_progress_says_so(kubectl: Kubectl) -> None:
     kubectl("rollout", "pause", "deploy/web")
     kubectl("set", "image", "deploy/web", "web=web:3")
-    assert "DeploymentPaused" in kubectl("describe", "deploy", "web")
+    eventually(lambda: "DeploymentPaused" in kubectl("describe", "deploy", "web"))
     sets = kubectl("get", "rs", "-l", "app=web", "-o", "name")
     kubectl("rollout", "resume", "deploy/web")
     kubectl("rollout", "status", "deploy/web")
@@ -177,6 +184,7 @@ def test_a_paused_deployment_waits_and_one_that_cannot_progress_says_so(kubectl:
     said = kubectl("rollout", "status", "deploy/web", code=1)
     assert 'error: deployment "web" exceeded its progress deadline' in said
     assert re.search(r"Progressing +False +ProgressDeadlineExceeded", kubectl("describe", "deploy", "web"))
+    kubectl("patch", "deploy", "web", "-p", '{"spec": {"progressDeadlineSeconds": 600}}')  # long enough for all else
     kubectl("rollout", "undo", "deploy/web")
     kubectl("rollout", "status", "deploy/web")
 
@@ -264,7 +272,8 @@ def test_a_set_whose_pods_always_fail_backs_off_and_harms_nobody(kubectl: Kubect
     assert len(restarts) == 3 and max(restarts) <= 4
     assert len(kubectl("get", "pods", "-l", "app=failing", "-o", "name").split()) == 3
     pod = kubectl("get", "pods", "-l", "app=failing", "-o", "name").split()[0].partition("/")[2]
-    assert in_order(kubectl.told("Pod", pod), [r"Warning BackOff kubelet: Back-off restarting failed container web"])
+    backoff = r"Warning BackOff kubelet: Back-off restarting failed container web"
+    eventually(lambda: in_order(kubectl.told("Pod", pod), [backoff]))
     assert re.search(r"failing +0/3 +3 +0", kubectl("get", "deploy", "failing"))
     kubectl("scale", "deploy/web", "--replicas=3")
     kubectl("rollout", "status", "deploy/web", "--timeout=60s")
