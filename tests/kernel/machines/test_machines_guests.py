@@ -54,7 +54,7 @@ def test_a_guest_on_a_node_of_another_machine(machines: tuple[Machine, Machine])
     for machine in machines:
         [guest] = machine.json("guest", "list")["guests"]
         assert (guest["name"], guest["node"], guest["state"]) == ("afar", "node2", "Running")
-        assert machine.run("guest", "logs", "afar").strip()
+        eventually(lambda machine=machine: machine.run("guest", "logs", "afar").strip())  # type: ignore[misc]
     assert one.run("guest", "stop", "afar") == "guest afar stopped\n"
     assert not running(two, "5811") and not two.json("guest", "list")["guests"]
 
@@ -65,7 +65,7 @@ def test_a_guest_in_a_pod_of_another_machine(machines: tuple[Machine, Machine]) 
     assert (
         one.run("guest", "start", "inside", "--pod", "far", "--", *words) == "guest inside runs in pod far on node2\n"
     )
-    assert one.run("guest", "logs", "inside") == two.run("guest", "logs", "inside") == "far\n"
+    eventually(lambda: one.run("guest", "logs", "inside") == two.run("guest", "logs", "inside") == "far\n")
     two.run("guest", "stop", "inside")
     assert not one.json("guest", "list")["guests"]
 
