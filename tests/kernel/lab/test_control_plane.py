@@ -148,7 +148,8 @@ def events(k: Kubectl, name: str) -> list[tuple[str, str]]:
 
 def test_a_pod_gets_traffic_only_while_its_readiness_probe_succeeds(lab: Lab, k: Kubectl, tmp_path: Path) -> None:
     flag = tmp_path / "ready"
-    probe = f"readinessProbe: {{exec: {{command: [cat, {flag}]}}, periodSeconds: 1, failureThreshold: 1}}"
+    patient = "periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 1"
+    probe = f"readinessProbe: {{exec: {{command: [cat, {flag}]}}, {patient}}}"
     spec = "{selector: {app: shy}, ports: [{port: 80}]}"
     service = f"---\n{{apiVersion: v1, kind: Service, metadata: {{name: shy}}, spec: {spec}}}\n"
     made(k, pod("shy", container=f"{WEB}, {probe}, {SERVES}", labels="app: shy") + service)
@@ -223,12 +224,13 @@ def test_a_health_service_is_asked_by_grpc_for_the_service_of_the_probe(k: Kubec
     gone(k, "rpc", "wrong")
 
 
-def test_nothing_is_asked_before_the_startup_probe_has_succeeded(k: Kubectl, tmp_path: Path) -> None:
+def test_nothing_is_asked_before_the_startup_probe_has_succeeded(lab: Lab, k: Kubectl, tmp_path: Path) -> None:
     flag = tmp_path / "started"
     startup = f"startupProbe: {{exec: {{command: [cat, {flag}]}}, periodSeconds: 1, failureThreshold: 100}}"
-    ready = "readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1}"
+    ready = "readinessProbe: {tcpSocket: {port: 80}, periodSeconds: 1, timeoutSeconds: 60}"
     made(k, pod("slow", container=f"{WEB}, {startup}, {ready}, {SERVES}"))
     eventually(lambda: any(text.startswith("Startup probe failed: cat") for _, text in events(k, "slow")))
+    eventually(lambda: lab.probe("node1", "slow:80").reached)
     (status,) = k.json("get", "pod", "slow")["status"]["containerStatuses"]
     assert status["state"].keys() == {"running"} and not status["started"] and not status["ready"]
     flag.touch()
@@ -281,7 +283,7 @@ def test_a_command_that_is_deaf_to_sigterm_has_all_of_its_time_and_its_endpoint_
     deaf = deaf.replace("labels:", "finalizers: [example.com/kept], labels:").replace("Seconds: 0", "Seconds: 300")
     made(k, deaf + service)
     k.run("wait", "--for=condition=Ready", "pod/deaf", "--timeout=60s")
-    k.run("delete", "pod", "deaf", "--grace-period=4", "--wait=false")
+    k.run("delete", "pod", "deaf", "--grace-period=12", "--wait=false")
 
     def conditions() -> list[dict[str, bool]]:
         found = k.json("get", "endpointslices", "-l", "kubernetes.io/service-name=deaf")["items"]
