@@ -99,7 +99,7 @@ signal.pause()
 
 
 def endpoint(lab: Lab) -> tuple[str, int]:
-    [subset] = lab.get("endpoints", "kubernetes")["subsets"]
+    subset = lab.get("endpoints", "kubernetes")["subsets"][0]
     return subset["addresses"][0]["ip"], subset["ports"][0]["port"]
 
 
