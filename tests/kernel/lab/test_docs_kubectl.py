@@ -8,7 +8,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from k8snetlab.testing import Lab, running
+from k8snetlab.testing.etcd import free_port
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 import kubectl
@@ -29,11 +29,20 @@ SCENARIO = "business-manager"
 PORTS = ("18080", "18001")
 """Of this machine, on the page: others are taken when it is run."""
 WATCH = "kubectl get pods -l app=client -w >watched.txt & "
+SEEN, CHANGED, GONE = (
+    "kubectl describe service web",
+    "kubectl get deployment,service shop -o wide",
+    "kubectl wait --for=delete pod -l app=web --timeout=60s",
+)
+SLICES = "kubectl get endpointslices -l kubernetes.io/service-name=web"
 WAITED = {
     f"{WATCH}sleep 1": f"{WATCH}until grep -qs Running watched.txt; do sleep 0.1; done",
     "sleep 1": "until [ $(wc -l <watched.txt) -ge 4 ]; do sleep 0.1; done",
+    SEEN: f"until {SLICES} -o jsonpath='{{..addresses}}' | grep -q '\\].*\\['; do sleep 0.1; done; {SEEN}",
+    CHANGED: f"kubectl rollout status deployment/shop >there.txt; {CHANGED}",
+    GONE: f"{GONE} >gone.txt",
 }
-"""What a reader gives a second, a busy machine has as long as it takes for."""
+"""What a reader gives a second, or the moment that typing takes, a busy machine has as long as it takes for."""
 pytestmark = [
     pytest.mark.skipif(kubectl.found() is None, reason=kubectl.NOWHERE),
     pytest.mark.lab(SCENARIO),
@@ -55,18 +64,9 @@ def shell_of(lab: Lab, directory: Path) -> Iterator[Shell]:
         shell.close()
 
 
-def free() -> str:
-    """A port with as many digits as those of the page."""
-    while True:
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            if (port := one.getsockname()[1]) >= 10000:
-                return str(port)
-
-
 def answered(text: str, shell: Shell, directory: Path) -> str:
     """The page with what its commands answer now."""
-    ports = {port: free() for port in PORTS}
+    ports = {port: str(free_port()) for port in PORTS}
 
     def said(command: str) -> str:
         real = WAITED.get(command, command)
