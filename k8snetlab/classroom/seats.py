@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -119,12 +119,13 @@ def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float, qui
     found = dict.fromkeys((seat.name for seat in seats), b"")
     try:
         for seat in seats:
-            answer, say = os.pipe()
-            pid = os.fork()
-            if not pid:
-                _answer(seat, look, say)
-            os.close(say)
-            asking[answer] = seat, pid, bytearray()
+            with _undisturbed():  # what has begun is known
+                answer, say = os.pipe()
+                pid = os.fork()
+                if not pid:
+                    _answer(seat, look, say)
+                os.close(say)
+                asking[answer] = seat, pid, bytearray()
         last = deadline = time.monotonic() + patience
         while asking and (left := deadline - time.monotonic()) > 0:
             for fd in select.select(list(asking), [], [], left)[0]:
@@ -132,14 +133,27 @@ def asked(seats: Sequence[Seat], look: Callable[[], bytes], patience: float, qui
                 said += (piece := os.read(fd, 1 << 16))
                 if piece and len(said) <= _ANSWER:
                     continue
-                del asking[fd]
-                _reap(fd, pid)
+                with _undisturbed():
+                    del asking[fd]
+                    _reap(fd, pid)
                 found[seat.name] = b"" if piece else bytes(said)
                 deadline = min(last, time.monotonic() + quiet)
     finally:  # also where Ctrl-C ends it
-        for fd, (_, pid, _) in asking.items():
-            _reap(fd, pid)
+        with _undisturbed():
+            for fd, (_, pid, _) in asking.items():
+                _reap(fd, pid)
     return found
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Ctrl-C comes afterwards."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _reap(fd: int, pid: int) -> None:

@@ -190,6 +190,23 @@ def test_whoever_asks_and_is_interrupted_leaves_no_process_in_a_seat(two: Class)
     assert not asking() - children
 
 
+def test_who_is_interrupted_as_a_question_begins_ends_it_too(two: Class, monkeypatch: pytest.MonkeyPatch) -> None:
+    base, fork = two.bases()[0], os.fork
+    seat = seats.Seat("ada", base, userns.first_processes()[base])
+    children = asking()
+
+    def forked() -> int:
+        if pid := fork():
+            signal.raise_signal(signal.SIGINT)
+        return pid
+
+    monkeypatch.setattr(os, "fork", forked)
+    with pytest.raises(KeyboardInterrupt):
+        seats.asked([seat], lambda: b"here", 100, 100)
+    assert not asking() - children
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+
+
 def test_a_seat_that_never_answers_is_silent_and_keeps_nobody_waiting(two: Class) -> None:
     """It is not waited for as long as all may take together: this test would not end."""
     first = userns.first_processes()
