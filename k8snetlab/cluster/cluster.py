@@ -282,8 +282,10 @@ class Cluster:
             await self.edit(obj, change)
         except StoreError:
             raise
+        except NotFoundError:
+            return None
         except Exception as error:
-            return None if isinstance(error, NotFoundError) else error
+            return error
         return None
 
     async def replace(self, obj: T) -> T:

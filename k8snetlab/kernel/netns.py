@@ -59,23 +59,19 @@ def opened(name: str) -> int:
 
 def exists(name: str) -> bool:
     """Whether a live namespace is mounted at that name; "" (the process's own) always exists."""
-    return not name or _mounted(path(name))
+    return not name or _number_at(path(name)) != 0
 
 
 def number(name: str) -> int:
     """As `inode`, 0 where there is no namespace at that name: one system call, for those who ask often."""
-    try:
-        found = (DIRECTORY / name if name else _OWN).stat()
-    except FileNotFoundError:
-        return 0
-    return found.st_ino if found.st_dev == _nsfs() else 0
+    return _number_at(DIRECTORY / name if name else _OWN)
 
 
 def inode(name: str) -> int:
     """The number that tells namespaces apart, the one in `net:[4026531840]`. Raises NotFoundError."""
     if is_host(name):
         return _OWN.stat().st_ino
-    if not (found := number(path(name).name)):
+    if not (found := _number_at(path(name))):
         raise _missing(name)
     return found
 
@@ -136,7 +132,7 @@ def delete(name: str) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             fault.point()
-            if _mounted(target):
+            if _number_at(target):
                 syscalls.umount(str(target))
             fault.point()
             target.unlink()
@@ -297,9 +293,9 @@ def _claim(target: Path, name: str) -> None:
             os.close(os.open(target, os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0))
             return
         except FileExistsError:
-            if not _mounted(target):
+            if not _number_at(target):
                 time.sleep(_DELETION)
-            if _mounted(target):
+            if _number_at(target):
                 break
             target.unlink(missing_ok=True)
     raise AlreadyExistsError(
@@ -307,11 +303,13 @@ def _claim(target: Path, name: str) -> None:
     )
 
 
-def _mounted(target: Path) -> bool:
+def _number_at(target: Path) -> int:
+    """Of the namespace that is mounted there, 0 where none is."""
     try:
-        return target.stat().st_dev == _nsfs()
+        found = target.stat()
     except FileNotFoundError:
-        return False
+        return 0
+    return found.st_ino if found.st_dev == _nsfs() else 0
 
 
 @functools.cache
